@@ -1,0 +1,5 @@
+"""Command line of SemiSegBench: ``python bench.py VERB``."""
+
+from bench.cli import main
+
+main()

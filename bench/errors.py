@@ -1,0 +1,22 @@
+"""Errors that a user can act on: one clear line, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Bad input. The message says what is wrong, where (file, key or cell) and what to do."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the choice nearest to `word`, or an empty string."""
+    match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def unknown(what: str, word: str, choices: Iterable[str]) -> BenchError:
+    """Return the error for an unknown name: what it is, what is allowed and the nearest match."""
+    allowed = sorted(choices)
+    return BenchError(f"unknown {what} '{word}'{nearest(word, allowed)}; allowed: {', '.join(allowed) or 'none'}")

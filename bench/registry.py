@@ -1,0 +1,135 @@
+"""The registry: methods, networks, datasets, protocols and augmentations, found by the mere existence of their file.
+
+A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``).
+A plug-in that fails to import does not hurt the others: its error is kept in :data:`failures` and shown by ``list`` and
+``doctor``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from bench.errors import BenchError, unknown
+
+Kind = Literal["method", "network", "dataset", "protocol", "augmentation"]
+C = TypeVar("C", bound=type)
+
+# Where the entries of each kind live: a package (all of its public modules) or one module.
+HOMES: dict[Kind, str] = {
+    "method": "methods",
+    "network": "methods.networks",
+    "dataset": "datasets",
+    "protocol": "datasets.protocols",
+    "augmentation": "datasets.transforms",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered class, its name and the first line of its docstring."""
+
+    kind: Kind
+    name: str
+    cls: Any
+    summary: str
+
+
+_entries: dict[tuple[Kind, str], Entry] = {}
+_loaded: set[str] = set()
+failures: dict[str, str] = {}
+
+
+def register(kind: Kind, name: str) -> Callable[[C], C]:
+    """Class decorator that enters a class under `name`.
+
+    Raises:
+        BenchError: if another class already has this name.
+    """
+
+    def enter(cls: C) -> C:
+        old = _entries.get((kind, name))
+        if old is not None and (old.cls.__module__, old.cls.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise BenchError(f"{kind} '{name}' is registered twice: in {old.cls.__module__} and in {cls.__module__}")
+        lines = (cls.__doc__ or "").strip().splitlines()
+        _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "")
+        return cls
+
+    return enter
+
+
+def _load_home(kind: Kind) -> None:
+    home = HOMES[kind]
+    if home in _loaded:
+        return
+    package = importlib.import_module(home)
+    if hasattr(package, "__path__"):
+        others = set(HOMES.values()) - {home}
+        for info in pkgutil.iter_modules(package.__path__):
+            module = f"{home}.{info.name}"
+            if not info.name.startswith("_") and module not in others and not info.ispkg:
+                importlib.import_module(module)
+    _loaded.add(home)
+
+
+def plugin_paths() -> list[Path]:
+    """Return the plug-in files named in ``BENCH_PLUGINS``."""
+    return [Path(p) for p in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if p]
+
+
+def _load_plugins() -> None:
+    for path in plugin_paths():
+        name = f"bench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        if name in _loaded:
+            continue
+        _loaded.add(name)
+        try:
+            spec = importlib.util.spec_from_file_location(name, path)
+            if spec is None or spec.loader is None:
+                raise ImportError("not a Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+        except Exception as error:  # a plug-in is foreign code: whatever it raises is kept and shown
+            failures[str(path)] = f"{type(error).__name__}: {error}"
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the sorted names registered under `kind`."""
+    return [entry.name for entry in entries(kind)]
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """Return the entries of one kind, sorted by name."""
+    _load_home(kind)
+    _load_plugins()
+    return sorted((e for (k, _), e in _entries.items() if k == kind), key=lambda e: e.name)
+
+
+def get(kind: Kind, name: str) -> Any:
+    """Return the class registered as `name`.
+
+    Raises:
+        BenchError: naming the allowed names and the nearest match, and plug-ins that failed to import.
+    """
+    _load_home(kind)
+    if (kind, name) not in _entries:
+        _load_plugins()
+    if (kind, name) not in _entries:
+        error = unknown(kind, name, names(kind))
+        broken = "".join(f"; plug-in {path} failed: {why}" for path, why in failures.items())
+        raise BenchError(f"{error}{broken}")
+    return _entries[kind, name].cls
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Return every kind of entry."""
+    return get_args(Kind)

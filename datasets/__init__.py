@@ -1,0 +1,1 @@
+"""Datasets (one file each), label-split protocols and augmentations."""

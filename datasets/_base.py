@@ -1,0 +1,112 @@
+"""What a dataset is: ids per split, decoded images and masks. No torch here, so that `split` and `data` start fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import Config
+from bench.errors import BenchError
+
+IGNORE_INDEX = 255
+SplitName = Literal["train", "val", "test"]
+UInt8 = NDArray[np.uint8]
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+class DatasetConfig(Config):
+    """Options that every dataset has.
+
+    Attributes:
+        size: (height, width) to which images (bilinear, antialiased) and masks (nearest) are prepared, for training and
+            for evaluation; None keeps each image's own size.
+        eval_split: the split on which runs are evaluated.
+    """
+
+    size: tuple[int, int] | None = None
+    eval_split: Literal["val", "test"] = "val"
+
+
+@dataclass
+class CheckReport:
+    """What `data check` found. `problems` is empty for a dataset that can be used; each problem is one line."""
+
+    dataset: str
+    root: str
+    counts: dict[str, int] = field(default_factory=dict)  # images per split
+    class_pixels: dict[str, int] = field(default_factory=dict)  # pixels per class over all splits, and "void"
+    class_images: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # "WxH" -> images
+    problems: list[str] = field(default_factory=list)
+
+
+class SegmentationDataset:
+    """Base class of datasets. Subclasses register with ``@register("dataset", NAME)``.
+
+    Attributes:
+        Config: the dataset's options (part of a cell's identity, except fields marked otherwise).
+        needs_root: False for embedded datasets, which are made in `root` by :meth:`prepare` on first use.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = DatasetConfig
+    needs_root: ClassVar[bool] = True
+
+    def __init__(self, config: DatasetConfig, root: Path) -> None:
+        self.config = config
+        self.root = root
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        raise NotImplementedError
+
+    @property
+    def palette(self) -> list[tuple[int, int, int]]:
+        """RGB colour per class, in which masks are drawn."""
+        raise NotImplementedError
+
+    @property
+    def few_labels_min_classes(self) -> int:
+        """Least number of classes in an image that the `few_labels` protocol takes (VOC 3, Cityscapes 12)."""
+        return 1
+
+    @property
+    def high_quality(self) -> frozenset[str] | None:
+        """Ids with high-quality annotation (VOC's original 1,464), or None where there is no such distinction."""
+        return None
+
+    def ids(self, split: SplitName) -> tuple[str, ...]:
+        """Return the ids of a split in the published order, or sorted where there is none; never directory order."""
+        raise NotImplementedError
+
+    def image(self, image_id: str) -> UInt8:
+        """Return the decoded, prepared RGB image, (H, W, 3) uint8."""
+        raise NotImplementedError
+
+    def mask(self, image_id: str) -> UInt8:
+        """Return the prepared mask, (H, W) uint8: class index, 255 = void."""
+        raise NotImplementedError
+
+    @cached_property
+    def presence(self) -> dict[str, frozenset[int]]:
+        """Classes present in each training image's prepared mask, without void, as {id: class indices}."""
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:
+        """Make the dataset in `root` (from `source` where it needs one). Doing it again is quick and changes nothing.
+
+        Raises:
+            BenchError: if it can't be made, with what to do.
+        """
+        raise BenchError(f"there is nothing to prepare: point --data at the dataset's folder (now {root})")
+
+    def check(self, progress: Progress | None = None) -> CheckReport:
+        """Walk the whole dataset and report every problem, not only the first."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Loss functions: pure functions of tensors, each tested against a plain reference."""

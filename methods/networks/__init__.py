@@ -1,0 +1,1 @@
+"""Networks that methods train: image (B, 3, H, W) in [0, 1] to class scores."""
