@@ -10,17 +10,21 @@ from pydantic import BaseModel, ConfigDict
 class Config(BaseModel):
     """A section of the spec. Unknown keys, NaN and wrong types are errors; instances never change.
 
-    A field whose ``json_schema_extra`` says ``{"identity": False}`` (a path, a cache size) is not part of a cell's id.
+    A field's ``json_schema_extra`` may say how it takes part in a cell's id: ``{"identity": False}`` not at all (a path, a
+    batch size of the evaluation); ``{"identity": "non-default"}`` only where it differs from its default, which is how a
+    field is added without moving the ids of all earlier runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies a result: every field but those marked ``{"identity": False}``, as JSON types."""
-        fields = type(self).model_fields
-        skip = {
-            name
-            for name, field in fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("identity") is False
-        }
-        return self.model_dump(mode="json", exclude=skip)
+        """Return what identifies a result, as JSON types."""
+        dump = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            rule = field.json_schema_extra.get("identity", True) if isinstance(field.json_schema_extra, dict) else True
+            if rule is False or (rule == "non-default" and getattr(self, name) == field.get_default()):
+                del dump[name]
+        for name, value in self:
+            if isinstance(value, Config) and name in dump:
+                dump[name] = value.identity()
+        return dump

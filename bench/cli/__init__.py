@@ -1,0 +1,20 @@
+"""The command line: ``python bench.py VERB``. Nothing heavy is imported before the verb that needs it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2, never a traceback."""
+    from bench.cli.app import app
+    from bench.errors import BenchError
+
+    try:
+        app()
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        sys.stderr.close()
+        raise SystemExit(0) from None

@@ -1,0 +1,206 @@
+"""``plan``, ``run`` and ``status``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, make_request, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.plan import Plan
+    from bench.store.run import State
+
+ONLY = Annotated[
+    str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="Only these cells, e.g. method=classmix,seed=0.")
+]
+SHOWN = 40  # cells that `status` and `plan` list without --all
+
+
+def plan(
+    grid: GRID,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+    every: Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")] = False,
+) -> None:
+    """Show what a grid will run: cells, ids, splits. Trains nothing."""
+    from bench.plan import make_outline, make_plan
+    from bench.status import grid_status
+
+    request = make_request(grid, sets, data, store)
+    planned = make_plan(request)
+    outline = make_outline(planned)
+    state = grid_status(request.store, outline)
+    if as_json:
+        print_json({**state, "splits": sorted(planned.manifests)})
+        return
+    out = console()
+    out.print(f"[bold]{planned.name}[/]: {outline['title']}")
+    axes = {k: len({str(c["coords"].get(k)) for c in outline["cells"]}) for k in outline["cells"][0]["coords"]}
+    shape = " × ".join(f"{n} {k}" for k, n in axes.items() if n > 1) or "1 cell"
+    out.print(f"{len(outline['cells'])} cells ({shape}), {len(planned.manifests)} label splits; {totals(state)}")
+    for cell in outline["cells"][: None if every else SHOWN]:
+        out.print(f"  {cell['id']}")
+    if len(outline["cells"]) > SHOWN and not every:
+        out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
+
+
+def select_cells(planned: Plan, only: str | None) -> list[Any]:
+    """Return the planned cells that match ``--only key=value,…`` (keys are coordinates).
+
+    Raises:
+        BenchError: for an unknown key, or if nothing matches.
+    """
+    from bench.errors import BenchError, unknown
+
+    cells = planned.cells
+    for item in (only or "").split(","):
+        key, equals, value = item.partition("=")
+        if not item:
+            continue
+        if not equals:
+            raise BenchError(f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0")
+        keys = {k for c in planned.cells for k in c.coords}
+        if key not in keys:
+            raise unknown("key of --only", key, keys)
+        values = {str(c.coords[key]) for c in planned.cells}
+        if value not in values:
+            raise unknown(f"value of --only {key}", value, values)
+        cells = [c for c in cells if str(c.coords[key]) == value]
+    if not cells:
+        raise BenchError(f"--only {only}: no cell of {planned.name} matches all of it")
+    return cells
+
+
+def run(
+    grid: GRID,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Cells at a time; they share the cores.")] = 1,
+    only: ONLY = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
+    from bench.cli.progress import GridProgress
+    from bench.local import run_local
+    from bench.plan import make_plan, write_cells
+
+    request = make_request(grid, sets, data, store)
+    planned = make_plan(request)
+    cells = select_cells(planned, only)
+    jobs, done = write_cells(planned, cells, request, retry)
+    out = console(stderr=as_json)
+    if done:
+        out.print(f"{done} of {len(cells)} cells are done already")
+    begin, states = time.monotonic(), dict[str, "State"]()
+    if jobs:
+        sizes = {c.cell.id: c.cell.schedule.iterations for c in cells}
+        with GridProgress(request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, out) as progress:
+            try:
+                states = run_local(jobs, min(workers, len(jobs)), progress.show)
+            except KeyboardInterrupt:
+                progress.stop()
+                out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
+                raise SystemExit(130) from None
+    _report(out, states, request.store, time.monotonic() - begin, as_json, len(cells), done)
+
+
+def _report(
+    out: Any, states: dict[str, State], store: Path, seconds: float, as_json: bool, cells: int, done: int
+) -> None:
+    from bench.store.run import Run, State
+
+    bad = {i: s for i, s in states.items() if s is not State.DONE}
+    if as_json:
+        print_json({"cells": cells, "done_before": done, "states": {i: s.value for i, s in states.items()}})
+    elif states:
+        counts = ", ".join(f"{n} {s.value}" for s, n in Counter(states.values()).items())
+        out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
+    for cell_id, state in bad.items():
+        sys.stderr.write(f"{cell_id}: {state.value}: {Run(store / cell_id).read_state().get('reason')}\n")
+    if bad:
+        raise SystemExit(1)
+
+
+def status(
+    grid: GRID,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
+    every: Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")] = False,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Show the state of every cell of a grid, from the files of its runs."""
+    from bench.outline import outline
+    from bench.status import grid_status
+
+    request = make_request(grid, sets, data, store)
+    found = outline(request)
+    state = grid_status(request.store, found)
+    if as_json:
+        print_json(state)
+        return
+    out = console()
+    if not watch:
+        out.print(status_table(state, every))
+        return
+    from rich.live import Live
+
+    with Live(status_table(state, every), console=out, auto_refresh=False) as live:
+        while state["totals"].get("running") or state["totals"].get("queued"):
+            time.sleep(2)
+            state = grid_status(request.store, found)
+            live.update(status_table(state, every), refresh=True)
+
+
+def totals(state: dict[str, Any]) -> str:
+    """Write totals as ``3 done, 1 running``."""
+    return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
+
+
+def status_table(state: dict[str, Any], every: bool) -> Table:
+    """Return the table of a grid's cells, those that need a look first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    order = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2, "done": 4}
+    rows = sorted(state["cells"], key=lambda r: order.get(r["state"], 3))
+    rows = [*rows, *state["stale"]]
+    hidden = 0 if every else max(len(rows) - SHOWN, 0)
+    caption = (
+        f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
+    )
+    table = Table(
+        title=f"{state['grid']} ({len(state['cells'])} cells)",
+        caption=caption + (f"; {hidden} more cells (--all)" if hidden else ""),
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+    )
+    for heading in ("cell", "state", "step", "it/s", "mIoU", "attempt", "reason"):
+        table.add_column(heading, overflow="fold")
+    for row in rows[: len(rows) - hidden]:
+        step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
+        rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
+        miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
+        reason = escape(str(row.get("reason") or ""))
+        table.add_row(row["id"], row["state"], step, rate, miou, str(row.get("attempt", "")), reason)
+    return table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's verbs."""
+    for verb in (plan, run, status):
+        app.command()(verb)

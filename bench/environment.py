@@ -1,0 +1,83 @@
+"""What a run ran on: recorded for every attempt, so that two numbers can be told apart by more than their value."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench import NUMERICS, __version__
+from bench.data import REPOSITORY
+
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scipy", "pandas", "submitit", "pydantic")
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def code_state() -> dict[str, Any]:
+    """Return the commit of the code and whether the tree has changes; None where this is no checkout."""
+    try:
+        dirty = _git("status", "--porcelain", "--untracked-files=no")
+        return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": None if dirty is None else bool(dirty)}
+    except FileNotFoundError:  # no git here
+        return {"git_sha": None, "git_dirty": None}
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the installed version of each package that can change a result."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def cpu_model() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use: its affinity, and the cgroup's quota where there is one."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def describe() -> dict[str, Any]:
+    """Return the environment of this process, without torch's view of the device (see ``bench.worker``)."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "command": sys.argv,
+        "version": __version__,
+        "numerics_version": NUMERICS,
+        **code_state(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+    }

@@ -1,0 +1,1 @@
+"""The spec: a grid file, the recipe's sections, and the cells that they expand into."""

@@ -1,0 +1,169 @@
+"""A cell: one training run, fully resolved, with an id that names what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from bench import NUMERICS, registry
+from bench.config import Config
+from bench.errors import BenchError
+from bench.registry import Kind
+from bench.spec.problems import validate
+from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
+
+PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
+SECTIONS: dict[str, type[Config]] = {
+    "schedule": Schedule,
+    "optimizer": Optimizer,
+    "numerics": Numerics,
+    "evaluation": Evaluation,
+    "seeds": Seeds,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered entry with its options: a dataset, protocol, method, network or augmentation."""
+
+    kind: Kind
+    name: str
+    config: Any  # an instance of the registered class's Config
+
+    @property
+    def cls(self) -> Any:
+        """The registered class."""
+        return registry.get(self.kind, self.name)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the part as it is written in cell.json."""
+        return {"name": self.name, **self.config.model_dump(mode="json")}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the part, its code's version included."""
+        identity = {"name": self.name, **self.config.identity()}
+        version = getattr(self.cls, "version", None)
+        return identity if version is None else {**identity, "version": version}
+
+
+@lru_cache(maxsize=4096)
+def _identity(piece: Part | Config) -> dict[str, Any]:
+    """Return a piece's identity; cells of a grid share most pieces, so it is computed once per distinct piece."""
+    return piece.identity()
+
+
+def canonical(value: Any) -> str:
+    """Return JSON that is the same for equal values: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def part_mapping(kind: Kind, value: Any, where: str) -> dict[str, Any]:
+    """Bring the ways to write a part into one: ``{name: ..., option: ...}``.
+
+    Ways: ``classmix``; ``{name: classmix, mix: cutmix}``; ``{classmix: {mix: cutmix}}``; and with a shorthand
+    ``{few_labels: 20}``.
+
+    Raises:
+        BenchError: if it is none of these.
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and "name" in value:
+        return dict(value)
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, inner),) = value.items()
+        if isinstance(inner, Mapping):
+            return {"name": str(name), **inner}
+        shorthand = getattr(registry.get(kind, str(name)), "shorthand", None)
+        if shorthand is not None:
+            return {"name": str(name), shorthand: inner}
+    raise BenchError(f"{where}: expected a {kind}'s name, or a mapping with 'name' and its options, not {value!r}")
+
+
+def resolve_part(kind: Kind, value: Any, where: str) -> Part:
+    """Validate one part against the config of the registered class.
+
+    Raises:
+        BenchError: unknown name or option, wrong type, impossible value.
+    """
+    options = part_mapping(kind, value, where)
+    name = options.pop("name")
+    if not isinstance(name, str):
+        raise BenchError(f"{where}.name: expected a {kind}'s name, not {name!r}")
+    try:
+        cls = registry.get(kind, name)
+    except BenchError as error:
+        raise BenchError(f"{where}: {error}") from None
+    return Part(kind, name, validate(cls.Config, options, where))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. Build it with :meth:`from_spec`; `split_sha256` is the hash of the split's id lists."""
+
+    dataset: Part
+    protocol: Part
+    method: Part
+    network: Part
+    augmentation: Part
+    schedule: Schedule
+    optimizer: Optimizer
+    numerics: Numerics
+    evaluation: Evaluation
+    seeds: Seeds
+    split_sha256: str
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], where: str = "cell") -> Cell:
+        """Rebuild a cell from :meth:`spec`.
+
+        Raises:
+            BenchError: if a key is missing, unknown or impossible.
+        """
+        unknown = set(spec) - set(PARTS) - set(SECTIONS) - {"split_sha256"}
+        if unknown or "split_sha256" not in spec:
+            raise BenchError(f"{where}: not a cell of this version (keys {', '.join(sorted(unknown)) or 'missing'})")
+        parts: dict[str, Any] = {kind: resolve_part(kind, spec[kind], f"{where}: {kind}") for kind in PARTS}
+        sections: dict[str, Any] = {k: validate(m, spec.get(k), f"{where}: {k}") for k, m in SECTIONS.items()}
+        return cls(**parts, **sections, split_sha256=spec["split_sha256"])
+
+    def spec(self) -> dict[str, Any]:
+        """Return the whole cell as JSON types, defaults included, for cell.json."""
+        parts: dict[str, Any] = {kind: getattr(self, kind).spec() for kind in PARTS}
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
+        return {**parts, **sections, "split_sha256": self.split_sha256}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the run: everything that may change its result, and nothing else."""
+        both = (*PARTS, *SECTIONS)
+        return {
+            **{k: getattr(self, k).identity() for k in both},
+            "split": self.split_sha256,
+            "numerics_version": NUMERICS,
+        }
+
+    @cached_property
+    def title(self) -> str:
+        """The label budget as people write it: ``20``, ``1/4``, ``full``."""
+        return str(self.protocol.cls(self.protocol.config).title)
+
+    @cached_property
+    def slug(self) -> str:
+        """Readable part of the id: a function of the identity alone, so that grids share runs."""
+        seeds = self.seeds
+        same = seeds.split == seeds.init == seeds.data
+        seed = f"s{seeds.data}" if same else f"s{seeds.split}.{seeds.init}.{seeds.data}"
+        network = getattr(self.network.config, "backbone", self.network.name)
+        labels = f"{self.protocol.name}-{self.title}" if self.title != self.protocol.name else self.title
+        words = (self.dataset.name, labels, str(network), self.method.name, seed)
+        return "_".join(re.sub(r"[^A-Za-z0-9.%]+", "-", word) for word in words)
+
+    @cached_property
+    def id(self) -> str:
+        """Slug plus the first 10 hex digits of the SHA-256 of the identity's canonical JSON."""
+        return f"{self.slug}-{hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:10]}"

@@ -1,0 +1,242 @@
+"""The grid file: a recipe, axes, excludes and overrides, and how they expand into points.
+
+A *point* is one combination of axis values: the raw cell (dotted keys applied to the recipe) and its coordinates, which
+are the readable labels that tables and plots use. Points become cells in :mod:`bench.plan`, which adds the split.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from bench.config import Config
+from bench.errors import BenchError, nearest, unknown
+from bench.spec.cell import PARTS, SECTIONS, part_mapping
+from bench.spec.problems import validate
+from bench.spec.sections import Resources
+
+GRIDS = Path(__file__).parents[1] / "grids"
+CELL_KEYS = (*PARTS, *SECTIONS, "seed")
+DEFAULT_RECIPE: dict[str, Any] = {
+    "dataset": {"name": "synthetic"},
+    "protocol": {"name": "full"},
+    "method": {"name": "supervised"},
+    "network": {"name": "deeplabv3plus"},
+    "augmentation": {"name": "reco"},
+    "seed": 0,
+}
+
+
+class Override(Config):
+    """Changes for the cells that match.
+
+    Attributes:
+        when: dotted key to value, or to a list of values of which one must match; all keys must match. A part
+            (``method: classmix``) matches by its name or its label.
+        set: dotted key to new value.
+    """
+
+    when: dict[str, Any] = Field(min_length=1)
+    set: dict[str, Any] = Field(min_length=1)
+
+
+class Grid(Config):
+    """A grid file.
+
+    Attributes:
+        title: one line for tables and plots.
+        recipe: what all cells share; keys as in a cell.
+        axes: key to list of values. Keys: a part (``method``, ``protocol``, …), ``seed`` or any dotted key. A part's value
+            may carry a ``label``, which tables show instead of its name and options.
+        exclude: combinations to leave out, written as an override's ``when``.
+        overrides: changes for some cells, applied in order after the axes.
+        select: the checkpoint whose mIoU is the headline figure: `last`, or `best` on the evaluation split.
+        resources: threads, device, memory: nothing that changes a result.
+    """
+
+    title: str = ""
+    recipe: dict[str, Any] = Field(default={})
+    axes: dict[str, list[Any]] = Field(default={})
+    exclude: list[dict[str, Any]] = Field(default=[])
+    overrides: list[Override] = Field(default=[])
+    select: Literal["last", "best"] = "last"
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of axis values: raw cell, and the axis value per axis key."""
+
+    raw: dict[str, Any]
+    values: dict[str, Any]
+
+
+def grid_path(grid: str) -> Path:
+    """Return the file of a grid given as a path or as the name of a file in ``bench/grids``.
+
+    Raises:
+        BenchError: if there is no such file.
+    """
+    path = Path(grid)
+    if path.suffix in {".yaml", ".yml"} or "/" in grid:
+        if not path.is_file():
+            raise BenchError(f"{grid}: no such grid file")
+        return path
+    shipped = {p.stem: p for p in GRIDS.glob("*.yaml")}
+    if grid not in shipped:
+        raise unknown("grid", grid, shipped)
+    return shipped[grid]
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML, safely, refusing a key that is given twice.
+
+    Raises:
+        BenchError: one line with the position.
+    """
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader that refuses duplicate keys, of which YAML would silently keep the last."""
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(k, deep=True) for k, _ in node.value]
+        for key, (k, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", k.start_mark)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        return yaml.load(text, Loader=Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise BenchError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from None
+
+
+def read_grid(path: Path) -> Grid:
+    """Read and validate a grid file.
+
+    Raises:
+        BenchError: one line for all problems of the file's frame.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: can't be read: {error}") from None
+    grid = validate(Grid, parse_yaml(text, str(path)), f"{path}: ")
+    for key, values in grid.axes.items():
+        if not values:
+            raise BenchError(f"{path}: axes.{key}: an axis needs at least one value")
+    for section, keys in [("recipe", grid.recipe), ("axes", grid.axes)]:
+        check_keys(keys, f"{path}: {section}")
+    for i, override in enumerate(grid.overrides):
+        check_keys(override.set, f"{path}: overrides.{i}.set")
+        check_keys(override.when, f"{path}: overrides.{i}.when")
+    for i, when in enumerate(grid.exclude):
+        check_keys(when, f"{path}: exclude.{i}")
+    return grid
+
+
+def check_keys(keys: Mapping[str, Any], where: str) -> None:
+    """Refuse keys whose first part is no key of a cell.
+
+    Raises:
+        BenchError: with the allowed keys and the nearest match.
+    """
+    for key in keys:
+        first = str(key).split(".")[0]
+        if first not in CELL_KEYS:
+            raise BenchError(
+                f"{where}.{key}: unknown key '{first}'{nearest(first, CELL_KEYS)}; allowed: {', '.join(CELL_KEYS)}"
+            )
+
+
+def apply(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set a dotted key of a raw cell; setting a part by its first key replaces it whole, a section is merged.
+
+    Raises:
+        BenchError: if the key runs through something that has no keys.
+    """
+    first, *rest = key.split(".")
+    if first in PARTS and not rest:
+        raw[first] = part_mapping(first, value, where)
+        return
+    if isinstance(value, Mapping) and (first in SECTIONS or rest):
+        for inner, inner_value in value.items():
+            apply(raw, f"{key}.{inner}", inner_value, where)
+        return
+    node = raw
+    for step in [first, *rest][:-1]:
+        node = node.setdefault(step, {})
+        if not isinstance(node, dict):
+            raise BenchError(f"{where}: '{step}' has no keys, so '{key}' can't be set")
+    node[[first, *rest][-1]] = value
+
+
+def lookup(raw: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, or None where the recipe leaves it to the default."""
+    node: Any = raw
+    for step in key.split("."):
+        node = node.get(step) if isinstance(node, Mapping) else None
+    return node
+
+
+def matches(raw: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
+    """Tell whether a raw cell meets all conditions of a ``when``."""
+
+    def one(key: str, wanted: Any) -> bool:
+        value = lookup(raw, key)
+        if key in PARTS and isinstance(value, Mapping):
+            if isinstance(wanted, str):
+                return wanted in (value.get("name"), value.get("label"))
+            mapping = part_mapping(key, wanted, key)
+            return all(str(value.get(k)) == str(v) for k, v in mapping.items())
+        return str(value) == str(wanted)
+
+    return all(any(one(k, w) for w in (v if isinstance(v, list) else [v])) for k, v in when.items())
+
+
+def expand(grid: Grid, where: str, sets: Mapping[str, Any]) -> Iterator[Point]:
+    """Yield the points of a grid in order: the first axis varies slowest.
+
+    Args:
+        grid: the grid file.
+        where: its path, for messages.
+        sets: ``--set`` values: those that name an axis have replaced it already, the others are applied last.
+
+    Raises:
+        BenchError: a key that can't be set, or a condition that matches no cell (a typing error, most likely).
+    """
+    base = copy.deepcopy(DEFAULT_RECIPE)
+    for key, value in grid.recipe.items():
+        apply(base, key, value, f"{where}: recipe.{key}")
+    unused = {f"overrides.{i}.when": o.when for i, o in enumerate(grid.overrides)}
+    unused |= {f"exclude.{i}": when for i, when in enumerate(grid.exclude)}
+    for combination in itertools.product(*grid.axes.values()):
+        raw = copy.deepcopy(base)
+        values = dict(zip(grid.axes, combination, strict=True))
+        for key, value in values.items():
+            apply(raw, key, value, f"{where}: axes.{key}")
+        for i, override in enumerate(grid.overrides):
+            if matches(raw, override.when):
+                unused.pop(f"overrides.{i}.when", None)
+                for key, value in override.set.items():
+                    apply(raw, key, value, f"{where}: overrides.{i}.set.{key}")
+        for key, value in sets.items():
+            apply(raw, key, value, f"--set {key}")
+        hits = [f"exclude.{i}" for i, when in enumerate(grid.exclude) if matches(raw, when)]
+        for hit in hits:
+            unused.pop(hit, None)
+        if not hits:
+            yield Point(raw, values)
+    if unused and not sets:
+        name, when = next(iter(unused.items()))
+        raise BenchError(f"{where}: {name}: {when} matches no cell of the grid")

@@ -1,0 +1,168 @@
+"""The sections of a recipe that the harness itself owns. Each field is part of a cell's id unless marked otherwise.
+
+Defaults are the recipe of the ReCo authors' released code (lorenmt/reco): SGD with Nesterov momentum, poly decay stepped
+once per 200 iterations, 40,000 iterations, 10 labelled and 10 unlabelled images per step.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from bench.config import Config
+
+Fraction01 = Annotated[float, Field(ge=0, le=1)]
+
+
+class Batch(Config):
+    """Images per optimizer step.
+
+    Attributes:
+        labelled: labelled images (a method may multiply it, as supervised runs do, to see as many images as the others).
+        unlabelled: unlabelled images.
+    """
+
+    labelled: PositiveInt = 10
+    unlabelled: PositiveInt = 10
+
+
+class Schedule(Config):
+    """How long a run lasts and what it sees.
+
+    Attributes:
+        iterations: optimizer steps.
+        batch: images per step, over all accumulated micro-batches.
+        accumulate: micro-batches per step; each holds batch / accumulate images.
+        sampling: `replacement` draws each step's images anew (the authors' sampler, but never one image twice in a batch
+            where there are enough); `epoch` goes through a new permutation each epoch.
+    """
+
+    iterations: PositiveInt = 40_000
+    batch: Batch = Batch()
+    accumulate: PositiveInt = 1
+    sampling: Literal["replacement", "epoch"] = "replacement"
+
+    def with_labelled_factor(self, factor: int) -> Schedule:
+        """Return the schedule with `factor` times as many labelled images per step."""
+        batch = self.batch.model_copy(update={"labelled": self.batch.labelled * factor})
+        return self.model_copy(update={"batch": batch})
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Schedule:
+        for name in ("labelled", "unlabelled"):
+            if getattr(self.batch, name) % self.accumulate:
+                raise ValueError(f"batch.{name} must be a multiple of accumulate ({self.accumulate})")
+        return self
+
+
+class Optimizer(Config):
+    """The optimizer and its learning-rate schedule, poly: lr · (1 - t/T)^power, floored.
+
+    Attributes:
+        name: `sgd` or `adamw`.
+        lr: base learning rate.
+        momentum: of SGD.
+        nesterov: of SGD.
+        weight_decay: L2 on every parameter, as the authors do.
+        backbone_lr_factor: factor on the learning rate of the network's `backbone`.
+        poly_power: exponent of the decay; 0 keeps the rate constant.
+        lr_every: the rate changes once per this many iterations (the authors' 200).
+        min_lr: floor of the rate.
+        warmup: iterations of linear warm-up from 0.
+        clip_norm: clip the global gradient norm to this; null never clips.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = 2.5e-3
+    momentum: Fraction01 = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegativeFloat = 5e-4
+    backbone_lr_factor: NonNegativeFloat = 1.0
+    poly_power: NonNegativeFloat = 0.9
+    lr_every: PositiveInt = 200
+    min_lr: NonNegativeFloat = 1e-6
+    warmup: NonNegativeInt = 0
+    clip_norm: PositiveFloat | None = None
+
+
+class Numerics(Config):
+    """How numbers are computed: part of the id, because it changes bits.
+
+    Attributes:
+        precision: `fp32`, or `bf16` autocast (weights and losses stay fp32).
+        channels_last: memory format of images and weights.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+
+
+class Evaluation(Config):
+    """How a run is scored. The protocol is named in every row of a table.
+
+    Attributes:
+        mode: `whole` image; `padded` to `size` (reflected border, cut away again); `sliding` windows of `size`, whose
+            softmax probabilities are averaged where they overlap.
+        size: (height, width) of the padded image or of the window; null for `whole`.
+        stride: of the sliding window; null is two thirds of `size`.
+        every: iterations between evaluations; the last iteration is always evaluated.
+        batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
+            rounding).
+    """
+
+    mode: Literal["whole", "padded", "sliding"] = "whole"
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    stride: tuple[PositiveInt, PositiveInt] | None = None
+    every: PositiveInt = 200
+    batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
+
+    @model_validator(mode="after")
+    def _size_fits_mode(self) -> Evaluation:
+        if (self.mode == "whole") != (self.size is None):
+            raise ValueError(f"mode '{self.mode}' {'takes no' if self.mode == 'whole' else 'needs a'} size")
+        if self.stride is not None:
+            if self.mode != "sliding":
+                raise ValueError("stride is for mode 'sliding'")
+            if self.size is not None and (self.stride[0] > self.size[0] or self.stride[1] > self.size[1]):
+                raise ValueError("stride must not exceed size, or pixels between windows are never predicted")
+        return self
+
+
+class Seeds(Config):
+    """The three seeds of a cell. The grid's `seed` sets all of them; each can be set alone.
+
+    Attributes:
+        split: which images are labelled. Never depends on the method.
+        init: initial weights.
+        data: batches, augmentation, mixing and every other draw during training.
+    """
+
+    split: NonNegativeInt = 0
+    init: NonNegativeInt = 0
+    data: NonNegativeInt = 0
+
+
+class Resources(Config):
+    """What must not change a result: none of this is part of a cell's id.
+
+    Attributes:
+        device: `auto` takes a GPU where there is one.
+        threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
+            started with, because sums depend on it.
+        loader_threads: threads that decode and crop; 0 chooses.
+        prefetch: batches made ahead.
+        cache_mb: budget for decoded images in memory, per cell.
+        checkpoint_every: iterations between checkpoints.
+        checkpoint_seconds: a checkpoint is also written when this much time has passed.
+        log_every: iterations between lines of losses in metrics.jsonl.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: NonNegativeInt = 0
+    loader_threads: NonNegativeInt = 0
+    prefetch: PositiveInt = 4
+    cache_mb: NonNegativeInt = 2048
+    checkpoint_every: PositiveInt = 1000
+    checkpoint_seconds: PositiveFloat = 120.0
+    log_every: PositiveInt = 50

@@ -1,0 +1,187 @@
+"""A run: the directory of one cell, its typed state, and the claim that makes sure one process works on it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any
+
+from bench.store.files import append_jsonl, read_json, write_json
+
+
+class State(str, Enum):
+    """The states of a run. Only a worker that holds the claim writes one; `stale` and `pending` are found, not written."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PREEMPTED = "preempted"
+    DONE = "done"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STALE = "stale"
+
+
+FINISHED = frozenset({State.DONE, State.DIVERGED})
+FAILURES = frozenset({State.DIVERGED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.FAILED, State.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Run:
+    """Names every file of a run. The directory's name is the cell's id."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The cell's id."""
+        return self.path.name
+
+    @property
+    def cell(self) -> Path:
+        """The resolved cell, its coordinates and the grid that first asked for it."""
+        return self.path / "cell.json"
+
+    @property
+    def state(self) -> Path:
+        """Typed state, step, attempt, reason."""
+        return self.path / "state.json"
+
+    @property
+    def attempts(self) -> Path:
+        """One line per attempt: environment, versions, hardware, git state, effective determinism."""
+        return self.path / "attempts.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses, learning rate and evaluations by step: deterministic, append-only."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """Seconds per step, images per second, memory: what differs between two identical runs."""
+        return self.path / "timing.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that is needed to go on, written every so often."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def result(self) -> Path:
+        """The deterministic outcome, written last: a run is done when this file is there."""
+        return self.path / "result.json"
+
+    @property
+    def cost(self) -> Path:
+        """Seconds, images per second, peak memory."""
+        return self.path / "cost.json"
+
+    @property
+    def log(self) -> Path:
+        """What the worker printed."""
+        return self.path / "log.txt"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the process that works on the run."""
+        return self.path / "lock"
+
+    def weights(self, which: str) -> Path:
+        """The predictor's weights at the `last` or the `best` evaluation."""
+        return self.path / f"weights-{which}.pt"
+
+    def read_state(self) -> dict[str, Any]:
+        """Return the state as recorded: ``{"state": "pending"}`` where nothing is.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        state = read_json(self.state)
+        if not isinstance(state, dict):
+            return {"state": State.PENDING.value}
+        return state
+
+    def write_state(self, state: State, **facts: Any) -> None:
+        """Record the state. Facts not given are kept from the last record, except the reason."""
+        old = {k: v for k, v in self.read_state().items() if k not in ("state", "reason")}
+        write_json(self.state, {**old, "reason": None, **facts, "state": state.value, "time": time.time()})
+
+    def record_attempt(self, environment: dict[str, Any]) -> int:
+        """Append an attempt's environment; return the attempt's number, from 1."""
+        number = 1 + (self.attempts.read_bytes().count(b"\n") if self.attempts.exists() else 0)
+        append_jsonl(self.attempts, {"attempt": number, **environment})
+        return number
+
+    @contextmanager
+    def claim(self) -> Iterator[bool]:
+        """Hold the run's lock; yields False if another process holds it.
+
+        The lock dies with the process, however it dies, so a killed worker never blocks the next one. It tries for a second,
+        because :meth:`held` takes a shared lock for a moment to look.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a+") as file:
+            if not _try_lock(file, seconds=1.0):
+                yield False
+                return
+            file.truncate(0)
+            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}))
+            file.flush()
+            yield True
+
+    def held(self) -> bool:
+        """Tell whether a process on this machine (or one that shares its locks) works on the run."""
+        try:
+            with self.lock.open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _try_lock(file: IO[str], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def current_state(run: Run) -> dict[str, Any]:
+    """Return the state as it is now: a run that says `running` but whose process is gone is `preempted`.
+
+    A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
+    """
+    try:
+        state = run.read_state()
+    except ValueError as error:
+        return {"state": State.FAILED.value, "reason": f"{run.state}: damaged ({error})"}
+    if state["state"] != State.RUNNING.value or run.held():
+        return state
+    same_host = state.get("host") == socket.gethostname()
+    if same_host or time.time() - state.get("time", 0) > HEARTBEAT_TIMEOUT:
+        gone = f"its process is gone since step {state.get('step', 0)}; run again to go on"
+        return {**state, "state": State.PREEMPTED.value, "reason": gone}
+    return state
+
+
+HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a running cell counts as gone

@@ -1,0 +1,1 @@
+"""Training and evaluation of one cell: the only rooms of the harness that import torch."""

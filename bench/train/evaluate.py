@@ -1,0 +1,136 @@
+"""One evaluator for all methods: scores of the predictor, resized to the mask, into one confusion matrix."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.spec.sections import Evaluation
+from bench.train.metrics import Score, confusion_matrix, score
+
+if TYPE_CHECKING:
+    from datasets._base import SegmentationDataset
+
+Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def describe(evaluation: Evaluation, dataset: SegmentationDataset) -> str:
+    """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``."""
+    size = evaluation.size
+    how = {
+        "whole": "whole image",
+        "padded": f"padded to {size[0]}×{size[1]}" if size else "",
+        "sliding": f"sliding {size[0]}×{size[1]}" if size else "",
+    }[evaluation.mode]
+    prepared = dataset.config.size
+    return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {dataset.config.eval_split}"
+
+
+def _reflect(image: Tensor, height: int, width: int) -> Tensor:
+    """Extend (B, C, H, W) to the right and the bottom by reflection, as often as it takes."""
+    for dim, size in ((2, height), (3, width)):
+        length = image.shape[dim]
+        if size > length:
+            period = max(2 * (length - 1), 1)
+            index = torch.arange(size, device=image.device) % period
+            image = image.index_select(dim, torch.minimum(index, period - index).clamp(max=length - 1))
+    return image
+
+
+def _resize(scores: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(scores.float(), size=(height, width), mode="bilinear", align_corners=True)
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    """Window positions that cover `length`: every stride, the last one flush with the end."""
+    last = max(length - window, 0)
+    return [*range(0, last, stride), last]
+
+
+def scores_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
+    """Return class scores (B, K, H, W) of images (B, 3, H, W) in [0, 1] under the evaluation's mode.
+
+    Raises:
+        BenchError: if an image is larger than `padded` allows.
+    """
+    height, width = image.shape[2:]
+    if evaluation.size is None:
+        return _resize(predictor(image), height, width)
+    rows, columns = evaluation.size
+    if evaluation.mode == "padded":
+        if height > rows or width > columns:
+            raise BenchError(f"evaluation.size: an image of {height}×{width} is larger than {rows}×{columns}")
+        return _resize(predictor(_reflect(image, rows, columns)), rows, columns)[:, :, :height, :width]
+    return _slide(predictor, image, evaluation)
+
+
+def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
+    assert evaluation.size is not None
+    rows, columns = evaluation.size
+    down, right = evaluation.stride or (max(2 * rows // 3, 1), max(2 * columns // 3, 1))
+    height, width = image.shape[2:]
+    image = _reflect(image, rows, columns)
+    total: Tensor | None = None
+    count = torch.zeros(image.shape[2:], device=image.device)
+    for top, left in itertools.product(_starts(image.shape[2], rows, down), _starts(image.shape[3], columns, right)):
+        view = image[:, :, top : top + rows, left : left + columns]
+        probability = _resize(predictor(view), rows, columns).softmax(1)
+        if total is None:
+            total = probability.new_zeros(len(image), probability.shape[1], *image.shape[2:])
+        total[:, :, top : top + rows, left : left + columns] += probability
+        count[top : top + rows, left : left + columns] += 1
+    assert total is not None
+    return (total / count)[:, :, :height, :width]
+
+
+def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    """Group neighbours of equal shape into batches of at most `size`."""
+    for _, group in itertools.groupby(samples, key=lambda s: s[0].shape):
+        while batch := list(itertools.islice(group, size)):
+            yield batch
+
+
+@torch.inference_mode()
+def evaluate(
+    predictor: nn.Module,
+    samples: Iterable[Sample],
+    num_classes: int,
+    evaluation: Evaluation,
+    device: torch.device,
+    precision: str = "fp32",
+    channels_last: bool = True,
+) -> Score:
+    """Score a predictor over (image, mask) samples; its train/eval mode is restored.
+
+    Args:
+        predictor: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w).
+        samples: image (H, W, 3) uint8 and mask (H, W) uint8, 255 = void.
+        num_classes: K.
+        evaluation: mode, sizes, batch size.
+        device: where to compute.
+        precision: `fp32` or `bf16` (autocast).
+        channels_last: memory format of the images.
+    """
+    was_training = predictor.training
+    predictor.eval()
+    total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    try:
+        for batch in _batches(samples, evaluation.batch_size):
+            image = torch.from_numpy(np.stack([s[0] for s in batch])).to(device).permute(0, 3, 1, 2)
+            image = image.to(torch.float32, memory_format=memory) / 255
+            label = torch.from_numpy(np.stack([s[1] for s in batch])).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                scores = scores_of(predictor, image, evaluation)
+            total += confusion_matrix(scores.argmax(1), label, num_classes)
+    finally:
+        predictor.train(was_training)
+    return score(total)

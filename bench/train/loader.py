@@ -1,0 +1,157 @@
+"""The input pipeline: cropped by threads a few batches ahead, finished on the device of the batch.
+
+Every draw is keyed by (data seed, purpose, step, slot), so neither threads nor resuming change what a step sees. Masks of
+unlabelled images are not read, and :class:`bench.train.reader.Reader` would refuse to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.seeds import derive, rng
+from bench.spec.sections import Resources, Schedule
+from bench.train.reader import Reader
+from bench.train.sampling import sample
+from methods._base import Batch, Labelled, Unlabelled
+
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class HostBatch:
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks (B, H, W), valid (B, H, W) bool."""
+
+    step: int
+    micro: int
+    image: UInt8
+    mask: UInt8
+    weak: UInt8 | None
+    valid: NDArray[np.bool_] | None
+
+
+class Loader:
+    """Makes the (micro-)batches of a run.
+
+    Args:
+        reader: images of both pools and masks of the labelled one.
+        labelled: ids.
+        unlabelled: ids; empty for methods that use none.
+        augmentation: the registered augmentation, see ``datasets/transforms.py``.
+        schedule: batch sizes (the labelled one already multiplied by the method's factor).
+        seed: data seed.
+        device: where batches are finished.
+        resources: threads, prefetch, cache budget.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        labelled: Sequence[str],
+        unlabelled: Sequence[str],
+        augmentation: Any,
+        schedule: Schedule,
+        seed: int,
+        device: torch.device,
+        resources: Resources,
+    ) -> None:
+        self.reader = reader
+        self.labelled, self.unlabelled = tuple(labelled), tuple(unlabelled)
+        self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
+        self.threads = resources.loader_threads or 2
+        self.prefetch = resources.prefetch
+        self.waited = 0.0  # seconds the loop has waited for data
+
+    def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:
+        """Return (slot, id) of one micro-batch; slots count over the whole step."""
+        picks = sample(self.schedule.sampling, len(ids), batch, step, self.seed, pool)
+        share = batch // self.schedule.accumulate
+        return [(slot, ids[picks[slot]]) for slot in range(micro * share, (micro + 1) * share)]
+
+    def _rng(self, pool: str, use: str, step: int, slot: int) -> np.random.Generator:
+        return rng(self.seed, pool, use, step, slot)
+
+    def host_batch(self, step: int, micro: int) -> HostBatch:
+        """Decode and crop one micro-batch (on a loader thread)."""
+        batch, views, weak = self.schedule.batch, [], []
+        for slot, image_id in self._pick("labelled", self.labelled, batch.labelled, step, micro):
+            image = self.reader.image(image_id)
+            mask = self.reader.mask(image_id)
+            views.append(self.augmentation.labelled_view(image, mask, self._rng("labelled", "view", step, slot)))
+        if self.unlabelled:
+            for slot, image_id in self._pick("unlabelled", self.unlabelled, batch.unlabelled, step, micro):
+                image = self.reader.image(image_id)
+                weak.append(self.augmentation.weak_view(image, self._rng("unlabelled", "view", step, slot)))
+        return HostBatch(
+            step,
+            micro,
+            np.stack([v[0] for v in views]),
+            np.stack([v[1] for v in views]),
+            np.stack([w[0] for w in weak]) if weak else None,
+            np.stack([w[1] for w in weak]) if weak else None,
+        )
+
+    def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def device_batch(self, host: HostBatch) -> Batch:
+        """Finish a micro-batch on the device: float images in [0, 1], photometric augmentation of the labelled ones."""
+        step, share = host.step, len(host.image)
+        slots = range(host.micro * share, (host.micro + 1) * share)
+        image, label = self.augmentation.finish(
+            self._to_device(host.image).permute(0, 3, 1, 2),
+            self._to_device(host.mask),
+            [self._rng("labelled", "photometric", step, slot) for slot in slots],
+        )
+        unlabelled = None
+        if host.weak is not None and host.valid is not None:
+            share = len(host.weak)
+            slots = range(host.micro * share, (host.micro + 1) * share)
+            rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
+            weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
+            valid = self._to_device(host.valid)
+            unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device))
+        seed = derive(self.seed, "method", step, host.micro)
+        return Batch(step, self.schedule.iterations, seed, Labelled(image, label), unlabelled)
+
+    def steps(self, start: int) -> Iterator[Iterator[Batch]]:
+        """Yield, for each step from `start`, an iterator over its micro-batches; host work runs ahead on threads."""
+        accumulate, total = self.schedule.accumulate, self.schedule.iterations
+        todo = ((step, micro) for step in range(start, total) for micro in range(accumulate))
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="loader") as pool:
+            ahead: deque[Future[HostBatch]] = deque()
+            try:
+                for _ in range(self.prefetch):
+                    self._submit(pool, ahead, todo)
+                for _ in range(start, total):
+                    yield (self._next(pool, ahead, todo) for _ in range(accumulate))
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, ahead: deque[Future[HostBatch]], todo: Iterator[tuple[int, int]]
+    ) -> None:
+        item = next(todo, None)
+        if item is not None:
+            ahead.append(pool.submit(self.host_batch, *item))
+
+    def _next(
+        self, pool: ThreadPoolExecutor, ahead: deque[Future[HostBatch]], todo: Iterator[tuple[int, int]]
+    ) -> Batch:
+        begin = time.perf_counter()
+        host = ahead.popleft().result()
+        self.waited += time.perf_counter() - begin
+        self._submit(pool, ahead, todo)
+        return self.device_batch(host)

@@ -1,0 +1,67 @@
+"""Scores from one dataset-level confusion matrix in int64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+
+
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by (label, prediction), void left out.
+
+    Args:
+        prediction: class indices in [0, num_classes), any shape, integer.
+        label: same shape; values outside [0, num_classes) are void.
+        num_classes: K.
+
+    Returns:
+        (K, K) int64: row = ground truth, column = prediction. No host synchronisation.
+    """
+    label, prediction = label.reshape(-1).long(), prediction.reshape(-1).long()
+    valid = (label >= 0) & (label < num_classes)
+    # void pixels go to one extra bin instead of being selected, which would wait for the device
+    index = torch.where(valid, label * num_classes + prediction, num_classes * num_classes)
+    counts = torch.zeros(num_classes * num_classes + 1, dtype=torch.int64, device=label.device)
+    counts.scatter_add_(0, index, torch.ones_like(index))
+    return counts[:-1].view(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one evaluation.
+
+    Attributes:
+        miou: mean IoU in percent over the classes that occur in ground truth or prediction.
+        pixel_accuracy: percent of the valid pixels.
+        iou: per class, in percent; None for a class that occurs in neither.
+    """
+
+    miou: float
+    pixel_accuracy: float
+    iou: list[float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the score as JSON types."""
+        return {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
+
+
+def score(confusion: Tensor) -> Score:
+    """Compute the score of a confusion matrix (K, K) int64, in float64.
+
+    Raises:
+        ValueError: if there is no valid pixel, since no score is right then.
+    """
+    matrix = confusion.cpu().double()
+    total = matrix.sum()
+    if total == 0:
+        raise ValueError("no pixel of the evaluation split has a class, so there is no mIoU")
+    hit = matrix.diagonal()
+    union = matrix.sum(0) + matrix.sum(1) - hit
+    iou = [100 * float(h / u) if u > 0 else None for h, u in zip(hit, union, strict=True)]
+    present = [v for v in iou if v is not None]
+    return Score(sum(present) / len(present), 100 * float(hit.sum() / total), iou)

@@ -1,0 +1,51 @@
+"""Optimizer and learning-rate schedule. The rate is a pure function of the step, so resuming can't detach it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench.spec.sections import Optimizer
+
+
+def learning_rate(config: Optimizer, step: int, iterations: int) -> float:
+    """Return the base rate at a step (from 0): poly decay stepped once per `lr_every`, floored, after linear warm-up.
+
+    Source: ReCo authors' ``PolyLR``, stepped once per epoch of 200 iterations: max(lr (1 - t/T)^0.9, 1e-6).
+    """
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    stepped = step - step % config.lr_every
+    return float(max(config.lr * (1 - stepped / iterations) ** config.poly_power, config.min_lr))
+
+
+def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a method's trainable parameters, the backbone's in a group of their own.
+
+    A group's rate is the base rate times its ``lr_factor`` (see :func:`set_learning_rate`).
+    """
+    trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    backbone = [p for name, p in trainable if "backbone" in name.split(".")]
+    others = [p for name, p in trainable if "backbone" not in name.split(".")]
+    groups = [
+        {"params": backbone, "lr_factor": config.backbone_lr_factor},
+        {"params": others, "lr_factor": 1.0},
+    ]
+    groups = [g for g in groups if g["params"]]
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, foreach=True)
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(
+        groups,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=nesterov,
+        weight_decay=config.weight_decay,
+        foreach=True,
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the base rate; each group gets it times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_factor"]

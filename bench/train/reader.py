@@ -1,0 +1,65 @@
+"""Reading images and masks: decoded once where memory allows, and no mask that a run has no right to see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from datasets._base import SegmentationDataset
+
+UInt8 = NDArray[np.uint8]
+
+
+class Reader:
+    """Decoded images and masks by id, kept up to a budget; beyond it they are decoded anew each time. Thread-safe.
+
+    Args:
+        dataset: what to read.
+        masks_of: the only ids whose masks may be read: labelled and evaluated ones. A run has no way to the masks of its
+            unlabelled images.
+        budget: bytes to keep.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, masks_of: Iterable[str], budget: int) -> None:
+        self.dataset = dataset
+        self.masks_of = frozenset(masks_of)
+        self._left = budget
+        self._kept: dict[tuple[str, str], UInt8] = {}
+        self._lock = threading.Lock()
+
+    def _get(self, kind: str, image_id: str, decode: Callable[[str], UInt8]) -> UInt8:
+        key = (kind, image_id)
+        array = self._kept.get(key)
+        if array is None:
+            array = decode(image_id)
+            with self._lock:
+                if array.nbytes <= self._left and key not in self._kept:
+                    self._left -= array.nbytes
+                    self._kept[key] = array
+        return array
+
+    def image(self, image_id: str) -> UInt8:
+        """Return the image (H, W, 3) uint8; not to be written to."""
+        return self._get("image", image_id, self.dataset.image)
+
+    def mask(self, image_id: str) -> UInt8:
+        """Return the mask (H, W) uint8; not to be written to.
+
+        Raises:
+            PermissionError: for an image that is neither labelled nor evaluated in this run.
+        """
+        if image_id not in self.masks_of:
+            raise PermissionError(f"the mask of {image_id} is withheld: the image is unlabelled in this run")
+        return self._get("mask", image_id, self.dataset.mask)
+
+    def pairs(self, ids: Sequence[str], threads: int = 2) -> Iterator[tuple[UInt8, UInt8]]:
+        """Yield (image, mask) of the ids in order, read by threads a few ahead."""
+        with ThreadPoolExecutor(threads, thread_name_prefix="reader") as pool:
+            for start in range(0, len(ids), 32):
+                yield from pool.map(lambda i: (self.image(i), self.mask(i)), ids[start : start + 32])

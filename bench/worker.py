@@ -1,0 +1,255 @@
+"""Runs one cell in this process: claims its directory, trains, evaluates, writes the result last.
+
+The same function serves the local runner and a Slurm job. Whatever goes wrong becomes a typed state with its reason; one
+failing cell never stops another.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from bench import environment
+from bench.data import open_dataset, roots_of
+from bench.errors import BenchError
+from bench.spec.cell import Cell
+from bench.spec.sections import Resources
+from bench.splits import load_split
+from bench.store.files import read_json, remove_leftovers, write_json
+from bench.store.run import FINISHED, Run, State
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.train.loop import Trainer
+    from bench.train.metrics import Score
+    from bench.train.reader import Reader
+    from datasets._base import SegmentationDataset
+    from methods._base import Method
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+HEARTBEAT = 2.0  # seconds between updates of state.json
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told: plain values, so that it can be pickled or written as JSON.
+
+    Attributes:
+        store: the run store.
+        cell_id: whose directory holds cell.json.
+        data: folder per dataset.
+        resources: ``Resources`` as a mapping.
+        retry: also run a cell whose last attempt failed or diverged.
+    """
+
+    store: str
+    cell_id: str
+    data: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
+    retry: bool = False
+
+
+class Signals:
+    """Notes stop signals instead of dying from them, so that the loop can write a checkpoint first."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen while the context lasts; only the main thread of a process can."""
+        old = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+class _Hooks:
+    """The loop's surroundings: signals, heartbeat, evaluation."""
+
+    def __init__(self, run: Run, cell: Cell, reader: Reader, device: torch.device, signals: Signals) -> None:
+        self.run, self.cell, self.reader, self.device, self.signals = run, cell, reader, device, signals
+        self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
+        self.beat = time.monotonic()
+        self.first: tuple[int, float] | None = None
+
+    def should_stop(self) -> bool:
+        return self.signals.received is not None
+
+    def progress(self, step: int, facts: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = (step, now)
+        if now - self.beat >= HEARTBEAT:
+            rate = (step - self.first[0]) / (now - self.first[1])
+            self.run.write_state(State.RUNNING, step=step, it_per_s=rate, **facts)
+            self.beat = now
+
+    def evaluate(self, method: Method) -> Score:
+        from bench.train.evaluate import evaluate
+
+        return evaluate(
+            method.predictor,
+            self.reader.pairs(self.scored),
+            len(self.reader.dataset.classes),
+            self.cell.evaluation,
+            self.device,
+            self.cell.numerics.precision,
+            self.cell.numerics.channels_last,
+        )
+
+
+def run_cell(job: Job) -> State:
+    """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
+
+    A cell that is done is not touched; one that another process works on is left to it (`running` is returned).
+
+    Raises:
+        BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
+    """
+    run = Run(Path(job.store) / job.cell_id)
+    with run.claim() as mine:
+        if not mine:
+            return State.RUNNING
+        state = State(run.read_state()["state"])
+        if run.result.exists() or (state in FINISHED and not job.retry):
+            return state
+        remove_leftovers(run.path)
+        attempt = run.record_attempt(environment.describe())
+        facts = {"attempt": attempt, "host": socket.gethostname(), "pid": os.getpid()}
+        run.write_state(State.RUNNING, **facts)
+        signals = Signals()
+        with signals.listening():
+            return _guarded(run, job, signals)
+
+
+def _guarded(run: Run, job: Job, signals: Signals) -> State:
+    """Train, and turn whatever happens into a state."""
+    from bench.train.loop import Diverged, Stopped
+
+    try:
+        _train(run, job, signals)
+    except Diverged as error:
+        run.write_state(State.DIVERGED, step=error.step, reason=str(error))
+        return State.DIVERGED
+    except Stopped as error:
+        run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
+        return State.PREEMPTED
+    except Exception as error:
+        print(traceback.format_exc())
+        state, reason = classify(error)
+        run.write_state(state, reason=reason)
+        return state
+    return State.DONE
+
+
+def classify(error: Exception) -> tuple[State, str]:
+    """Return the state and the one-line reason for an exception."""
+    text = " ".join(str(error).split())[:500]
+    reason = text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in text:
+        return State.OUT_OF_MEMORY, reason
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return State.FAILED, f"the disk is full: {reason}"
+    return State.FAILED, reason
+
+
+def _cell_of(run: Run) -> Cell:
+    try:
+        return Cell.from_spec(read_json(run.cell)["spec"], str(run.cell))
+    except (ValueError, TypeError, KeyError):
+        raise BenchError(f"{run.cell}: missing or damaged; plan the grid again") from None
+
+
+def _set_up_torch(resources: Resources, run: Run) -> torch.device:
+    """Fix threads and determinism, and note what holds in the attempt's record."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    from bench.train.build import pick_device
+
+    device = pick_device(resources.device)
+    remembered = read_json(run.path / "threads.json")
+    threads = remembered or resources.threads or environment.usable_cores()
+    write_json(run.path / "threads.json", threads)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    return device
+
+
+def _train(run: Run, job: Job, signals: Signals) -> None:
+    resources = Resources(**job.resources)
+    device = _set_up_torch(resources, run)
+    import torch
+
+    from bench.train.build import build_method
+    from bench.train.loader import Loader
+    from bench.train.loop import Trainer
+    from bench.train.reader import Reader
+
+    cell = _cell_of(run)
+    dataset = open_dataset(cell.dataset, roots_of(job.data))
+    labelled, unlabelled = load_split(run.path.parent, cell.split_sha256)
+    readable = (*labelled, *dataset.ids(dataset.config.eval_split))
+    reader = Reader(dataset, readable, resources.cache_mb << 20)
+    memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
+    method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
+    schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
+    augmentation = cell.augmentation.cls(cell.augmentation.config)
+    pool = unlabelled if method.uses_unlabelled else []
+    loader = Loader(reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources)
+    trainer = Trainer(cell, method, loader, run, resources, _Hooks(run, cell, reader, device, signals), device)
+    trainer.train()
+    _finish(run, cell, dataset, method, trainer)
+
+
+def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, trainer: Trainer) -> None:
+    """Write weights, cost, and last of all the result."""
+    from bench.train import checkpoint
+    from bench.train.evaluate import describe
+    from bench.train.loop import memory
+
+    progress = trainer.progress
+    weights = method.predictor.state_dict()
+    checkpoint.save(run.weights("last"), weights)
+    steps = max(progress.step, 1)
+    cost = {
+        "seconds": progress.seconds,
+        "seconds_per_step": progress.seconds / steps,
+        "data_wait_seconds": trainer.loader.waited,
+        "device": str(trainer.device),
+        **memory(trainer.device),
+    }
+    write_json(run.cost, cost)
+    result = {
+        "cell_id": run.id,
+        "iterations": progress.step,
+        "evaluation": describe(cell.evaluation, dataset),
+        "classes": list(dataset.classes),
+        "labelled_images": len(trainer.loader.labelled),
+        "unlabelled_images": len(trainer.loader.unlabelled),
+        "split_sha256": cell.split_sha256,
+        "last": progress.evaluations["last"],
+        "best": progress.evaluations["best"],
+        "weights_sha256": checkpoint.digest(weights),
+    }
+    write_json(run.result, result)
+    run.write_state(State.DONE, step=progress.step, miou=progress.evaluations["last"]["miou"])
+    run.checkpoint.unlink(missing_ok=True)
