@@ -179,8 +179,14 @@ def make_outline(plan: Plan) -> dict[str, Any]:
         "iterations": plan.cells[0].cell.schedule.iterations,
         "recipe": plan.grid.recipe,
         "cells": [
-            {"id": p.cell.id, "slug": p.cell.slug, "coords": p.coords, "iterations": p.cell.schedule.iterations}
-            for p in plan.cells
+            {
+                "id": p.cell.id,
+                "slug": p.cell.slug,
+                "order": order,
+                "coords": p.coords,
+                "iterations": p.cell.schedule.iterations,
+            }
+            for order, p in enumerate(plan.cells)
         ],
     }
 

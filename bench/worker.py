@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench import environment
 from bench.data import open_dataset, roots_of
 from bench.errors import BenchError
-from bench.spec.cell import Cell
+from bench.spec.cell import Cell, read_cell
 from bench.spec.sections import Resources
 from bench.splits import load_split
 from bench.store.files import read_json, remove_leftovers, write_json
@@ -94,9 +94,9 @@ class _Hooks:
 
     def progress(self, step: int, facts: dict[str, Any]) -> None:
         now = time.monotonic()
-        if self.first is None:
+        if self.first is None:  # the first step warms up; the rate counts from its end
             self.first = (step, now)
-        if now - self.beat >= HEARTBEAT:
+        elif now - self.beat >= HEARTBEAT:
             rate = (step - self.first[0]) / (now - self.first[1])
             self.run.write_state(State.RUNNING, step=step, it_per_s=rate, **facts)
             self.beat = now
@@ -170,13 +170,6 @@ def classify(error: Exception) -> tuple[State, str]:
     return State.FAILED, reason
 
 
-def _cell_of(run: Run) -> Cell:
-    try:
-        return Cell.from_spec(read_json(run.cell)["spec"], str(run.cell))
-    except (ValueError, TypeError, KeyError):
-        raise BenchError(f"{run.cell}: missing or damaged; plan the grid again") from None
-
-
 def _set_up_torch(resources: Resources, run: Run) -> torch.device:
     """Fix threads and determinism, and note what holds in the attempt's record."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -204,7 +197,7 @@ def _train(run: Run, job: Job, signals: Signals) -> None:
     from bench.train.loop import Trainer
     from bench.train.reader import Reader
 
-    cell = _cell_of(run)
+    cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     labelled, unlabelled = load_split(run.path.parent, cell.split_sha256)
     readable = (*labelled, *dataset.ids(dataset.config.eval_split))

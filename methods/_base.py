@@ -16,6 +16,10 @@ from bench.config import Config
 
 IGNORE_INDEX = 255
 
+# Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 class MethodConfig(Config):
     """Base of a method's hyperparameters."""
@@ -33,6 +37,12 @@ class StrongAugment(Protocol):
 
     def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Colour jitter, Gaussian blur, horizontal flip."""
+
+    def warp(self, maps: Tensor) -> Tensor:
+        """Move maps (B, C, H, W) from the weak view's frame to the strong view's: this step's geometric half and flip.
+
+        Bilinear, 0 where the strong view shows nothing of the weak one. For soft targets of unmixed images.
+        """
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,198 @@
-"""."""
+"""``list``, ``data`` and ``split``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli.common import DATA, JSON, SET, STORE, console, print_json, store_path
+
+if TYPE_CHECKING:
+    from bench.registry import Kind
+    from bench.spec.cell import Part
+
+
+class Listed(str, Enum):
+    """What ``list`` lists."""
+
+    METHODS = "methods"
+    DATASETS = "datasets"
+    PROTOCOLS = "protocols"
+    NETWORKS = "networks"
+    AUGMENTATIONS = "augmentations"
+    GRIDS = "grids"
+
+
+NAME = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")]
+data_app = typer.Typer(help="Prepare a dataset, or check all of it.", no_args_is_help=True)
+
+
+def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: JSON = False) -> None:
+    """List what can be named in a grid, with its options and their defaults."""
+    from bench import registry
+
+    if what is Listed.GRIDS:
+        rows = _grids()
+    else:
+        kind: Kind = what.value[:-1]
+        rows = [
+            {"name": e.name, "summary": e.summary, "options": _options(e.cls.Config)} for e in registry.entries(kind)
+        ]
+    if as_json:
+        print_json({"entries": rows, "broken_plugins": registry.failures})
+        return
+    out = console()
+    for row in rows:
+        out.print(f"[bold]{row['name']}[/]  {row['summary']}")
+        if row["options"]:
+            out.print("    " + ", ".join(f"{k}={v}" for k, v in row["options"].items()), style="dim", markup=False)
+    for path, why in registry.failures.items():
+        out.print(f"broken plug-in {path}: {why}", style="red", markup=False)
+
+
+def _options(config: Any) -> dict[str, Any]:
+    return {
+        name: "required"
+        if field.is_required()
+        else getattr(field.get_default(call_default_factory=True), "value", field.default)
+        for name, field in config.model_fields.items()
+    }
+
+
+def _grids() -> list[dict[str, Any]]:
+    from bench.spec.grid import GRIDS, read_grid
+
+    grids = [(path, read_grid(path)) for path in sorted(GRIDS.glob("*.yaml"))]
+    return [{"name": p.stem, "summary": g.title, "options": {k: len(v) for k, v in g.axes.items()}} for p, g in grids]
+
+
+def _dataset_part(name: str, sets: list[str] | None) -> Part:
+    """Resolve a dataset with options given as ``--set size=[180,240]``."""
+    from bench.plan import parse_sets
+    from bench.spec.cell import resolve_part
+
+    return resolve_part("dataset", {"name": name, **parse_sets(tuple(sets or ()))}, "dataset")
+
+
+@data_app.command()
+def prepare(
+    name: NAME,
+    source: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Official archives or folders.")] = None,
+    sets: SET = None,
+    data: DATA = None,
+    as_json: JSON = False,
+) -> None:
+    """Make a dataset ready where it is looked for. Doing it again is quick."""
+    from bench.data import DataRoots
+
+    part, roots = _dataset_part(name, sets), DataRoots.parse(data or [])
+    with progress_bar(f"preparing {name}", as_json) as step:
+        part.cls.prepare(part.config, roots.root(name), source, step)
+    if as_json:
+        print_json({"dataset": name, "root": str(roots.root(name))})
+    else:
+        console().print(f"{name} is ready in {roots.root(name)}")
+
+
+@data_app.command()
+def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False) -> None:
+    """Walk a whole dataset and report every problem. Exit code 1 if there is one."""
+    from dataclasses import asdict
+
+    from bench.data import DataRoots, open_dataset
+
+    dataset = open_dataset(_dataset_part(name, sets), DataRoots.parse(data or []))
+    with progress_bar(f"checking {name}", as_json) as step:
+        report = dataset.check(step)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_report(report, dataset.classes)
+    raise SystemExit(1 if report.problems else 0)
+
+
+def progress_bar(title: str, hidden: bool) -> Any:
+    """Return a context that gives a progress callback (done, total) and shows a bar on a terminal."""
+    from contextlib import contextmanager
+
+    from rich.progress import Progress
+
+    @contextmanager
+    def bar() -> Any:
+        err = console(stderr=True)
+        with Progress(console=err, disable=hidden or not err.is_terminal, transient=True) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar()
+
+
+def _print_report(report: Any, classes: tuple[str, ...]) -> None:
+    from rich.table import Table
+
+    out = console()
+    out.print(f"[bold]{report.dataset}[/] in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
+    out.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in report.sizes.items()))
+    total = max(sum(report.class_pixels.values()), 1)
+    table = Table("class", "images", "pixels", "share", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label in [*classes, "void"]:
+        pixels = report.class_pixels.get(label, 0)
+        table.add_row(label, str(report.class_images.get(label, "")), f"{pixels:,}", f"{100 * pixels / total:.2f} %")
+    out.print(table)
+    for problem in report.problems:
+        out.print(f"problem: {problem}", style="red", markup=False)
+    out.print(f"{len(report.problems)} problems" if report.problems else "no problems")
+
+
+def split(
+    dataset: NAME,
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, full.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
+    ] = None,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Draw a label split, print its manifest and keep it in the store."""
+    from bench.data import DataRoots
+    from bench.spec.cell import resolve_part
+    from bench.spec.grid import parse_yaml
+    from bench.splits import draw_split, keep_split, split_path
+    from bench.store.files import write_json
+
+    name, equals, value = protocol.partition("=")
+    raw = {name: parse_yaml(value, protocol)} if equals else name
+    part = resolve_part("protocol", raw, "protocol")
+    manifest = draw_split(_dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
+    keep_split(store_path(store), manifest)
+    if output is not None:
+        write_json(output, manifest)
+    if as_json:
+        print_json(manifest)
+        return
+    out = console()
+    out.print(
+        f"{dataset}, {part.name} {manifest['title']}, seed {seed}: {len(manifest['labelled'])} labelled, ", end=""
+    )
+    out.print(f"{len(manifest['unlabelled'])} unlabelled images; sha256 {manifest['sha256']}")
+    out.print("labelled images per class: ", end="")
+    out.print(", ".join(f"{k} {n}" for k, n in manifest["labelled_images_per_class"].items()), markup=False)
+    if manifest["labelled_high_quality"] is not None:
+        out.print(f"from the high-quality list: {manifest['labelled_high_quality']}")
+    out.print("labelled: " + " ".join(manifest["labelled"]), markup=False)
+    out.print(f"manifest: {split_path(store_path(store), manifest['sha256'])}")
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add."""
+    """Add this room's verbs."""
+    app.command("list")(list_entries)
+    app.add_typer(data_app, name="data")
+    app.command()(split)

@@ -1,7 +1,107 @@
-"""."""
+"""``table`` and ``plot``."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, make_request, print_json
+
+
+class Format(str, Enum):
+    """The formats of ``table``."""
+
+    MD = "md"
+    CSV = "csv"
+    LATEX = "latex"
+    HTML = "html"
+    JSON = "json"
+
+
+class Select(str, Enum):
+    """Which evaluation is the headline."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+class Plot(str, Enum):
+    """The plots."""
+
+    RATIO = "ratio"
+    CONVERGENCE = "convergence"
+
+
+SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
+
+
+def table(
+    grid: GRID,
+    fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
+    select: SELECT = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Print a grid's table: mean ± sample standard deviation over seeds; also while it still runs."""
+    from bench.outline import outline
+    from bench.report import frame, tables, terminal
+    from bench.report.render import render
+
+    request = make_request(grid, sets, data, store)
+    found = outline(request)
+    build = tables.per_class if per_class else tables.build
+    made = build(frame.load(request.store, found["cells"]), found, select.value if select else None)
+    chosen = Format.JSON if as_json else fmt
+    if chosen is None and output is None:
+        console().print(terminal.drawn(made))
+        return
+    text = render(made, (chosen or Format.MD).value)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+        console().print(f"wrote {output}")
+
+
+def plot(
+    kind: Annotated[Plot, typer.Argument(help="What to plot.")],
+    grid: GRID,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the files go.")] = Path("plots"),
+    select: SELECT = None,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
+    from bench.outline import outline
+    from bench.report import frame, plots
+
+    request = make_request(grid, sets, data, store)
+    found = outline(request)
+    runs = frame.load(request.store, found["cells"])
+    rule = select.value if select else None
+    if kind is Plot.RATIO:
+        files = plots.ratio(runs, found, output, rule)
+    else:
+        curves = frame.curves(request.store, [cell["id"] for cell in found["cells"]])
+        files = plots.convergence(runs, curves, found, output)
+    if as_json:
+        print_json({"files": [str(f) for f in files]})
+    else:
+        console().print("wrote " + ", ".join(str(f) for f in files), markup=False)
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add."""
+    """Add this room's verbs."""
+    for verb in (table, plot):
+        app.command()(verb)

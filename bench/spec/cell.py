@@ -16,6 +16,8 @@ from bench.errors import BenchError
 from bench.registry import Kind
 from bench.spec.problems import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
+from bench.store.files import read_json
+from bench.store.run import Run
 
 PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
 SECTIONS: dict[str, type[Config]] = {
@@ -167,3 +169,16 @@ class Cell:
     def id(self) -> str:
         """Slug plus the first 10 hex digits of the SHA-256 of the identity's canonical JSON."""
         return f"{self.slug}-{hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:10]}"
+
+
+def read_cell(run: Run) -> Cell:
+    """Read the cell of a run's directory.
+
+    Raises:
+        BenchError: if it holds none, or one of another version.
+    """
+    try:
+        spec = read_json(run.cell)["spec"]
+    except (ValueError, TypeError, KeyError):
+        raise BenchError(f"{run.cell}: missing or damaged; run the grid again") from None
+    return Cell.from_spec(spec, str(run.cell))

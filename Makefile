@@ -1,0 +1,35 @@
+# Every target does its own set-up. CONSTRAINTS= installs the newest versions instead of the tested ones.
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "SemiSegBench needs Python 3.10 or newer: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python bench.py run demo --workers 2
+	$(BIN)/python bench.py table demo
+	$(BIN)/python bench.py plot ratio demo --output plots/demo
+	$(BIN)/python bench.py plot convergence demo --output plots/demo
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache plots

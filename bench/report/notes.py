@@ -1,0 +1,144 @@
+"""The lines below a table: the rule, the protocol, what ± means, what is missing and why, and what can't be compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from bench.report.model import STOPPED, Run, Table, Unfinished
+from bench.report.runs import STATES
+from bench.report.select import Rule
+
+Record = dict[str, Any]
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+MAX_LINES = 20
+_PLACE = ("dataset", "network", "protocol", "labels")
+_PLUS_MINUS = (
+    "± is the sample standard deviation (n − 1) over seeds. In brackets: the number of runs n, or done/planned where runs "
+    "are missing; a single run has no ±."
+)
+
+
+def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return the items by key, keys in order of first appearance: the grid's order."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def pick(record: Record, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a record's coordinates on the named axes."""
+    return tuple([str(record[name]) for name in names])
+
+
+def varying(records: Sequence[Record], names: Iterable[str]) -> list[str]:
+    """Return those of the named axes on which the records differ."""
+    return [name for name in names if len({record[name] for record in records}) > 1]
+
+
+def name(place: Mapping[str, str]) -> str:
+    """Return a readable name for coordinates, e.g. `camvid, resnet18, schedule.lr 0.01, labels 1/4`."""
+    # The protocol `full` has the one budget `full`: once is enough.
+    shown = {axis: value for axis, value in place.items() if axis != "protocol" or value != place.get("labels")}
+    return ", ".join(
+        f"{axis} {value}" if "." in axis or axis in ("labels", "seed") else value for axis, value in shown.items()
+    )
+
+
+def _where(record: Record, names: Sequence[str]) -> str:
+    return name({axis: str(record[axis]) for axis in names})
+
+
+def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfinished]:
+    """Yield the runs that are not done; listed below the table are those that stopped and those of incomplete cells.
+
+    A cell without any run done says itself what its runs are waiting for.
+    """
+    cell_axes = [axis for axis in names if axis != "seed"]
+    vary = {"method", "labels", *varying(records, cell_axes)}
+    shown = [axis for axis in cell_axes if axis in vary]
+    for found in group(records, lambda record: pick(record, cell_axes)).values():
+        some = any(record["state"] == "done" for record in found)
+        for record in found:
+            run: Run = record["run"]
+            if run.state != "done":
+                listed = some or run.state in STOPPED
+                yield Unfinished(_where(record, shown), run.id, run.seed, run.state, run.status, listed)
+
+
+def missing(table: Table) -> list[str]:
+    """Return one line per run that is missing from a cell or has stopped, at most :data:`MAX_LINES` and a count."""
+    listed = [run for run in table.unfinished if run.listed]
+    lines = [f"{run.where}, seed {run.seed}: {run.status}" for run in listed[:MAX_LINES]]
+    rest = len(listed) - len(lines)
+    return [*lines, f"and {rest} more: `--format json` has them all"] if rest else lines
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _evaluation(records: Sequence[Record]) -> str:
+    counts = Counter(record["evaluation"] for record in records if record["state"] == "done")
+    if not counts:
+        return "Evaluation: no run is done yet."
+    if len(counts) == 1:
+        return f"Evaluation: {next(iter(counts))}."
+    return "Evaluation: " + "; ".join(f"{protocol} ({_runs(count)})" for protocol, count in counts.items()) + "."
+
+
+def _progress(records: Sequence[Record]) -> str:
+    counts = Counter(record["state"] for record in records)
+    rest = ", ".join(f"{counts[state]} {state}" for state in STATES if state != "done" and counts[state])
+    return f"Runs: {counts['done']} of {len(records)} done" + (f"; {rest}." if rest else ".")
+
+
+def notes(records: Sequence[Record], headline: Rule, rivals: str) -> list[str]:
+    """Return how to read the table; `rivals` is the direction in which cells compete, `column` or `row`."""
+    bold = f"Bold: the highest mean of its {rivals}, among cells with all planned runs done."
+    return [headline.words, _evaluation(records), _PLUS_MINUS, bold, _progress(records)]
+
+
+def _members(records: Sequence[Record], axes: Sequence[str]) -> str:
+    found = list(dict.fromkeys(_where(record, axes) for record in records))
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _differences(records: Sequence[Record], column: str, axes: Sequence[str], width: int) -> str:
+    """Return who has which value of `column`, or an empty string where all have the same."""
+    groups = group(records, lambda record: str(record[column]))
+    if len(groups) < 2:
+        return ""
+    return "; ".join(f"{value[:width]}: {_members(found, axes)}" for value, found in groups.items())
+
+
+def _place_warnings(place: Sequence[Record], axes: Sequence[str]) -> Iterator[str]:
+    where = _where(place[0], _PLACE)
+    if found := _differences(place, "evaluation", axes, 200):
+        yield f"Evaluation protocols differ at {where}; don't compare these runs ({found})."
+    by_seed = group(place, lambda record: int(record["seed"]))
+    differing = {seed: _differences(runs, "split_sha256", axes, 8) for seed, runs in by_seed.items()}
+    seeds = [seed for seed, found in differing.items() if found]
+    if seeds:
+        names = ", ".join(str(seed) for seed in seeds)
+        example = f"seed {seeds[0]}: {differing[seeds[0]]}"
+        yield f"Splits differ at {where}, seed {names}; don't compare these runs ({example})."
+
+
+def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+    """Yield why numbers that stand side by side can't be compared.
+
+    Methods are compared on the same labelled images and under the same evaluation protocol, or not at all.
+    """
+    axes = ["method", *(axis for axis in varying(records, names) if axis not in (*_PLACE, "method", "seed"))]
+    done = [record for record in records if record["state"] == "done"]
+    for place in group(done, lambda record: pick(record, _PLACE)).values():
+        yield from _place_warnings(place, axes)
+    for same in group(records, lambda record: pick(record, names)).values():
+        if len(same) > 1:
+            where = _where(same[0], [*_PLACE, *axes, "seed"])
+            yield f"{len(same)} planned runs have the same coordinates ({where}) and are pooled; give them an axis."

@@ -1,0 +1,55 @@
+"""The rule that turns a run into one score. A grid fixes it before it runs; both rules are always shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RULES: dict[str, str] = {
+    "last": "the last evaluation, after the final iteration",
+    "best": "the highest mIoU among all evaluations of the run, picked on the images that it is reported on",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The headline rule: its name, `last` or `best`, and the rule that the grid fixed, from which it may differ."""
+
+    name: str
+    grid: str
+
+    @property
+    def other(self) -> str:
+        """The rule that is not the headline."""
+        return next(name for name in RULES if name != self.name)
+
+    @property
+    def words(self) -> str:
+        """The rule and who chose it, in one sentence."""
+        if self.name == self.grid:
+            return f"Score: rule '{self.name}', fixed by the grid: {RULES[self.name]}."
+        return f"Score: rule '{self.name}', by --select, overrides the grid's '{self.grid}': {RULES[self.name]}."
+
+
+def rule(grid: Mapping[str, Any], select: str | None = None) -> Rule:
+    """Return the headline rule: `select` where it is given, else the grid's own.
+
+    Raises:
+        BenchError: if there is no such rule.
+    """
+    chosen = Rule(select or str(grid["select"]), str(grid["select"]))
+    for name in (chosen.name, chosen.grid):
+        if name not in RULES:
+            raise unknown("selection rule", name, RULES)
+    return chosen
+
+
+def scored(frame: pd.DataFrame, headline: Rule) -> pd.DataFrame:
+    """Return the frame with a column `score`: mIoU in % by the headline rule, NaN for runs that are not done."""
+    return frame.assign(score=frame[f"miou_{headline.name}"])

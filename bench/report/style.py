@@ -1,0 +1,122 @@
+"""How every plot of this project looks, and how it is written: readable without colour, the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito, "Color Universal Design" (2008); its yellow is left out, too pale for a line on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+FORMATS = ("png", "svg", "pdf")
+PANEL_WIDTH, PANEL_HEIGHT = 3.6, 3.0  # inches
+MAX_COLUMNS = 3
+
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "errorbar.capsize": 2.5,
+    "text.parse_math": False,  # names may hold dollar signs
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "svg.hashsalt": "semisegbench",
+    "savefig.dpi": 200,
+}
+# Neither dates nor versions: the same data give the same file.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """How one series is drawn. Colour, marker and line change together: any one of them is enough to tell it apart."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+def series(names: Iterable[str]) -> dict[str, Series]:
+    """Return a style per name, by position: the same grid gives a method the same looks in every plot."""
+    return {
+        name: Series(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
+        for i, name in enumerate(names)
+    }
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this project's style, whatever the user's matplotlibrc says, and leave the global settings alone."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def panels(count: int, y_label: str, share_x: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` small multiples, at most :data:`MAX_COLUMNS` in a row, that share their y axis.
+
+    It is made without pyplot, which keeps global state.
+    """
+    columns = min(count, MAX_COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(PANEL_WIDTH * columns, 5.2) + 0.4, PANEL_HEIGHT * rows + 1.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=True).ravel()
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    for axes in grid[:count]:
+        axes.tick_params(labelbottom=True)
+    for axes in grid[:count:columns]:
+        axes.set_ylabel(y_label)
+    return figure, list(grid[:count])
+
+
+def empty(axes: Axes, text: str) -> None:
+    """Say in a panel why it shows nothing."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+
+
+def legend_line(name: str, look: Series) -> Line2D:
+    """Return the legend entry of a series."""
+    # matplotlib leaves out names that begin with an underscore.
+    label = f" {name}" if name.startswith("_") else name
+    return Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=label)
+
+
+def finish(figure: Figure, title: str, marks: str, handles: Sequence[Line2D]) -> None:
+    """Add the title and one legend below all panels; `marks` says what lines, bars and bands mean."""
+    figure.suptitle(title, fontsize=11, fontweight="bold")
+    width = 0.9 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches per entry, about
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=3.4, title=marks)
+
+
+def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write PNG, SVG and PDF to `folder`, which is made where it is missing, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{stem}.{extension}" for extension in FORMATS]
+    for path, extension in zip(paths, FORMATS, strict=True):
+        figure.savefig(path, metadata=_METADATA[extension])
+    return paths

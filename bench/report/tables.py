@@ -1,0 +1,193 @@
+"""Tables of a grid: mIoU by label budget, and IoU per class. Both work on a half-finished grid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench.report import notes
+from bench.report.frame import axes
+from bench.report.model import Cell, Column, Row, Run, Section, Table, best, cell
+from bench.report.notes import Record, group, pick, varying
+from bench.report.runs import one_line
+from bench.report.select import RULES, rule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Keys = tuple[str, ...]
+Item = tuple[Keys, Keys, Run]  # (row, column, run)
+Mark = Callable[[list[list[Cell]]], list[list[Cell]]]
+
+_SECTION = ("dataset", "network")
+_BUDGET = ("protocol", "labels")
+_USED = ("id", "state", "reason", "step", "iterations", "miou_last", "miou_best")
+_USED_BY_NOTES = ("labelled_images", "labelled_pixels", "evaluation", "split_sha256")
+_PER_CLASS = ("classes", "iou_last", "iou_best")
+TOTAL = "mIoU"
+
+
+def _marked(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells, which are rivals of each other, with the best under each rule in bold."""
+    flags = {name: best(cells, name) for name in RULES}
+    return [
+        replace(rival, stats={name: replace(value, bold=flags[name][i]) for name, value in rival.stats.items()})
+        for i, rival in enumerate(cells)
+    ]
+
+
+def _mark_rows(grid: list[list[Cell]]) -> list[list[Cell]]:
+    return [_marked(row) for row in grid]
+
+
+def _mark_columns(grid: list[list[Cell]]) -> list[list[Cell]]:
+    columns = [_marked(column) for column in zip(*grid, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _section(
+    title: str,
+    keys: Mapping[str, str],
+    row_axes: Keys,
+    columns: Mapping[Keys, Column],
+    items: Sequence[Item],
+    mark: Mark,
+) -> Section:
+    runs = {place: [run for *_, run in found] for place, found in group(items, lambda item: item[:2]).items()}
+    rows = list(dict.fromkeys(row for row, *_ in items))
+    cells = mark([[cell(runs.get((row, column), [])) for column in columns] for row in rows])
+    body = tuple(Row(dict(zip(row_axes, row, strict=True)), tuple(line)) for row, line in zip(rows, cells, strict=True))
+    return Section(title, keys, row_axes, tuple(columns.values()), body)
+
+
+def _mean(records: Sequence[Record], key: str) -> float | None:
+    known = [record[key] for record in records if record[key] is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
+    """Return the columns of a budget table: `20`, `1/4 (92 images)`, with the protocol's name where there are several."""
+    several = bool(varying(records, ["protocol"]))
+    columns: dict[Keys, Column] = {}
+    for (protocol, labels), found in group(records, lambda record: pick(record, _BUDGET)).items():
+        images, pixels = _mean(found, "labelled_images"), _mean(found, "labelled_pixels")
+        count = "" if images is None else f"{images:.0f}"
+        title = f"{protocol} {labels}" if several and protocol != labels else labels
+        title += f" ({count} images)" if count not in ("", labels) else ""
+        keys = {"protocol": protocol, "labels": labels, "labelled_images": count}
+        columns[protocol, labels] = Column(keys, title, images, pixels)
+    return columns
+
+
+def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys) -> Section:
+    items = [(pick(record, row_axes), pick(record, _BUDGET), record["run"]) for record in records]
+    protocols = ", ".join(dict.fromkeys(record["protocol"] for record in records))
+    title = f"{notes.name(place)}: mIoU in % by label budget ({protocols})"
+    return _section(title, place, row_axes, _budgets(records), items, _mark_columns)
+
+
+def _class_items(record: Record, classes: Sequence[str], column: Keys) -> Iterator[Item]:
+    run: Run = record["run"]
+    names = [one_line(name) for name in json.loads(record["classes"] or "[]")]
+    found = {rule: dict(zip(names, json.loads(record[f"iou_{rule}"] or "[]"), strict=True)) for rule in RULES}
+    for name in classes:
+        yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
+    yield (TOTAL,), column, run
+
+
+def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys) -> Section:
+    lists = dict.fromkeys(record["classes"] for record in records if record["classes"])
+    classes = list(dict.fromkeys(one_line(name) for text in lists for name in json.loads(text)))
+    keys = dict.fromkeys(pick(record, column_axes) for record in records)
+    columns = {key: Column(dict(zip(column_axes, key, strict=True)), ", ".join(key)) for key in keys}
+    items = [item for record in records for item in _class_items(record, classes, pick(record, column_axes))]
+    title = f"{notes.name(place)}: IoU in % per class"
+    return _section(title, place, ("class",), columns, items, _mark_rows)
+
+
+def _records(frame: pd.DataFrame, columns: Sequence[str]) -> list[Record]:
+    """Return the frame's rows as records, each with its :class:`Run` under the key `run`."""
+    names = [*axes(frame), *_USED, *_USED_BY_NOTES, *columns]
+    # Python lists and one pass: a frame has 10,000 rows and more. A value that is not itself is NaN, that is, nothing.
+    lists = [[None if value != value else value for value in frame[name].tolist()] for name in names]
+    records: list[Record] = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+    for record in records:
+        values = {name: record[f"miou_{name}"] for name in RULES}
+        record["run"] = Run(
+            id=record["id"],
+            seed=record["seed"],
+            state=record["state"],
+            reason=record["reason"],
+            step=record["step"] or 0.0,
+            iterations=record["iterations"] or 0.0,
+            evaluation=record["evaluation"],
+            split=record["split_sha256"],
+            values=values,
+        )
+    return records
+
+
+def _gaps(sections: Sequence[Section]) -> list[str]:
+    cells = (found for section in sections for row in section.rows for found in row.cells)
+    return ["Empty: not in the grid."] if any(not found.planned for found in cells) else []
+
+
+Layout = Callable[[Sequence[Record], Mapping[str, str], Keys], Section]
+
+
+def _table(
+    records: Sequence[Record],
+    names: Sequence[str],
+    grid: Mapping[str, Any],
+    select: str | None,
+    layout: Layout,
+    section_axes: Keys,
+    bold: str,
+) -> Table:
+    headline = rule(grid, select)
+    free = [axis for axis in names if axis not in (*_SECTION, *_BUDGET, "method", "seed")]
+    vary = varying(records, free)
+    sections = []
+    for key, found in group(records, lambda record: pick(record, section_axes)).items():
+        inner = varying(found, free)
+        fixed = {axis: str(found[0][axis]) for axis in vary if axis not in inner}
+        place = {**dict(zip(section_axes, key, strict=True)), **fixed}
+        sections.append(layout(found, place, ("method", *inner)))
+    return Table(
+        name=str(grid["name"]),
+        title=one_line(str(grid.get("title") or grid["name"])),
+        rule=headline,
+        done=sum(record["state"] == "done" for record in records),
+        planned=len(records),
+        sections=tuple(sections),
+        warnings=tuple(notes.warnings(records, names)),
+        notes=tuple(notes.notes(records, headline, bold) + _gaps(sections)),
+        unfinished=tuple(notes.unfinished(records, names)),
+    )
+
+
+def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
+    """Return the grid's main table: mean ± sample sd of the mIoU, rows methods, columns label budgets.
+
+    There is one section per dataset and network. Any other axis that varies, but the seed, is part of the row.
+
+    Args:
+        frame: the runs, from :func:`bench.report.frame.load`, all or some of a grid's.
+        grid: the grid's `name`, `title` and `select` (`last` or `best`).
+        select: overrides the grid's selection rule; the table then says so.
+
+    Raises:
+        BenchError: if there is no such selection rule.
+    """
+    return _table(_records(frame, ()), axes(frame), grid, select, _by_budget, _SECTION, "column")
+
+
+def per_class(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
+    """Return the IoU of each class: rows classes and their mean, columns methods, one section per label budget.
+
+    A class that occurs neither in the ground truth nor in the prediction of a run is left out of that run, so a cell's n can
+    be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
+    """
+    return _table(_records(frame, _PER_CLASS), axes(frame), grid, select, _by_class, (*_SECTION, *_BUDGET), "row")

@@ -1,0 +1,1 @@
+"""Label-split protocols, one per file: which training images are labelled, which are unlabelled."""

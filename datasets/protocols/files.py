@@ -1,0 +1,156 @@
+"""Splits that other repositories publish, read from their lists as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from bench.errors import BenchError
+from bench.registry import register
+from datasets._base import SegmentationDataset
+from datasets._files import IMAGE_SUFFIXES, read_lines
+from datasets._split import Protocol, ProtocolConfig, Split
+
+# Cityscapes' image files carry it behind the id.
+_IMAGE_TAG = "_leftImg8bit"
+_SHOWN = 3
+
+Line = tuple[int, str]  # number, text
+
+
+class FilesConfig(ProtocolConfig):
+    """Options of `files`. The paths don't identify a cell: the split's hash does.
+
+    Attributes:
+        labelled: the list of labelled images.
+        unlabelled: the list of unlabelled ones; by default the rest of the training images.
+        title: name of the budget in slugs, tables and axes; by default the number of labelled images.
+    """
+
+    labelled: Annotated[str, Field(min_length=1, json_schema_extra={"identity": False})]
+    unlabelled: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
+    title: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
+
+
+def _content(path: Path) -> list[Line]:
+    """Return the lines that are not blank.
+
+    Raises:
+        BenchError: if there are none.
+    """
+    lines = [(number, text) for number, text in enumerate(read_lines(path), 1) if text]
+    if not lines:
+        raise BenchError(f"{path}: an empty list; for the rest of the training images leave `unlabelled` out")
+    return lines
+
+
+class _Ids:
+    """The training ids of a dataset, found by what lists of other repositories call them."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = set(ids)
+        self._by_stem: dict[str, list[str]] = {}
+        for image_id in ids:
+            self._by_stem.setdefault(PurePosixPath(image_id).name, []).append(image_id)
+
+    def find(self, text: str) -> str | None:
+        """Return the id that a line names, or None.
+
+        A line is an id, or the path of an image, maybe with the path of its mask behind it. Of a path, the longest end
+        that is an id counts (``city/name`` before ``name``); else its last part, if one id alone ends with it.
+        """
+        if text in self._ids:
+            return text
+        path = PurePosixPath(re.split(r"\t|\s+", text)[0])
+        name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+        name = name.removesuffix(_IMAGE_TAG)
+        folders = [part for part in path.parts[:-1] if part != "/"]
+        for start in range(len(folders) + 1):
+            candidate = "/".join([*folders[start:], name])
+            if candidate in self._ids:
+                return candidate
+        same = self._by_stem.get(name, [])
+        return same[0] if len(same) == 1 else None
+
+
+def _shown(lines: Sequence[Line]) -> str:
+    some = ", ".join(f"line {number} '{text}'" for number, text in lines[:_SHOWN])
+    return some + (", …" if len(lines) > _SHOWN else "")
+
+
+def read_split_list(path: Path, dataset: SegmentationDataset) -> tuple[str, ...]:
+    """Return the ids that a list names, in its order.
+
+    Formats, each seen in a released repository: an id a line (PixelSSL, U2PL and CPS/TorchSemiSeg on VOC, with either
+    line ending); an image path (U2PL on Cityscapes); image and mask path, separated by a space (UniMatch) or a tab
+    (CPS/TorchSemiSeg on Cityscapes). The dataset's own masks are used, whatever the list names.
+
+    Raises:
+        BenchError: if the list is missing or empty, holds positions instead of names, names an image twice, or names
+            one that isn't a training image.
+    """
+    lines, ids = _content(path), _Ids(dataset.ids("train"))
+    found = [(line, ids.find(line[1])) for line in lines]
+    unknown = [line for line, image_id in found if image_id is None]
+    if len(unknown) == len(lines) and all(re.fullmatch(r"\d{1,7}", text) for _, text in lines):
+        raise BenchError(
+            f"{path}: positions in a list ({_shown(lines)}), which mean something only beside the list that they count in; "
+            "give ids or image paths"
+        )
+    if unknown:
+        raise BenchError(
+            f"{path}: {len(unknown)} of {len(lines)} lines name no training image of the dataset, or more than one: "
+            f"{_shown(unknown)}"
+        )
+    first: dict[str, int] = {}
+    for (number, text), image_id in found:
+        assert image_id is not None
+        if image_id in first:
+            raise BenchError(f"{path}: line {number} '{text}' names the same image as line {first[image_id]}")
+        first[image_id] = number
+    return tuple(first)
+
+
+@register("protocol", "files")
+class Files(Protocol):
+    """Lists of other repositories, as they are: those of UniMatch, U2PL, CPS/TorchSemiSeg and PixelSSL."""
+
+    Config: ClassVar[type[ProtocolConfig]] = FilesConfig
+    shorthand: ClassVar[str | None] = "labelled"
+
+    def __init__(self, config: FilesConfig) -> None:
+        super().__init__(config)
+        self._labelled = Path(config.labelled).expanduser()
+        self._unlabelled = None if config.unlabelled is None else Path(config.unlabelled).expanduser()
+        self._title = config.title
+
+    @property
+    def title(self) -> str:
+        """As configured, else the number of labelled images.
+
+        Raises:
+            BenchError: if the list can't be read.
+        """
+        return self._title or str(len(_content(self._labelled)))
+
+    def split(self, dataset: SegmentationDataset, seed: int) -> Split:
+        """Read the lists; the seed has no effect.
+
+        An image may be in both lists: TorchSemiSeg's VOC lists of the 1,464 images have one such each, and some papers
+        use the labelled images as unlabelled ones too.
+
+        Raises:
+            BenchError: see :func:`read_split_list`; or if all training images are labelled and no second list is given.
+        """
+        labelled = read_split_list(self._labelled, dataset)
+        if self._unlabelled is not None:
+            return Split(labelled, read_split_list(self._unlabelled, dataset))
+        taken = set(labelled)
+        rest = tuple(i for i in dataset.ids("train") if i not in taken)
+        if not rest:
+            raise BenchError(f"{self._labelled}: names every training image; give `unlabelled` too, or use `full`")
+        return Split(labelled, rest)

@@ -1,0 +1,51 @@
+"""ClassMix, and CutMix and Cutout under the same recipe: a teacher's pseudo-labels on mixed images.
+
+Source: Olsson et al., ClassMix, WACV 2021; here as the baseline of the ReCo authors' ``train_semisup.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from bench.registry import register
+from methods._base import Batch
+from methods._student import View
+from methods._teacher import TeacherConfig, TeacherMethod
+from methods.losses.segmentation import Reduction, pseudo_label_loss
+from methods.mixing import Mix, mix
+
+
+class ClassMixConfig(TeacherConfig):
+    """Hyperparameters of ClassMix. Defaults are those of the ReCo authors' code.
+
+    Attributes:
+        mix: how unlabelled images are mixed; ``none`` leaves a plain pseudo-label method.
+        threshold: pixels of at least this confidence count for an image's weight; ReCo has 0.97, ClassMix 0.968.
+        reduction: over which pixels the weighted loss is averaged: ``nonzero`` as in the authors' code, ``valid`` as in
+            the papers' formulas (see ``pseudo_label_loss``).
+    """
+
+    mix: Mix = "classmix"
+    threshold: float = Field(default=0.97, ge=0, le=1)
+    reduction: Reduction = "nonzero"
+
+
+@register("method", "classmix")
+class ClassMix(TeacherMethod):
+    """Pseudo-labels of a moving-average teacher on images mixed by class, rectangle or hole."""
+
+    Config = ClassMixConfig
+    config: ClassMixConfig
+
+    def mix(self, image: Tensor, label: Tensor, confidence: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Mix as the config says."""
+        return mix(self.config.mix, image, label, confidence, rng)
+
+    def unsupervised(self, batch: Batch, view: View) -> Tensor:
+        """Return the cross-entropy on the mixed pseudo-labels, weighted by each image's share of confident pixels."""
+        target = view.target
+        return pseudo_label_loss(
+            view.logits, target.label, target.confidence, self.config.threshold, self.config.reduction
+        )

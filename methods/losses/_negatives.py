@@ -1,0 +1,87 @@
+"""The log-sum-exp over sampled negative keys, where a contrastive loss on pixels spends its time.
+
+Each of T queries has N keys of its own, drawn from P rows. At ReCo's setting that is 2.75 million keys of 256-d: 2.8 GB
+if gathered. The gradient of the log-sum-exp with respect to its query is the softmax-weighted mean of the query's keys,
+so it is computed along with the value, and only (T, D) is kept between forward and backward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+_SUM = 0  # the number of embedding_bag's mode "sum"
+_CHUNK_BYTES = 64 * 2**20
+
+
+def negatives_logsumexp(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> Tensor:
+    """Return the log-sum-exp over n of ``scale[index[t, n]] * <query[t], keys[index[t, n]]>``, shape (T,).
+
+    Args:
+        query: (T, D) float32 or float64; the only argument that receives a gradient.
+        keys: (P, D), same dtype.
+        scale: (P,), the factor of each row: 1 / (temperature × norm) makes a cosine similarity of the dot product.
+        index: (T, N) int32, the rows drawn for each query, in [0, P).
+    """
+    value: Tensor = _NegativesLogSumExp.apply(query, keys, scale, index)
+    return value
+
+
+class _NegativesLogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> Tensor:
+        kernel = bag_kernel if query.device.type == "cpu" else gather_kernel
+        value, gradient = kernel(query, keys, scale, index)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad.unsqueeze(1) * gradient, None, None, None
+
+
+def bag_kernel(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Read the keys in place; return the log-sum-exp (T,) and its gradient with respect to the queries (T, D).
+
+    ``embedding_bag``'s weighted sum is the gradient, and the gradient of *its* weights is the dot products.
+    """
+    factor = scale.index_select(0, index.flatten()).view(index.shape)
+    logits = _dot_products(query, keys, index).mul_(factor)
+    value = logits.logsumexp(1)
+    weight = logits.sub_(value.unsqueeze(1)).exp_().mul_(factor)
+    return value, F.embedding_bag(index, keys, per_sample_weights=weight, mode="sum")
+
+
+def _dot_products(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
+    """Return ``<query[t], keys[index[t, n]]>``, (T, N).
+
+    The pairs are visited in the order of the keys. The operator does not prefetch: in the order of the queries it waits
+    for memory at nearly every key once the keys exceed the last-level cache, which takes about 5 times as long.
+    """
+    key, order = index.flatten().sort()
+    bag = order.to(key.dtype).floor_divide_(index.shape[1])
+    dot = torch.ops.aten._embedding_bag_per_sample_weights_backward(query, keys, key, key[:0], bag, _SUM)
+    return torch.empty_like(dot).scatter_(0, order, dot).view(index.shape)
+
+
+def gather_kernel(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Gather the keys of as many queries at a time as fit in 64 MiB; returns the same as :func:`bag_kernel`."""
+    size = max(1, _CHUNK_BYTES // (index.shape[1] * keys.shape[1] * keys.element_size()))
+    parts = [
+        _gathered(q, keys, scale, i) for q, i in zip(torch.split(query, size), torch.split(index, size), strict=True)
+    ]
+    return torch.cat([value for value, _ in parts]), torch.cat([gradient for _, gradient in parts])
+
+
+def _gathered(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    rows, factor = keys[index], scale[index]
+    logits = torch.bmm(rows, query.unsqueeze(2)).squeeze(2) * factor
+    value = logits.logsumexp(1)
+    weight = (logits - value.unsqueeze(1)).exp() * factor
+    return value, torch.bmm(weight.unsqueeze(1), rows).squeeze(1)

@@ -1,0 +1,208 @@
+"""ReCo's regional contrast between sampled pixels: exact, without a loop over classes or queries, and lean.
+
+Source: Liu, Zhi, Johns and Davison, "Bootstrapping Semantic Segmentation with Regional Contrast", ICLR 2022, section 3,
+and ``compute_reco_loss`` of the authors' code (github.com/lorenmt/reco), from which two points are taken that the paper
+leaves open: cosine similarity where its formula shows a dot product, and division by the number of classes present,
+those without a query included.
+
+Shapes never depend on the data: pixels are sorted by class once, and every draw is a uniform number that is mapped to a
+position within a class's range. Absent classes are masked, not skipped. So nothing waits for the device, and the loss
+runs under ``torch.compile`` and ``FakeTensorMode``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.losses._negatives import negatives_logsumexp
+
+QuerySampling = Literal["hard", "easy", "random"]
+KeySampling = Literal["active", "random"]
+
+_EPS = 1e-8  # smallest norm, as in torch.cosine_similarity
+
+
+class Draws(NamedTuple):
+    """The random numbers of one call, uniform in [0, 1), float64 (float32 has too few values for many pixels).
+
+    Attributes:
+        query: (K, Q), one number per query.
+        negative: (K, Q, N), one number per negative key.
+    """
+
+    query: Tensor
+    negative: Tensor
+
+
+class Samples(NamedTuple):
+    """What was sampled, as indices into the B·h·w pixels.
+
+    Attributes:
+        query: (K, Q) int64.
+        negative: (K, Q, N) int32.
+        active: (K,) bool; rows of classes that take no part (no query, or the only class) hold arbitrary pixels.
+    """
+
+    query: Tensor
+    negative: Tensor
+    active: Tensor
+
+
+class _Groups(NamedTuple):
+    """Pixels by class. `order` (P,) int32 lists them by class, hard before easy, not valid ones last."""
+
+    order: Tensor
+    valid: Tensor  # (K,) number of valid pixels of the class
+    hard: Tensor  # (K,) of those, the hard ones
+    mean: Tensor  # (K, D) mean representation over the valid pixels, 0 for absent classes
+
+
+def draw(
+    num_classes: int, num_queries: int, num_negatives: int, *, seed: int, device: torch.device | str = "cpu"
+) -> Draws:
+    """Return the random numbers for K classes, Q queries per class and N negative keys per query.
+
+    They are a pure function of the shape, the device type and `seed` (see ``bench.seeds.derive``).
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    shape = (num_classes, num_queries)
+    query = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    negative = torch.rand((*shape, num_negatives), generator=generator, dtype=torch.float64, device=device)
+    return Draws(query, negative)
+
+
+def reco_loss(
+    representation: Tensor,
+    label: Tensor,
+    valid: Tensor,
+    probability: Tensor,
+    draws: Draws,
+    *,
+    strong_threshold: float,
+    temperature: float,
+    query: QuerySampling = "hard",
+    key: KeySampling = "active",
+) -> Tensor:
+    """Return the loss, a scalar in float32 (float64 for float64 input); 0 within the graph where nothing is sampled.
+
+    For every query q of class c: cross-entropy of softmax(cos(q, ·) / temperature) over the positive key (the mean of
+    class c over all valid pixels) and N negative keys; mean over the class's queries; sum over classes divided by the
+    number of classes present. Keys carry no gradient.
+
+    Args:
+        representation: (B, D, h, w).
+        label: (B, h, w) int64, labels and pseudo-labels; values outside [0, K) are ignored.
+        valid: (B, h, w) bool: labelled pixels, and unlabelled ones with a confident pseudo-label.
+        probability: (B, K, h, w) predicted by the student, in [0, 1].
+        draws: from :func:`draw`, on the device of `representation`; sets Q and N.
+        strong_threshold: a valid pixel is hard where the probability of its class is below this.
+        temperature: of the keys' softmax and of the classes' (`key`).
+        query: which valid pixels of the class are queries, drawn with replacement.
+        key: active draws the negative's class from softmax(cos(mean_c, mean_k) / temperature) over the other classes
+            present, random draws it uniformly; the pixel is uniform among the class's valid ones either way.
+    """
+    with torch.autocast(representation.device.type, enabled=False):
+        rows = _rows(representation)
+        groups = _group(rows.detach(), label, valid, probability, strong_threshold)
+        samples = _sample(groups, draws, temperature, query, key)
+        contrast = _contrast(rows, groups.mean, samples, temperature)
+        return torch.where(samples.active, contrast, 0).sum() / (groups.valid > 0).sum().clamp_min(1)
+
+
+def sample_indices(
+    representation: Tensor,
+    label: Tensor,
+    valid: Tensor,
+    probability: Tensor,
+    draws: Draws,
+    *,
+    strong_threshold: float,
+    temperature: float,
+    query: QuerySampling = "hard",
+    key: KeySampling = "active",
+) -> Samples:
+    """Return the pixels that :func:`reco_loss` samples for the same arguments."""
+    groups = _group(_rows(representation.detach()), label, valid, probability, strong_threshold)
+    return _sample(groups, draws, temperature, query, key)
+
+
+def _rows(representation: Tensor) -> Tensor:
+    """(B, D, h, w) to (P, D) in at least float32; a view if stored channels last, else a copy."""
+    rows = representation.permute(0, 2, 3, 1).flatten(0, 2)
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+def _group(rows: Tensor, label: Tensor, valid: Tensor, probability: Tensor, strong_threshold: float) -> _Groups:
+    num_classes = probability.shape[1]
+    valid = valid & (label >= 0) & (label < num_classes)
+    own = probability.gather(1, label.clamp(0, num_classes - 1).unsqueeze(1)).flatten()
+    hard = own.to(rows.dtype) < strong_threshold
+    group = torch.where(valid, label, num_classes).flatten()
+    member = group.unsqueeze(1) == torch.arange(num_classes, device=group.device)
+    number = member.sum(0)
+    mean = (member.to(rows.dtype).T @ rows) / number.clamp_min(1).unsqueeze(1)
+    order = (2 * group + ~hard).to(torch.int32).argsort(stable=True)
+    return _Groups(order.to(torch.int32), number, (member & hard.unsqueeze(1)).sum(0), mean)
+
+
+def _sample(groups: _Groups, draws: Draws, temperature: float, query: QuerySampling, key: KeySampling) -> Samples:
+    skip = groups.hard if query == "easy" else torch.zeros_like(groups.hard)
+    number = groups.hard if query == "hard" else groups.valid - skip
+    active = (number > 0) & ((groups.valid > 0).sum() > 1)
+    place = (draws.query * _below(number).unsqueeze(1)).long()
+    position = torch.where(active, _starts(groups) + skip, 0).unsqueeze(1) + torch.where(active.unsqueeze(1), place, 0)
+    chosen = groups.order.index_select(0, position.flatten()).view(position.shape)
+    negative = _negatives(groups, draws.negative, _class_edges(groups, temperature, key), active)
+    return Samples(chosen.long(), negative, active)
+
+
+def _class_edges(groups: _Groups, temperature: float, key: KeySampling) -> Tensor:
+    """Return the cumulative distribution (K, K) of the negative's class (column) for each query class; it ends at 1."""
+    present = groups.valid > 0
+    unit = F.normalize(groups.mean, dim=1, eps=_EPS).double()
+    similarity = unit @ unit.T * (key == "active")
+    other = present & ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    share = torch.where(other, similarity / temperature, -torch.inf).softmax(1)
+    total = (share.unsqueeze(1) * torch.ones_like(share).tril()).sum(2)  # cumsum is not deterministic on CUDA
+    return torch.where(other.any(1, keepdim=True), total / total[:, -1:], 1)
+
+
+def _negatives(groups: _Groups, uniform: Tensor, edge: Tensor, active: Tensor) -> Tensor:
+    """Map each uniform number to a class by `edge`, and its place within that class's share, again uniform, to a pixel.
+
+    In rows that are not active every number maps to the first pixel in order, so that they cost next to nothing.
+    """
+    lower = F.pad(edge[:, :-1], (1, 0))
+    slope = torch.where(active.unsqueeze(1) & (edge > lower), _below(groups.valid) / (edge - lower), 0).flatten()
+    start = torch.where(active.unsqueeze(1), _starts(groups), 0).flatten()
+    row = torch.arange(len(edge), dtype=torch.int32, device=edge.device).unsqueeze(1) * len(edge)
+    cell = torch.searchsorted(edge, uniform.flatten(1), right=True, out_int32=True).add_(row).flatten()
+    place = uniform.flatten() - lower.flatten().index_select(0, cell)
+    position = place.mul_(slope.index_select(0, cell)).to(torch.int32).add_(start.index_select(0, cell))
+    return groups.order.index_select(0, position).view(uniform.shape)
+
+
+def _below(number: Tensor) -> Tensor:
+    """Return a float64 just below `number`, by which a uniform number is scaled so that rounding never reaches it."""
+    return number.double() * (1 - 2**-40)
+
+
+def _starts(groups: _Groups) -> Tensor:
+    """Return the position in `order` of each class's first pixel, (K,) int32; a valid one even for absent classes."""
+    return (groups.valid.cumsum(0) - groups.valid).clamp_max(groups.order.numel() - 1).to(torch.int32)
+
+
+def _contrast(rows: Tensor, mean: Tensor, samples: Samples, temperature: float) -> Tensor:
+    """Return the cross-entropy of each class, averaged over its queries, (K,)."""
+    classes, queries = samples.query.shape
+    # Indexing, not index_select: its backward is deterministic on CUDA, where a pixel is drawn more than once.
+    unit = F.normalize(rows[samples.query.flatten()], dim=1, eps=_EPS)
+    keys = rows.detach()
+    scale = 1 / (temperature * torch.linalg.vector_norm(keys, dim=1).clamp_min(_EPS))
+    negative = negatives_logsumexp(unit, keys, scale, samples.negative.flatten(0, 1)).view(classes, queries)
+    positive = (unit.view(classes, queries, -1) * F.normalize(mean, dim=1, eps=_EPS).unsqueeze(1)).sum(2) / temperature
+    return F.softplus(negative - positive).mean(1)

@@ -1,0 +1,81 @@
+"""Pixel-wise losses on class scores, in float32 under any autocast, without host syncs.
+
+Scores of any size are resized to the label's (bilinear, aligned corners), as in the ReCo authors' code. Where no pixel
+counts, a loss is 0 and still part of the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods._base import IGNORE_INDEX
+
+Reduction = Literal["nonzero", "valid"]
+
+
+def resize(scores: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Return scores (B, K, h, w) as float32 at `size` (H, W): bilinear, aligned corners."""
+    return F.interpolate(scores.float(), size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def _per_pixel(logits: Tensor, label: Tensor) -> Tensor:
+    # Reduced by hand: the built-in mean is NaN without valid pixels and has no deterministic version on CUDA.
+    return F.cross_entropy(resize(logits, label.shape[1:]), label, ignore_index=IGNORE_INDEX, reduction="none")
+
+
+def _mean_where(loss: Tensor, mask: Tensor) -> Tensor:
+    return (loss * mask).sum() / mask.sum().clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the mean cross-entropy over valid pixels.
+
+    Args:
+        logits: (B, K, h, w).
+        label: (B, H, W), int64, 255 = ignore.
+    """
+    return _mean_where(_per_pixel(logits, label), label != IGNORE_INDEX)
+
+
+def pseudo_label_loss(
+    logits: Tensor, pseudo_label: Tensor, confidence: Tensor, threshold: float, reduction: Reduction = "nonzero"
+) -> Tensor:
+    """Return the cross-entropy on pseudo-labels, weighted per image by the fraction of its pixels that are confident.
+
+    The weight is the share of an image's valid pixels whose confidence is at least `threshold`; all valid pixels take
+    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``; ClassMix,
+    WACV 2021, section 3.2.
+
+    Args:
+        logits: (B, K, h, w).
+        pseudo_label: (B, H, W), int64, 255 = ignore.
+        confidence: (B, H, W), the teacher's probability of the pseudo-label.
+        threshold: in [0, 1].
+        reduction: ``nonzero`` is the authors' code: the mean over pixels whose cross-entropy is above 0, so that pixels
+            on which the student is already certain don't count. ``valid`` is the papers' formula: the mean over all
+            valid pixels.
+    """
+    valid = pseudo_label != IGNORE_INDEX
+    confident = ((confidence >= threshold) & valid).sum((1, 2))
+    weight = confident / valid.sum((1, 2)).clamp(min=1)
+    loss = _per_pixel(logits, pseudo_label)
+    counted = loss > 0 if reduction == "nonzero" else valid
+    return _mean_where(weight[:, None, None] * loss, counted)
+
+
+def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
+    """Return the squared distance of the softmax outputs, summed over classes, mean over valid pixels.
+
+    Source: Mean Teacher, NeurIPS 2017, equation 1 (a squared norm; the authors' code divides it by K).
+
+    Args:
+        logits: the student's, (B, K, h, w).
+        scores: the teacher's probabilities, (B, K, H, W).
+        valid: (B, H, W) bool.
+    """
+    student = resize(logits, scores.shape[2:]).softmax(dim=1)
+    return _mean_where((student - scores.float()).square().sum(dim=1), valid)

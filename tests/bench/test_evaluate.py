@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.spec.sections import Evaluation
+from bench.train.evaluate import _starts, evaluate, scores_of
+from bench.train.metrics import confusion_matrix, score
+
+CPU = torch.device("cpu")
+
+
+class Brightness(nn.Module):
+    """Scores each pixel by itself: class 0 dark, class 1 bright; so every mode must give the same scores."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        grey = image.mean(1, keepdim=True)
+        return torch.cat([4 * (0.5 - grey), 4 * (grey - 0.5)], 1)
+
+
+class Corner(nn.Module):
+    """Score depends on the position inside the given view, so padding and windows show."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows = torch.arange(image.shape[2]).float().view(1, 1, -1, 1)
+        return torch.cat([rows.expand(len(image), 1, -1, image.shape[3]), image[:, :1]], 1)
+
+
+def samples(sizes: list[tuple[int, int]]) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    draw = np.random.default_rng(0)
+    made = []
+    for height, width in sizes:
+        image = draw.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        mask = draw.integers(0, 2, (height, width)).astype(np.uint8)
+        mask[0] = 255
+        made.append((image, mask))
+    return made
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Evaluation(),
+        Evaluation(mode="padded", size=(40, 50)),
+        Evaluation(mode="sliding", size=(16, 16)),
+        Evaluation(mode="sliding", size=(16, 20), stride=(5, 7)),
+        Evaluation(mode="sliding", size=(64, 64)),
+    ],
+)
+def test_every_mode_agrees_with_the_plain_count_for_a_pixelwise_predictor(config: Evaluation) -> None:
+    data = samples([(30, 40), (30, 40), (25, 33), (30, 40)])
+    expected = torch.zeros(2, 2, dtype=torch.int64)
+    for image, mask in data:
+        bright = torch.from_numpy(image).float().mean(2) > 127.5
+        expected += confusion_matrix(bright.long(), torch.from_numpy(mask), 2)
+    assert evaluate(Brightness(), data, 2, config, CPU) == score(expected)
+
+
+def test_padding_is_reflected_and_cut_away() -> None:
+    image = torch.rand(1, 3, 5, 4)
+    found = scores_of(Corner(), image, Evaluation(mode="padded", size=(9, 12)))
+    padded = torch.from_numpy(np.pad(image.numpy(), [(0, 0), (0, 0), (0, 4), (0, 8)], mode="reflect"))
+    expected = Corner()(padded)[:, :, :5, :4]
+    assert torch.equal(found, expected)
+
+
+def test_sliding_windows_average_probabilities() -> None:
+    image = torch.rand(1, 3, 6, 4)
+    found = scores_of(Corner(), image, Evaluation(mode="sliding", size=(4, 4), stride=(2, 4)))
+    total, count = torch.zeros(1, 2, 6, 4), torch.zeros(6, 4)
+    for top in (0, 2):
+        total[:, :, top : top + 4] += Corner()(image[:, :, top : top + 4]).softmax(1)
+        count[top : top + 4] += 1
+    assert torch.allclose(found, total / count)
+
+
+@pytest.mark.parametrize(("length", "window", "stride"), [(10, 4, 3), (10, 4, 4), (4, 4, 2), (11, 4, 2)])
+def test_windows_cover_everything_and_stay_inside(length: int, window: int, stride: int) -> None:
+    starts = _starts(length, window, stride)
+    covered = {p for s in starts for p in range(s, s + window)}
+    assert covered == set(range(length))
+
+
+def test_scores_of_lower_resolution_are_resized_to_the_mask() -> None:
+    class Half(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return F.avg_pool2d(image, 2)
+
+    image = torch.rand(1, 3, 8, 8)
+    expected = F.interpolate(F.avg_pool2d(image, 2), size=(8, 8), mode="bilinear", align_corners=True)
+    assert torch.allclose(scores_of(Half(), image, Evaluation()), expected)
+
+
+def test_an_image_larger_than_the_padded_size_is_refused() -> None:
+    with pytest.raises(BenchError, match="30×40 is larger than 20×50"):
+        evaluate(Brightness(), samples([(30, 40)]), 2, Evaluation(mode="padded", size=(20, 50)), CPU)
+
+
+def test_mode_of_the_module_is_restored() -> None:
+    module = Brightness().train()
+    evaluate(module, samples([(8, 8)]), 2, Evaluation(), CPU)
+    assert module.training

@@ -1,0 +1,54 @@
+"""Fixtures that every room's tests use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOY = Path(__file__).parent / "toy.py"
+os.environ["BENCH_PLUGINS"] = str(TOY)  # also for the child processes of tests
+
+GRID = """
+recipe:
+  dataset: toy
+  network: {name: deeplabv3plus, backbone: tiny}
+  augmentation: {reco: {crop_size: 32, scale: [0.75, 1.5]}}
+  schedule: {iterations: 8, batch: {labelled: 2, unlabelled: 2}}
+  optimizer: {lr: 0.05, lr_every: 1}
+  evaluation: {every: 3}
+axes:
+  method: [supervised]
+  protocol: [{few_labels: 4}]
+  seed: [0]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep caches and data of a test in its own folder."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.delenv("BENCH_STORE", raising=False)
+
+
+@pytest.fixture
+def grid_file(tmp_path: Path) -> Path:
+    """A grid of one short cell on the toy dataset."""
+    path = tmp_path / "small.yaml"
+    path.write_text(GRID)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> Iterator[None]:
+    """Tests run side by side; torch must not take all cores in each."""
+    import sys
+
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+    yield

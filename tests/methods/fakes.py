@@ -1,0 +1,71 @@
+"""Stand-ins for what the loop gives a method: batches of learnable images and a simple strong augmentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.registry import get
+from bench.seeds import derive
+from methods._base import IGNORE_INDEX, Batch, Build, Labelled, Method, Unlabelled
+from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
+
+CLASSES = 4
+SHIFT = 5
+
+
+class FakeStrong:
+    """Moves the image SHIFT pixels to the right (what enters on the left is no part of the weak view), then mirrors it."""
+
+    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return image.roll(SHIFT, 3), self._move(label, IGNORE_INDEX), self._move(confidence, 0)
+
+    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (image * 0.9).flip(3), label.flip(2), confidence.flip(2)
+
+    def warp(self, maps: Tensor) -> Tensor:
+        return self._move(maps, 0).flip(3)
+
+    @staticmethod
+    def _move(maps: Tensor, fill: int) -> Tensor:
+        moved = maps.roll(SHIFT, -1)
+        moved[..., :SHIFT] = fill
+        return moved
+
+
+def scenes(count: int, seed: int, size: int = 32) -> tuple[Tensor, Tensor]:
+    """Return images of four quadrants, each in the colour of its class, and their masks with some void pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    colours = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.9, 0.2], [0.2, 0.2, 0.9], [0.8, 0.8, 0.2]])
+    quadrants = torch.randint(CLASSES, (count, 2, 2), generator=generator)
+    label = quadrants.repeat_interleave(size // 2, 1).repeat_interleave(size // 2, 2)
+    noise = torch.rand(count, 3, size, size, generator=generator)
+    image = 0.8 * colours[label].permute(0, 3, 1, 2) + 0.2 * noise
+    label[torch.rand(label.shape, generator=generator) < 0.05] = IGNORE_INDEX
+    return image, label
+
+
+def batch(step: int = 0, count: int = 4, iterations: int = 20) -> Batch:
+    """Return the batch of a step: `count` labelled and `count` unlabelled scenes."""
+    image, label = scenes(count, 2 * step)
+    weak, _ = scenes(count, 2 * step + 1)
+    valid = torch.ones(weak.shape[0], *weak.shape[2:], dtype=torch.bool)
+    return Batch(
+        step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, valid, FakeStrong())
+    )
+
+
+def network(seed: int = 0) -> DeepLabV3Plus:
+    """Return the `tiny` network, the same for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return DeepLabV3Plus(DeepLabV3PlusConfig(backbone="tiny"), CLASSES)
+
+
+def method(name: str, seed: int = 0, **options: Any) -> Method:
+    """Return a registered method on the `tiny` network, in training mode."""
+    cls = get("method", name)
+    made: Method = cls(cls.Config(**options), Build(CLASSES, lambda: network(seed), seed))
+    return made.train()

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn import functional as F
+
+from bench.registry import get
+from methods._base import IGNORE_INDEX, Batch, Method
+from methods._teacher import TeacherMethod
+from methods.mean_teacher import sigmoid_ramp
+from methods.supervised import Supervised, SupervisedConfig
+from tests.methods.fakes import CLASSES, SHIFT, batch, method
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("supervised", {}),
+    ("mean_teacher", {}),
+    ("mean_teacher", {"joint_forward": True, "teacher_buffers": "average", "ramp_up": 0}),
+    ("classmix", {}),
+    ("classmix", {"mix": "cutmix", "joint_forward": True}),
+    ("classmix", {"mix": "cutout", "reduction": "valid", "teacher_buffers": "copy"}),
+    ("classmix", {"mix": "none", "threshold": 0.3, "predict_with": "student"}),
+]
+every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
+
+
+def teacher_method(name: str, **options: Any) -> TeacherMethod:
+    made = method(name, **options)
+    assert isinstance(made, TeacherMethod)
+    return made
+
+
+def train(trained: Method, batches: list[Batch], lr: float = 0.05) -> list[dict[str, float]]:
+    """Run the loop's part of a few steps; return each step's losses."""
+    optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=lr, momentum=0.9)
+    history = []
+    for item in batches:
+        optimizer.zero_grad()
+        losses = trained.losses(item)
+        torch.autograd.backward(list(losses.values()))
+        optimizer.step()
+        trained.after_step(item.step)
+        history.append({key: value.item() for key, value in losses.items()})
+    return history
+
+
+@every_variant
+def test_loss_decreases_on_a_fixed_batch(name: str, options: dict[str, Any]) -> None:
+    fixed = batch()
+    history = train(method(name, **options), [Batch(i, 20, 0, fixed.labelled, fixed.unlabelled) for i in range(20)])
+    assert all(math.isfinite(value) for losses in history for value in losses.values())
+    assert history[0]["supervised"] == pytest.approx(math.log(CLASSES), rel=0.3)
+    assert history[-1]["supervised"] < 0.3 * history[0]["supervised"]
+    assert sum(history[-1].values()) < 0.7 * sum(history[0].values())
+
+
+@every_variant
+def test_state_dict_holds_everything(name: str, options: dict[str, Any]) -> None:
+    first, other = method(name, **options), method(name, seed=1, **options)
+    train(first, [batch(i) for i in range(3)])
+    other.load_state_dict(copy.deepcopy(first.state_dict()))
+    following = [batch(i) for i in range(3, 5)]
+    assert train(other, following) == train(first, following)  # bit for bit
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+@every_variant
+def test_float32_losses_under_autocast(name: str, options: dict[str, Any]) -> None:
+    plain = method(name, **options).losses(batch())
+    with torch.autocast("cpu", torch.bfloat16):
+        low = method(name, **options).losses(batch())
+    for key, value in low.items():
+        assert value.dtype == torch.float32
+        assert value.shape == ()
+        assert value.item() == pytest.approx(plain[key].item(), rel=0.05, abs=0.02)
+
+
+@every_variant
+def test_no_host_sync_in_a_step(name: str, options: dict[str, Any]) -> None:
+    """Fake tensors hold no data: whatever asks for a value on the host fails."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        made = method(name, **options)
+        losses = made.losses(batch())
+        torch.autograd.backward(list(losses.values()))
+        made.after_step(0)
+    assert all(isinstance(p.grad, FakeTensor) for p in made.student.parameters())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "classmix"])
+def test_teacher_takes_no_gradient_and_follows(name: str) -> None:
+    made = teacher_method(name)
+    before = copy.deepcopy(made.teacher.model)
+    train(made, [batch(0)])
+    assert all(p.grad is None and not p.requires_grad for p in made.teacher.parameters())
+    assert all(p.grad is not None for p in made.student.parameters())
+    pairs = zip(made.teacher.model.parameters(), made.student.parameters(), before.parameters(), strict=True)
+    assert all(torch.equal(own, new) and not torch.equal(own, old) for own, new, old in pairs)
+
+
+def test_predictors() -> None:
+    supervised = method("supervised")
+    assert supervised.predictor is supervised.get_submodule("student")
+    made = teacher_method("classmix")
+    assert made.predictor is made.teacher.model
+    assert isinstance(made.predictor, nn.Module)
+    made = teacher_method("classmix", predict_with="student")
+    assert made.predictor is made.student
+
+
+def test_supervised_batch() -> None:
+    assert not Supervised.uses_unlabelled
+    assert Supervised.labelled_batch_factor(SupervisedConfig()) == 2
+    assert Supervised.labelled_batch_factor(SupervisedConfig(batch_factor=1)) == 1
+    assert get("method", "classmix").labelled_batch_factor(get("method", "classmix").Config()) == 1
+    alone = batch()
+    losses = method("supervised").losses(Batch(0, 20, 0, alone.labelled, None))
+    assert list(losses) == ["supervised"]
+
+
+def plain_pseudo_labels(made: TeacherMethod, weak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The ReCo authors' lines: resize, softmax, maximum."""
+    with torch.no_grad():
+        raw = F.interpolate(copy.deepcopy(made.teacher)(weak), size=weak.shape[2:], mode="bilinear", align_corners=True)
+        scores = torch.softmax(raw, dim=1)
+        confidence, label = torch.max(scores, dim=1)
+    return scores, label, confidence
+
+
+def moved(maps: Tensor, fill: float) -> Tensor:
+    """What FakeStrong does to a map, written otherwise."""
+    return F.pad(maps[..., :-SHIFT].float(), (SHIFT, 0), value=fill).flip(-1).to(maps.dtype)
+
+
+def test_classmix_without_mixing_step_by_step() -> None:
+    made = teacher_method("classmix", mix="none", threshold=0.35, unsupervised_weight=0.5)
+    item = batch()
+    assert item.unlabelled is not None
+    _, label, confidence = plain_pseudo_labels(made, item.unlabelled.weak)
+    label, confidence = moved(label, IGNORE_INDEX), moved(confidence, 0)
+    image = (item.unlabelled.weak.roll(SHIFT, 3) * 0.9).flip(3)
+    student = copy.deepcopy(made.student)
+    student(item.labelled.image)  # two forward passes, the labelled one first
+    logits = F.interpolate(student(image), size=label.shape[1:], mode="bilinear", align_corners=True)
+    share = (confidence >= 0.35).flatten(1).sum(1) / (label != IGNORE_INDEX).flatten(1).sum(1)
+    assert 0 < share.min() <= share.max() < 1
+    loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
+    expected = torch.masked_select(share[:, None, None] * loss, loss > 0).mean()
+    torch.testing.assert_close(made.losses(item)["unsupervised"], 0.5 * expected)
+
+
+def test_mean_teacher_step_by_step() -> None:
+    made = teacher_method("mean_teacher", ramp_up=0.5, unsupervised_weight=3.0)
+    fixed = batch()
+    item = Batch(4, 20, 0, fixed.labelled, fixed.unlabelled)
+    assert item.unlabelled is not None
+    scores, _, _ = plain_pseudo_labels(made, item.unlabelled.weak)
+    image = (item.unlabelled.weak.roll(SHIFT, 3) * 0.9).flip(3)
+    student = copy.deepcopy(made.student)
+    student(item.labelled.image)
+    logits = F.interpolate(student(image), size=image.shape[2:], mode="bilinear", align_corners=True)
+    distance = (logits.softmax(1) - moved(scores, 0)).square().sum(1)[..., :-SHIFT]  # the strip is now on the right
+    expected = 3 * math.exp(-5 * (1 - 4 / 10) ** 2) * distance.mean()
+    torch.testing.assert_close(made.losses(item)["unsupervised"], expected)
+
+
+def test_soft_and_hard_targets_share_a_frame() -> None:
+    made = teacher_method("mean_teacher")
+    target = made.unlabelled_target(batch())
+    assert target.scores is not None
+    valid = target.label != IGNORE_INDEX
+    assert torch.equal(target.scores.argmax(1)[valid], target.label[valid])
+    assert torch.equal(target.scores.amax(1), target.confidence)
+    assert not target.scores.requires_grad
+
+
+def test_mixing_happens_between_the_two_halves() -> None:
+    """Cutout's hole shows the mean colour as the photometric half leaves it, and is void in the target."""
+    target = teacher_method("classmix", mix="cutout").unlabelled_target(batch())
+    hole = (target.image[:, 0] - 0.485 * 0.9).abs() < 1e-6
+    assert abs(hole.float().mean().item() - 0.5) < 0.05
+    assert (target.label[hole] == IGNORE_INDEX).all()
+    assert (target.confidence[hole] == 0).all()
+
+
+def test_mixing_draws_belong_to_the_batch() -> None:
+    made, item = teacher_method("classmix"), batch()
+
+    def label(seed: int) -> Tensor:
+        return made.unlabelled_target(Batch(0, 20, seed, item.labelled, item.unlabelled)).label
+
+    assert torch.equal(label(1), label(1))
+    assert not torch.equal(label(1), label(2))
+
+
+def test_joint_forward_shares_statistics() -> None:
+    """In evaluation mode both ways agree; in training mode batch norm sees other batches."""
+    apart, joint = teacher_method("classmix").eval(), teacher_method("classmix", joint_forward=True).eval()
+    for key, value in apart.losses(batch()).items():
+        torch.testing.assert_close(joint.losses(batch())[key], value)
+    assert apart.train().losses(batch())["supervised"] != joint.train().losses(batch())["supervised"]
+
+
+def test_ramp() -> None:
+    assert sigmoid_ramp(0, 10) == pytest.approx(0.006737947)  # exp(-5)
+    assert sigmoid_ramp(5, 10) == pytest.approx(0.286504797)  # exp(-1.25)
+    assert [sigmoid_ramp(step, 10) for step in (10, 11)] == [1, 1]
+    assert sigmoid_ramp(0, 0) == 1

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bench.seeds import rng
+from methods import mixing
+from methods._base import IMAGENET_MEAN
+
+Triple = tuple[Tensor, Tensor, Tensor]
+
+
+def example(count: int = 3, height: int = 12, width: int = 17, classes: int = 6) -> Triple:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(classes, (count, height, width), generator=generator)
+    label[torch.rand(label.shape, generator=generator) < 0.2] = 255
+    confidence = torch.rand(label.shape, generator=generator).masked_fill(label == 255, 0)
+    return torch.rand(count, 3, height, width, generator=generator), label, confidence
+
+
+def by_hand(triple: Triple, keep: Tensor, fill: tuple[Any, Any, Any] | None) -> Triple:
+    """Mix pixel by pixel: image i where `keep`, else the next image (or `fill`)."""
+    image, label, confidence = (t.clone() for t in triple)
+    count, height, width = label.shape
+    for i in range(count):
+        for y in range(height):
+            for x in range(width):
+                if keep[i, y, x]:
+                    continue
+                n = (i + 1) % count
+                new = fill or (triple[0][n, :, y, x], triple[1][n, y, x], triple[2][n, y, x])
+                image[i, :, y, x], label[i, y, x], confidence[i, y, x] = new
+    return image, label, confidence
+
+
+def same(a: Triple, b: Triple) -> bool:
+    return all(torch.equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+
+
+def test_classmix_against_a_loop() -> None:
+    triple = example()
+    keep = mixing.class_mask(triple[1], rng(3, "mix"))
+    assert same(mixing.mix("classmix", *triple, rng(3, "mix")), by_hand(triple, keep, None))
+
+
+def test_class_mask_is_half_of_the_classes_present() -> None:
+    label = example(classes=7)[1]
+    label[1] = 4  # one class: floor(1/2) = 0 classes are kept
+    label[2].clamp_(max=1)  # 255 becomes 1: two classes
+    for draw in range(20):
+        keep = mixing.class_mask(label, rng(draw, "mix"))
+        for mask, image in zip(keep, label, strict=True):
+            present = set(image.unique().tolist())
+            kept = set(image[mask].unique().tolist())
+            assert len(kept) == len(present) // 2
+            assert kept.isdisjoint(image[~mask].unique().tolist())  # a class is kept as a whole
+
+
+def test_class_choice_is_uniform_and_independent_per_image() -> None:
+    label = torch.tensor([3, 8, 20, 41, 255]).repeat(2000, 1).view(2000, 1, 5)
+    keep = mixing.class_mask(label, rng(0, "mix"))[:, 0].double()
+    assert set(keep.sum(1).tolist()) == {2}
+    pairs = keep.T @ keep / 2000
+    expected = torch.full((5, 5), 2 * 1 / (5 * 4)).double().fill_diagonal_(2 / 5)
+    assert (pairs - expected).abs().max() < 0.045  # four standard deviations of a share near 0.4
+
+
+@pytest.mark.parametrize("kind", ["cutmix", "cutout"])
+def test_rectangle_mixes_against_a_loop(kind: mixing.Mix) -> None:
+    triple = example()
+    keep = torch.ones(triple[1].shape, dtype=torch.bool)
+    for i, (top, left, bottom, right) in enumerate(mixing.draw_rectangles(3, 12, 17, rng(5, "mix"))):
+        keep[i, top:bottom, left:right] = False
+    fill = (torch.tensor(IMAGENET_MEAN), 255, 0.0) if kind == "cutout" else None
+    assert same(mixing.mix(kind, *triple, rng(5, "mix")), by_hand(triple, keep, fill))
+
+
+@pytest.mark.parametrize(("height", "width"), [(321, 321), (64, 128), (33, 20)])
+def test_rectangles_follow_the_authors_law(height: int, width: int) -> None:
+    boxes = mixing.draw_rectangles(5000, height, width, rng(1, "mix"))
+    top, left, bottom, right = boxes.T
+    w, h = right - left, bottom - top
+    assert w.min() == width // 2 + 1
+    assert w.max() == width - 1
+    assert np.array_equal(h, np.round(height * width / 2 / w))
+    assert (abs(w * h - height * width / 2) <= w / 2).all()
+    for start, room in ((left, width - w), (top, height - h)):
+        assert (start >= 0).all()
+        assert (start <= room).all()
+        assert abs((start[room > 0] / room[room > 0]).mean() - 0.5) < 0.05
+
+
+def test_none_and_a_batch_of_one() -> None:
+    triple = example()
+    assert same(mixing.mix("none", *triple, rng(0, "mix")), triple)
+    one = example(count=1)
+    assert same(mixing.mix("classmix", *one, rng(0, "mix")), one)
+    assert same(mixing.mix("cutmix", *one, rng(0, "mix")), one)
+    assert not same(mixing.mix("cutout", *one, rng(0, "mix")), one)
+
+
+@pytest.mark.parametrize("kind", ["classmix", "cutmix", "cutout"])
+def test_inputs_stay_and_draws_repeat(kind: mixing.Mix) -> None:
+    triple = example()
+    before = tuple(t.clone() for t in triple)
+    first = mixing.mix(kind, *triple, rng(7, "mix"))
+    assert same(first, mixing.mix(kind, *triple, rng(7, "mix")))
+    assert not same(first, mixing.mix(kind, *triple, rng(8, "mix")))
+    assert same(triple, (before[0], before[1], before[2]))
+
+
+@pytest.mark.parametrize("kind", ["classmix", "cutmix", "cutout"])
+def test_no_host_sync(kind: mixing.Mix) -> None:
+    """Fake tensors hold no data: whatever asks for a value on the host fails."""
+    with FakeTensorMode() as fake:
+        triple = [fake.from_tensor(t) for t in example()]
+        mixed = mixing.mix(kind, triple[0], triple[1], triple[2], rng(0, "mix"))
+    assert [t.shape for t in mixed] == [t.shape for t in triple]
