@@ -42,13 +42,12 @@ def _legend(styles: Mapping[str, style.Series], with_data: Iterable[str]) -> lis
     return [style.legend_line(name if name in known else f"{name} (no run yet)", look) for name, look in styles.items()]
 
 
-def _seeds(counts: Iterable[int]) -> str:
+def _spread(meaning: str, counts: Iterable[int]) -> str:
+    """Return what the marks mean and over how many seeds, for the numbers of seeds behind each of them."""
     known = sorted({count for count in counts if count})
-    if not known:
-        return "no run done yet"
-    if known == [1]:
-        return "1 seed, no spread"
-    return f"{known[0]} seeds" if len(known) == 1 else f"{known[0]} to {known[-1]} seeds"
+    if known in ([], [1]):
+        return "single runs" if known else "no run yet"
+    return f"{meaning}, {known[0]} seeds" if len(known) == 1 else f"{meaning}, {known[0]} to {known[-1]} seeds"
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,9 @@ class _Budgets:
 
 def _budgets(section: Section) -> _Budgets:
     """Return labelled images, or labelled pixels where budgets differ in these alone (partial labels)."""
-    images = [column.images for column in section.columns]
-    known = [x for x in images if x is not None]
-    if len(set(known)) < len(known) and all(column.pixels for column in section.columns if column.images):
-        return _Budgets([column.pixels for column in section.columns], "pixels")
-    return _Budgets(images, "images")
+    images = _Budgets([column.images or None for column in section.columns], "images")
+    pixels = _Budgets([column.pixels or None for column in section.columns], "pixels")
+    return pixels if len(set(pixels.known)) > len(set(images.known)) else images
 
 
 def _count(x: float) -> str:
@@ -78,9 +75,8 @@ def _count(x: float) -> str:
 
 def _ticks(axes: Axes, section: Section, budgets: _Budgets) -> None:
     known = budgets.known
-    ticks = sorted(
-        (x, c.keys["labels"]) for x, c in zip(budgets.positions, section.columns, strict=True) if x is not None
-    )
+    at = zip(budgets.positions, section.columns, strict=True)
+    ticks = sorted({(x, column.keys["labels"]) for x, column in at if x is not None})
     room = max(1.4, (max(known) / min(known)) ** 0.12)
     axes.set_xscale("log")
     axes.set_xlim(min(known) / room, max(known) * room)
@@ -109,7 +105,7 @@ def _ratio_lines(
         xs = [x for x, _ in points]
         stats = [cell.stats[which] for _, cell in points]
         means = [math.nan if s.mean is None else s.mean for s in stats]
-        deviations = [s.sd or math.nan for s in stats]
+        deviations = [math.nan if s.sd is None else s.sd for s in stats]
         axes.errorbar(xs, means, deviations, color=look.colour, linestyle=look.line, elinewidth=1.0)
         for x, mean, (_, cell) in zip(xs, means, points, strict=True):
             if not cell.done:
@@ -148,7 +144,8 @@ def ratio(frame: pd.DataFrame, grid: Mapping[str, Any], out_dir: Path, select: s
     table, styles = _sections(frame, grid, select)
     rows = [row for section in table.sections for row in section.rows]
     cells = [cell for row in rows for cell in row.cells]
-    marks = f"mean ± sample standard deviation, {_seeds(len(c.done) for c in cells)}; rule '{table.rule.name}'"
+    marks = _spread("mean ± sample standard deviation", (len(cell.done) for cell in cells))
+    marks += f"; rule '{table.rule.name}'"
     if any(cell.done and cell.others for cell in cells):
         marks += "; hollow: seeds missing"
     with style.styled():
@@ -237,7 +234,7 @@ def convergence(frame: pd.DataFrame, curves: pd.DataFrame, grid: Mapping[str, An
         for at, column in enumerate(section.columns)
     }
     drawn = [line for lines in places.values() for line in lines]
-    marks = f"line: mean; band: least to greatest; {_seeds(len(line.runs) for line in drawn)}"
+    marks = _spread("line: mean, band: least to greatest", (len(line.runs) for line in drawn))
     if not all(line.done for line in drawn):
         marks += "; where no run is done: runs under way"
     with style.styled():

@@ -107,7 +107,7 @@ def legend_line(name: str, look: Series) -> Line2D:
 
 def finish(figure: Figure, title: str, marks: str, handles: Sequence[Line2D]) -> None:
     """Add the title and one legend below all panels; `marks` says what lines, bars and bands mean."""
-    figure.suptitle(title, fontsize=11, fontweight="bold")
+    figure.suptitle(title, fontsize=11, fontweight="bold", wrap=True)
     width = 0.9 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches per entry, about
     columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=3.4, title=marks)

@@ -68,7 +68,7 @@ def _mean(records: Sequence[Record], key: str) -> float | None:
 
 
 def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
-    """Return the columns of a budget table: `20`, `1/4 (92 images)`, with the protocol's name where there are several."""
+    """Return the columns of a budget table, e.g. `1/4 (92 images)`; with the protocol's name where there are several."""
     several = bool(varying(records, ["protocol"]))
     columns: dict[Keys, Column] = {}
     for (protocol, labels), found in group(records, lambda record: pick(record, _BUDGET)).items():
@@ -187,7 +187,7 @@ def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = Non
 def per_class(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
     """Return the IoU of each class: rows classes and their mean, columns methods, one section per label budget.
 
-    A class that occurs neither in the ground truth nor in the prediction of a run is left out of that run, so a cell's n can
-    be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
+    A class that occurs neither in the ground truth nor in the prediction of a run is left out of that run, so a cell's
+    n can be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
     """
     return _table(_records(frame, _PER_CLASS), axes(frame), grid, select, _by_class, (*_SECTION, *_BUDGET), "row")

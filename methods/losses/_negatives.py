@@ -62,7 +62,7 @@ def _dot_products(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     """Return ``<query[t], keys[index[t, n]]>``, (T, N).
 
     The pairs are visited in the order of the keys. The operator does not prefetch: in the order of the queries it waits
-    for memory at nearly every key once the keys exceed the last-level cache, which takes about 5 times as long.
+    for memory at nearly every key once the keys exceed the last-level cache, which takes about 4 times as long.
     """
     key, order = index.flatten().sort()
     bag = order.to(key.dtype).floor_divide_(index.shape[1])

@@ -24,7 +24,7 @@ def make_job(folder: Path, method: str, precision: str = "fp32", accumulate: int
     content = yaml.safe_load(GRID)
     content["axes"]["method"] = [method]
     content["recipe"]["numerics"] = {"precision": precision}
-    content["recipe"]["schedule"]["accumulate"] = accumulate
+    content["recipe"]["schedule"] |= {"accumulate": accumulate, "batch": {"labelled": 4, "unlabelled": 4}}
     content["resources"] = {"threads": 1, "checkpoint_every": 2, "log_every": 3, "device": "cpu"}
     folder.mkdir()
     path = folder / "grid.yaml"

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from bench import registry
 from bench.outline import Request
 from bench.plan import make_plan, write_cells
 from bench.status import grid_status
@@ -73,9 +74,9 @@ def test_a_cell_that_moved_shows_as_stale(grid_file: Path, tmp_path: Path) -> No
 
 def test_masks_of_unlabelled_images_are_withheld(tmp_path: Path) -> None:
     from bench.train.reader import Reader
-    from tests.toy import Toy
 
-    reader = Reader(Toy(Toy.Config(), tmp_path), ["train00", "val01"], 1 << 20)
+    toy = registry.get("dataset", "toy")
+    reader = Reader(toy(toy.Config(), tmp_path), ["train00", "val01"], 1 << 20)
     assert reader.mask("train00") is reader.mask("train00")
     with pytest.raises(PermissionError, match="mask of train01 is withheld"):
         reader.mask("train01")

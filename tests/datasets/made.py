@@ -58,7 +58,7 @@ class Listed(SegmentationDataset):
 
     def __init__(self, presence: Mapping[str, Sequence[int]] | Sequence[str], num_classes: int = 3) -> None:
         super().__init__(DatasetConfig(), Path("/nowhere"))
-        self._listed = dict(presence) if isinstance(presence, Mapping) else {i: (0,) for i in presence}
+        self._listed = dict(presence) if isinstance(presence, Mapping) else dict.fromkeys(presence, (0,))
         self.presence = {i: frozenset(found) for i, found in self._listed.items()}
         self._num_classes = num_classes
 

@@ -31,7 +31,9 @@ def test_computed_once() -> None:
     assert sorted(p.name for p in (cache_dir() / "presence").iterdir()) == ["k.json", "other.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": [0]}', b'{"a": 1, "b": 2}', b'{"a": ["x"], "b": []}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"a": [0]}', b'{"a": 1, "b": 2}', b'{"a": ["x"], "b": []}', b"\xff"]
+)
 def test_a_damaged_cache_is_computed_anew(content: bytes) -> None:
     compute = Counted()
     path = cache_dir() / "presence" / "k.json"

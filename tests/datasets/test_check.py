@@ -63,7 +63,10 @@ def test_lists_that_are_missing_or_empty(tmp_path: Path) -> None:
     assert [p.rpartition("/")[2] for p in open_voc(root).check().problems] == ["val.txt: names no ids"]
     (root / "ImageSets/Segmentation/train.txt").unlink()
     report = open_voc(root).check()
-    assert [p.rpartition("/")[2] for p in report.problems] == ["train.txt: there is no such file", "val.txt: names no ids"]
+    assert [p.rpartition("/")[2] for p in report.problems] == [
+        "train.txt: there is no such file",
+        "val.txt: names no ids",
+    ]
 
 
 def test_without_class_names_the_rest_is_still_walked(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_rgb_from_any_8_bit_mode(tmp_path: Path, mode: str) -> None:
 def test_modes_that_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(BenchError, match="deep.png: more than 8 bits"):
+    with pytest.raises(BenchError, match=r"deep\.png: more than 8 bits"):
         load_rgb(tmp_path / "deep.png")
     for name in ("deep.png", "colour.png"):
         with pytest.raises(BenchError, match=f"{name}: not an 8-bit index mask"):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from bench.errors import BenchError
 from datasets._base import SplitName
+from datasets._palette import voc_palette
 from tests.datasets.made import CLASSES, LISTS, labels, make_voc, open_voc, picture
 
 
@@ -39,7 +40,7 @@ def test_jpeg(tmp_path: Path, suffix: str) -> None:
 def test_palette_masks_give_indices(tmp_path: Path) -> None:
     dataset = open_voc(make_voc(tmp_path))
     mask = Image.fromarray(labels("a"))
-    mask.putpalette([c for colour in dataset.palette for c in colour])
+    mask.putpalette([c for colour in voc_palette(256) for c in colour])
     mask.save(dataset.mask_path("a"))
     assert np.array_equal(dataset.mask("a"), labels("a"))
 
@@ -58,9 +59,7 @@ def test_prepared_size(tmp_path: Path) -> None:
 def test_presence(tmp_path: Path) -> None:
     make_voc(tmp_path)
     dataset = open_voc(tmp_path, size=(3, 4))
-    assert dataset.presence == {
-        i: frozenset(np.unique(dataset.mask(i)).tolist()) - {255} for i in dataset.ids("train")
-    }
+    assert dataset.presence == {i: frozenset(np.unique(dataset.mask(i)).tolist()) - {255} for i in dataset.ids("train")}
     assert open_voc(tmp_path).presence["a"] == frozenset(np.unique(labels("a")).tolist()) - {255}
 
 

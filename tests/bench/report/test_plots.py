@@ -138,7 +138,7 @@ def test_convergence_draws_mean_and_band(store: Store, grid: Grid, tmp_path: Pat
     band = np.asarray(first.collections[0].get_paths()[0].vertices)[:, 1]
     assert (band.min(), band.max()) == (30.0, 42.0)
     assert (first.get_xlabel(), first.get_ylabel()) == ("iterations", "mIoU (%)")
-    assert marks(drawn[0]) == "line: mean; band: least to greatest; 3 seeds"
+    assert marks(drawn[0]) == "line: mean, band: least to greatest, 3 seeds"
 
 
 def test_convergence_of_unfinished_runs(store: Store, grid: Grid, tmp_path: Path, drawn: list[Figure]) -> None:
@@ -157,6 +157,25 @@ def test_convergence_of_unfinished_runs(store: Store, grid: Grid, tmp_path: Path
     assert [ys(line) for line in first.lines] == [[11.0], [30.0, 50.0]]
     assert shown(second) == ["no run has been evaluated yet"]
     assert marks(drawn[0]).endswith("1 to 2 seeds; where no run is done: runs under way")
+
+
+def test_convergence_of_runs_without_a_common_step(
+    store: Store, grid: Grid, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    for seed in range(2):
+        run = store.plan("a", "20", seed)
+        store.done(run, 50.0)
+        store.evaluations(run, {100 + seed: 50.0})
+    convergence(store, grid, tmp_path)
+    assert ys(panels(drawn[0])[0].lines[0]) == []
+
+
+def test_budgets_of_the_same_size_share_a_tick(store: Store, grid: Grid, tmp_path: Path, drawn: list[Figure]) -> None:
+    store.done(store.plan("a", "20", 0), 50.0)
+    store.done(store.plan("a", "20", 0, protocol="files"), 60.0)
+    ratio(store, grid, tmp_path)
+    assert [tick.get_text() for tick in panels(drawn[0])[0].get_xticklabels()] == ["20"]
+    assert marks(drawn[0]) == "single runs; rule 'last'"
 
 
 def test_names_are_not_markup(store: Store, grid: Grid, tmp_path: Path, drawn: list[Figure]) -> None:

@@ -1,4 +1,8 @@
-"""Formats: golden files byte for byte, and hostile names seen through an independent reader of each format."""
+"""Formats: golden files byte for byte, and hostile names seen through an independent reader of each format.
+
+After an intended change of a format, ``BENCH_UPDATE_GOLDEN=1 pytest tests/bench/report`` writes the golden files anew; look
+at their diff.
+"""
 
 from __future__ import annotations
 
