@@ -212,7 +212,7 @@ def convergence(frame: pd.DataFrame, curves: pd.DataFrame, grid: Mapping[str, An
     """Draw mIoU over iterations: mean of the seeds and the band from their least to their greatest, a panel per budget.
 
     A line is the mean of the runs that are done, at the steps that all of them were evaluated at; where none is done,
-    that of the runs under way.
+    that of the unfinished runs.
 
     Args:
         frame: the runs, from :func:`bench.report.frame.load`.
@@ -236,7 +236,7 @@ def convergence(frame: pd.DataFrame, curves: pd.DataFrame, grid: Mapping[str, An
     drawn = [line for lines in places.values() for line in lines]
     marks = _spread("line: mean, band: least to greatest", (len(line.runs) for line in drawn))
     if not all(line.done for line in drawn):
-        marks += "; where no run is done: runs under way"
+        marks += "; where no run is done: unfinished runs"
     with style.styled():
         figure, panels = style.panels(len(places), "mIoU (%)", share_x=True)
         for (title, lines), axes in zip(places.items(), panels, strict=True):

@@ -55,6 +55,7 @@ def test_pseudo_label_loss_by_hand(reduction: Reduction) -> None:
     logits[0, 2] = 200  # an image on which the student is certain: where the label is 2, its loss is exactly 0
     label[0, :5] = 2
     confidence[0, :5] = 0.95
+    confidence[1] = 0.1  # an image without a confident pixel: weight 0, but its pixels are counted
     loss = losses_by_hand(logits[1:], label[1:])
     certain = F.cross_entropy(large(logits[:1], (9, 11)), label[:1], ignore_index=255, reduction="none")
     loss = torch.cat((certain, loss))

@@ -156,7 +156,7 @@ def test_convergence_of_unfinished_runs(store: Store, grid: Grid, tmp_path: Path
     # a: no run is done, so both, at the step that both have reached; b: the run that is done alone
     assert [ys(line) for line in first.lines] == [[11.0], [30.0, 50.0]]
     assert shown(second) == ["no run has been evaluated yet"]
-    assert marks(drawn[0]).endswith("1 to 2 seeds; where no run is done: runs under way")
+    assert marks(drawn[0]).endswith("1 to 2 seeds; where no run is done: unfinished runs")
 
 
 def test_convergence_of_runs_without_a_common_step(
