@@ -226,7 +226,8 @@ def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, 
     cost = {
         "seconds": progress.seconds,
         "seconds_per_step": progress.seconds / steps,
-        "data_wait_seconds": trainer.loader.waited,
+        "images_per_s": trainer.images_per_step * steps / progress.seconds,
+        "data_wait_share": trainer.loader.waited / progress.seconds,
         "device": str(trainer.device),
         **memory(trainer.device),
     }

@@ -63,7 +63,7 @@ class AugmentationConfig(bench.config.Config):
         flip_p: probability of a horizontal flip.
     """
 
-    crop_size: CropSize
+    crop_size: CropSize = (321, 321)
     scale: PositiveRange = (0.5, 1.5)
     jitter_p: Probability = 0.8
     brightness: FactorRange = (0.75, 1.25)

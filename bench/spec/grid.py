@@ -110,7 +110,9 @@ def parse_yaml(text: str, where: str) -> Any:
         for key_node, _ in node.value:
             key = loader.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
             seen.add(key)
         return loader.construct_mapping(node, deep=True)
 

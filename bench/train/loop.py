@@ -105,6 +105,12 @@ class Trainer:
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
         self.began = self.saved_at = time.monotonic()
 
+    @property
+    def images_per_step(self) -> int:
+        """Labelled and unlabelled images per optimizer step."""
+        batch = self.loader.schedule.batch
+        return batch.labelled + (batch.unlabelled if self.loader.unlabelled else 0)
+
     # -- one step ------------------------------------------------------------------------------------------------
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -197,9 +203,8 @@ class Trainer:
         p.loss_sums, p.loss_count = {}, 0
 
     def _log_timing(self, step: int, seconds: float) -> None:
-        batch = self.schedule.batch
-        images = batch.labelled + (batch.unlabelled if self.loader.unlabelled else 0)
-        row = {"step": step, "seconds_per_step": seconds, "images_per_s": images / seconds if seconds else None}
+        rate = self.images_per_step / seconds if seconds else None
+        row = {"step": step, "seconds_per_step": seconds, "images_per_s": rate}
         append_jsonl(self.run.timing, {**row, "data_wait_seconds": self.loader.waited, **memory(self.device)})
 
     def _evaluate(self) -> None:
