@@ -65,6 +65,8 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when every running cell has written its checkpoint.
     """
+    # Threads that spin while they wait slow each other down many times over where cells share cores with anything else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     gpus, waiting, states = _gpus(), list(reversed(jobs)), {}

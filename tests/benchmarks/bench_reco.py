@@ -139,9 +139,10 @@ def compare(versions: list[str], rounds: int, threads: int) -> list[dict[str, An
     seconds: dict[str, float] = {}
     rows: dict[str, dict[str, Any]] = {}
     reference = timed("ours", inputs)[2]
-    for _ in range(rounds):
+    for number in range(rounds):
         for version in versions:
             took, loss, gradient = timed(version, inputs)
+            print(f"round {number + 1}/{rounds}: {version} {took:.2f} s", file=sys.stderr)
             seconds[version] = min(took, seconds.get(version, took))
             difference = (gradient - reference).abs().max() / reference.abs().max()
             rows[version] = {"version": version, "loss": loss, "gradient_difference": float(difference)}
