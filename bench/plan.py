@@ -13,7 +13,7 @@ from bench.data import DataRoots, as_mapping
 from bench.errors import BenchError
 from bench.outline import Request, keep_outline
 from bench.registry import Kind
-from bench.spec.cell import PARTS, SECTIONS, Cell, Part, canonical, part_mapping, resolve_part
+from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
 from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, parse_yaml, read_grid
 from bench.spec.problems import validate
 from bench.spec.sections import Seeds
@@ -86,7 +86,7 @@ class Resolver:
         self.known: dict[str, Any] = {}
 
     def _once(self, key: str, value: Any, make: Any) -> Any:
-        text = f"{key} {canonical(value)}"
+        text = f"{key} {value!r}"
         if text not in self.known:
             self.known[text] = make()
         return self.known[text]

@@ -53,15 +53,15 @@ class Part:
         return identity if version is None else {**identity, "version": version}
 
 
-@lru_cache(maxsize=4096)
-def _identity(piece: Part | Config) -> dict[str, Any]:
-    """Return a piece's identity; cells of a grid share most pieces, so it is computed once per distinct piece."""
-    return piece.identity()
-
-
 def canonical(value: Any) -> str:
     """Return JSON that is the same for equal values: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+@lru_cache(maxsize=8192)
+def _identity_text(piece: Part | Config) -> str:
+    """Return a piece's identity as canonical JSON; cells of a grid share most pieces, so each is written once."""
+    return canonical(piece.identity())
 
 
 def part_mapping(kind: Kind, value: Any, where: str) -> dict[str, Any]:
@@ -142,12 +142,8 @@ class Cell:
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies the run: everything that may change its result, and nothing else."""
-        both = (*PARTS, *SECTIONS)
-        return {
-            **{k: getattr(self, k).identity() for k in both},
-            "split": self.split_sha256,
-            "numerics_version": NUMERICS,
-        }
+        pieces = {k: getattr(self, k).identity() for k in (*PARTS, *SECTIONS)}
+        return {**pieces, "split": self.split_sha256, "numerics_version": NUMERICS}
 
     @cached_property
     def title(self) -> str:
@@ -168,7 +164,10 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Slug plus the first 10 hex digits of the SHA-256 of the identity's canonical JSON."""
-        return f"{self.slug}-{hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:10]}"
+        texts = {k: _identity_text(getattr(self, k)) for k in (*PARTS, *SECTIONS)}
+        texts |= {"split": canonical(self.split_sha256), "numerics_version": canonical(NUMERICS)}
+        text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
+        return f"{self.slug}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def read_cell(run: Run) -> Cell:

@@ -6,7 +6,6 @@ are the readable labels that tables and plots use. Points become cells in :mod:`
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -208,6 +207,11 @@ def matches(raw: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
     return all(any(one(k, w) for w in (v if isinstance(v, list) else [v])) for k, v in when.items())
 
 
+def _copy(node: Any) -> Any:
+    """Copy nested mappings, which is all that :func:`apply` changes in place."""
+    return {key: _copy(value) for key, value in node.items()} if isinstance(node, dict) else node
+
+
 def expand(grid: Grid, where: str, sets: Mapping[str, Any]) -> Iterator[Point]:
     """Yield the points of a grid in order: the first axis varies slowest.
 
@@ -219,13 +223,13 @@ def expand(grid: Grid, where: str, sets: Mapping[str, Any]) -> Iterator[Point]:
     Raises:
         BenchError: a key that can't be set, or a condition that matches no cell (a typing error, most likely).
     """
-    base = copy.deepcopy(DEFAULT_RECIPE)
+    base = _copy(DEFAULT_RECIPE)
     for key, value in grid.recipe.items():
         apply(base, key, value, f"{where}: recipe.{key}")
     unused = {f"overrides.{i}.when": o.when for i, o in enumerate(grid.overrides)}
     unused |= {f"exclude.{i}": when for i, when in enumerate(grid.exclude)}
     for combination in itertools.product(*grid.axes.values()):
-        raw = copy.deepcopy(base)
+        raw = _copy(base)
         values = dict(zip(grid.axes, combination, strict=True))
         for key, value in values.items():
             apply(raw, key, value, f"{where}: axes.{key}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +118,16 @@ def test_a_version_of_the_method_is_in_the_id(tmp_path: Path, monkeypatch: pytes
     from bench.spec import cell as cell_module
     from methods.supervised import Supervised
 
-    cell_module._identity.cache_clear()
+    cell_module._identity_text.cache_clear()
     monkeypatch.setattr(Supervised, "version", 99)
     assert plan(tmp_path).cells[0].cell.id != GOLDEN_ID
-    cell_module._identity.cache_clear()
+    cell_module._identity_text.cache_clear()
+
+
+def test_the_id_is_the_hash_of_the_canonical_identity(tmp_path: Path) -> None:
+    cell = plan(tmp_path).cells[0].cell
+    text = json.dumps(cell.identity(), sort_keys=True, separators=(",", ":"))
+    assert cell.id.endswith("-" + hashlib.sha256(text.encode()).hexdigest()[:10])
 
 
 def test_a_cell_survives_the_trip_through_json(tmp_path: Path) -> None:
