@@ -127,7 +127,7 @@ class Method(nn.Module):
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     version: ClassVar[int] = 1
-    uses_unlabelled: ClassVar[bool] = True
+    uses_unlabelled: bool = True
 
     @staticmethod
     def labelled_batch_factor(config: MethodConfig) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from bench.registry import register
@@ -26,7 +24,7 @@ class Supervised(StudentMethod):
     """Cross-entropy on the labelled images only."""
 
     Config = SupervisedConfig
-    uses_unlabelled: ClassVar[bool] = False
+    uses_unlabelled = False
 
     @staticmethod
     def labelled_batch_factor(config: MethodConfig) -> int:
