@@ -131,9 +131,7 @@ def run_cell(job: Job) -> State:
         if run.result.exists() or (state in FINISHED and not job.retry):
             return state
         remove_leftovers(run.path)
-        attempt = run.record_attempt(environment.describe())
-        facts = {"attempt": attempt, "host": socket.gethostname(), "pid": os.getpid()}
-        run.write_state(State.RUNNING, **facts)
+        run.write_state(State.RUNNING, host=socket.gethostname(), pid=os.getpid())
         signals = Signals()
         with signals.listening():
             return _guarded(run, job, signals)
@@ -171,7 +169,7 @@ def classify(error: Exception) -> tuple[State, str]:
 
 
 def _set_up_torch(resources: Resources, run: Run) -> torch.device:
-    """Fix threads and determinism, and note what holds in the attempt's record."""
+    """Fix determinism and threads; a resumed run keeps the number of threads of its first attempt."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
@@ -187,9 +185,28 @@ def _set_up_torch(resources: Resources, run: Run) -> torch.device:
     return device
 
 
+def _torch_environment(device: torch.device) -> dict[str, Any]:
+    """Return the device, and the determinism that is in effect: what torch was told, not what was hoped for."""
+    import torch
+
+    cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
+
+
 def _train(run: Run, job: Job, signals: Signals) -> None:
     resources = Resources(**job.resources)
     device = _set_up_torch(resources, run)
+    attempt = run.record_attempt({**environment.describe(), **_torch_environment(device)})
+    run.write_state(State.RUNNING, attempt=attempt)
     import torch
 
     from bench.train.build import build_method
