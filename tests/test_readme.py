@@ -1,0 +1,57 @@
+"""What the README shows must work as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import registry
+from bench.cli.app import app
+from bench.spec.cell import resolve_part
+from bench.spec.grid import expand, read_grid
+from methods._base import Build
+from tests.methods.fakes import CLASSES, batch, network
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def block(language: str, containing: str) -> str:
+    return next(b for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in b)
+
+
+def test_the_method_in_one_file_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "entropy.py"
+    path.write_text(block("python", "EntropyMinimisation"))
+    monkeypatch.setenv("BENCH_PLUGINS", str(path))
+    method = registry.get("method", "entropy")
+    losses = method(method.Config(), Build(CLASSES, network, 0)).train().losses(batch())
+    assert set(losses) == {"supervised", "entropy"}
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_grid_expands(tmp_path: Path) -> None:
+    path = tmp_path / "my-grid.yaml"
+    path.write_text(block("yaml", "axes"))
+    points = list(expand(read_grid(path), str(path), {}))
+    assert len(points) == 3 * 3 * 3 - 3
+    for point in points:
+        for kind in ("method", "protocol", "dataset", "network", "augmentation"):
+            raw = {k: v for k, v in point.raw[kind].items() if k != "label"}
+            resolve_part(kind, raw, "README")  # type: ignore[arg-type]
+
+
+def test_every_command_and_option_exists() -> None:
+    import typer
+
+    commands = typer.main.get_command(app)
+    shown = re.findall(r"python bench\.py ([a-z]+)([^\n`#]*)", README)
+    assert len(shown) >= 8
+    for verb, rest in shown:
+        command = commands.commands[verb]  # type: ignore[attr-defined]
+        if hasattr(command, "commands"):
+            command = command.commands[rest.split()[0]]
+        options = {o for parameter in command.params for o in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, (verb, rest)
