@@ -1,4 +1,4 @@
-"""The registry: methods, networks, datasets, protocols and augmentations, found by the mere existence of their file.
+"""The registry: methods, networks, datasets, protocols, augmentations and probes of losses, found by the mere existence of their file.
 
 A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``).
 A plug-in that fails to import does not hurt the others: its error is kept in :data:`failures` and shown by ``list`` and
@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from bench.errors import BenchError, unknown
 
-Kind = Literal["method", "network", "dataset", "protocol", "augmentation"]
+Kind = Literal["method", "network", "dataset", "protocol", "augmentation", "probe"]
 C = TypeVar("C", bound=type)
 
 # Where the entries of each kind live: a package (all of its public modules) or one module.
@@ -30,6 +30,7 @@ HOMES: dict[Kind, str] = {
     "dataset": "datasets",
     "protocol": "datasets.protocols",
     "augmentation": "datasets.transforms",
+    "probe": "methods.losses.probes",
 }
 
 

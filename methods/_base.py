@@ -6,7 +6,8 @@ its networks and turns a batch into named loss tensors. All of its state is in `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -19,6 +20,32 @@ IGNORE_INDEX = 255
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PhaseWatcher(Protocol):
+    """Hears which part of a step runs: a memory meter, a profiler. Phases nest; the innermost one runs."""
+
+    def enter(self, name: str) -> None:
+        """Hear that a phase begins."""
+
+    def leave(self) -> None:
+        """Hear that the innermost phase ends."""
+
+
+phase_watchers: list[PhaseWatcher] = []  # empty but for the few steps that are measured
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Mark a part of a step: `teacher`, `augment`, `student`, or ``loss NAME``. The loop marks all that is its own."""
+    watchers = tuple(phase_watchers)
+    for watcher in watchers:
+        watcher.enter(name)
+    try:
+        yield
+    finally:
+        for watcher in reversed(watchers):
+            watcher.leave()
 
 
 class MethodConfig(Config):

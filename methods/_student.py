@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, Network
+from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, Network, phase
 from methods.losses.segmentation import cross_entropy
 
 
@@ -48,8 +48,9 @@ class Views:
 def see(network: nn.Module, target: Target) -> View:
     """Run a network that follows the contract ``methods._base.Network`` on a target's images."""
     contract = cast(Network, network)
-    features = contract.features(target.image)
-    return View(target, features, contract.classify(features))
+    with phase("student"):
+        features = contract.features(target.image)
+        return View(target, features, contract.classify(features))
 
 
 class StudentMethod(Method):
@@ -76,7 +77,8 @@ class StudentMethod(Method):
 
     def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of what the student saw."""
-        return {"supervised": cross_entropy(views.labelled.logits, views.labelled.target.label)}
+        with phase("loss supervised"):
+            return {"supervised": cross_entropy(views.labelled.logits, views.labelled.target.label)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of a batch."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.seeds import rng
-from methods._base import Batch, Build, MethodConfig, Unlabelled
+from methods._base import Batch, Build, MethodConfig, Unlabelled, phase
 from methods._student import StudentMethod, Target, View, Views, see
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
@@ -75,12 +75,14 @@ class TeacherMethod(StudentMethod):
         """Return the strong view of the unlabelled images with the teacher's pseudo-labels."""
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
-        scores = self.teacher_scores(unlabelled)
-        confidence, label = scores.max(dim=1)
-        moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)
-        mixed = self.mix(*moved, rng(batch.seed, "mix"))
-        image, label, confidence = unlabelled.strong.photometric(*mixed)
-        return Target(image, label, confidence, unlabelled.strong.warp(scores) if self.soft_targets else None)
+        with phase("teacher"):
+            scores = self.teacher_scores(unlabelled)
+            confidence, label = scores.max(dim=1)
+        with phase("augment"):
+            moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)
+            mixed = self.mix(*moved, rng(batch.seed, "mix"))
+            image, label, confidence = unlabelled.strong.photometric(*mixed)
+            return Target(image, label, confidence, unlabelled.strong.warp(scores) if self.soft_targets else None)
 
     def views(self, batch: Batch) -> Views:
         """Run the teacher and then the student on a batch."""
@@ -99,7 +101,8 @@ class TeacherMethod(StudentMethod):
     def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
         """Return the supervised and the weighted unsupervised term."""
         assert views.unlabelled is not None
-        unsupervised = self.config.unsupervised_weight * self.unsupervised(batch, views.unlabelled)
+        with phase("loss unsupervised"):
+            unsupervised = self.config.unsupervised_weight * self.unsupervised(batch, views.unlabelled)
         return {**super().terms(batch, views), "unsupervised": unsupervised}
 
     def after_step(self, step: int) -> None:

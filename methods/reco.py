@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from bench.registry import register
 from bench.seeds import derive
-from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig
+from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, phase
 from methods._student import StudentMethod, View, Views
 from methods._teacher import TeacherConfig
 from methods.classmix import ClassMix, ClassMixConfig
@@ -109,7 +109,9 @@ class ReCo(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the base's losses and ReCo's."""
         views = self.base.views(batch)
-        return {**self.base.terms(batch, views), "reco": self.config.reco_weight * self.contrast(views, batch.seed)}
+        terms = self.base.terms(batch, views)
+        with phase("loss reco"):
+            return {**terms, "reco": self.config.reco_weight * self.contrast(views, batch.seed)}
 
     def contrast(self, views: Views, seed: int) -> Tensor:
         """Return ReCo's loss, unweighted, over the labelled and unlabelled pixels of a batch at the decoder's resolution."""

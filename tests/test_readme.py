@@ -10,7 +10,7 @@ import torch
 
 from bench import registry
 from bench.cli.app import app
-from bench.spec.cell import resolve_part
+from bench.spec.cell import PARTS, resolve_part
 from bench.spec.grid import expand, read_grid
 from methods._base import Build
 from tests.methods.fakes import CLASSES, batch, network
@@ -19,7 +19,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def block(language: str, containing: str) -> str:
-    return next(b for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in b)
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(b for b in blocks if containing in b)
 
 
 def test_the_method_in_one_file_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +39,9 @@ def test_the_grid_expands(tmp_path: Path) -> None:
     points = list(expand(read_grid(path), str(path), {}))
     assert len(points) == 3 * 3 * 3 - 3
     for point in points:
-        for kind in ("method", "protocol", "dataset", "network", "augmentation"):
+        for kind in PARTS:
             raw = {k: v for k, v in point.raw[kind].items() if k != "label"}
-            resolve_part(kind, raw, "README")  # type: ignore[arg-type]
+            resolve_part(kind, raw, "README")
 
 
 def test_every_command_and_option_exists() -> None:

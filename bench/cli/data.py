@@ -23,6 +23,7 @@ class Listed(str, Enum):
     PROTOCOLS = "protocols"
     NETWORKS = "networks"
     AUGMENTATIONS = "augmentations"
+    PROBES = "probes"
     GRIDS = "grids"
 
 
@@ -63,9 +64,9 @@ def _options(config: Any) -> dict[str, Any]:
 
 
 def _grids() -> list[dict[str, Any]]:
-    from bench.spec.grid import GRIDS, read_grid
+    from bench.spec.grid import grid_files, read_grid
 
-    grids = [(path, read_grid(path)) for path in sorted(GRIDS.glob("*.yaml"))]
+    grids = [(path, read_grid(path)) for path in grid_files()]
     return [{"name": p.stem, "summary": g.title, "options": {k: len(v) for k, v in g.axes.items()}} for p, g in grids]
 
 

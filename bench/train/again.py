@@ -54,7 +54,7 @@ class Evaluator:
         if weights is None:
             raise BenchError(f"{run.weights(which)}: there are no such weights; the run is not done")
         ids = dataset.ids(dataset.config.eval_split)
-        predictor = build_method(_from_scratch(cell), len(dataset.classes)).predictor.to(place)
+        predictor = build_method(from_scratch(cell), len(dataset.classes)).predictor.to(place)
         predictor.load_state_dict(weights)
         return cls(cell, predictor.eval(), Reader(dataset, ids, 0), ids, place)
 
@@ -100,7 +100,7 @@ class Evaluator:
         return files
 
 
-def _from_scratch(cell: Cell) -> Cell:
+def from_scratch(cell: Cell) -> Cell:
     """Return the cell without initial weights, which the run's own replace: their file may be elsewhere by now."""
     config = cell.network.config
     if not hasattr(config, "weights"):

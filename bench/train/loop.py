@@ -11,16 +11,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from bench.memory.meters import StepMeter, in_phase, whole_run
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.files import append_jsonl
+from bench.store.files import append_jsonl, write_json
 from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.loader import Loader
 from bench.train.metrics import Score
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
-from methods._base import Batch, Method
+from methods._base import Batch, Method, phase
 
 
 class Diverged(Exception):  # noqa: N818 (an outcome, not a mistake)
@@ -124,19 +125,32 @@ class Trainer:
         # Modules that draw from the global generator (dropout) get a fresh, step-bound seed as well.
         torch.manual_seed(derive(self.cell.seeds.data, "torch", p.step))
         set_learning_rate(self.optimizer, learning_rate(self.cell.optimizer, p.step, self.schedule.iterations))
-        for batch in batches:
+        for batch in in_phase("data", batches):
             losses = self._losses(batch)
             total = torch.stack([loss.float() for loss in losses.values()]).sum() / accumulate
-            total.backward()  # type: ignore[no-untyped-call]
+            with phase("backward"):
+                total.backward()  # type: ignore[no-untyped-call]
             self._note(losses, total.detach(), accumulate)
+        with phase("optimizer"):
+            self._update()
+        with phase("ema"):
+            self.method.after_step(p.step)
+        p.step += 1
+        p.loss_count += 1
+
+    def _update(self) -> None:
         if self.cell.optimizer.clip_norm is not None:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, self.cell.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.method.after_step(p.step)
-        p.step += 1
-        p.loss_count += 1
+
+    def _measured_step(self, batches: Iterator[Batch]) -> None:
+        """Take a step under the meter and keep what it found; the step's result is the same."""
+        meter = StepMeter(self.device, self.method, self.optimizer)
+        with meter:
+            self.step(batches)
+        write_json(self.run.path / "memory.json", meter.report())
 
     def _note(self, losses: dict[str, Tensor], total: Tensor, accumulate: int) -> None:
         first_bad = (self.bad_step < 0) & ~torch.isfinite(total)
@@ -159,7 +173,9 @@ class Trainer:
         self.method.train()
         start, last_time, last_step = self.progress.step, time.monotonic(), self.progress.step
         for batches in self.loader.steps(start):
-            self.step(batches)
+            # The first step has no optimizer state yet; where there is a second one, it is what is kept.
+            take = self._measured_step if self.progress.step < start + 2 else self.step
+            take(batches)
             step = self.progress.step
             ends = step == self.schedule.iterations
             if step % self.resources.log_every == 0 or ends:
@@ -254,10 +270,4 @@ class Trainer:
 
 def memory(device: torch.device) -> dict[str, int]:
     """Return peak memory in bytes: of the process, and of the CUDA device where there is one."""
-    import resource
-
-    found = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    if device.type == "cuda":
-        found["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
-        found["peak_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
-    return found
+    return whole_run(device)

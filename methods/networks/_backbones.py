@@ -4,18 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock
 
+from bench.config import Config
+from bench.errors import BenchError
 from methods._base import IMAGENET_MEAN, IMAGENET_STD
 from methods.networks import _weights
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large", "tiny"]
 _TINY = (16, 24, 48, 64, 64)
+
+
+class BackboneConfig(Config):
+    """Options of every network on these backbones.
+
+    Attributes:
+        backbone: a torchvision classification network, or `tiny` (for tests and demonstrations, with a narrow decoder).
+        weights: ``none`` (from scratch), ``imagenet`` (torchvision's first weights, those of the ReCo authors'
+            ``pretrained=True``), ``imagenet-v2`` (its newer ones) or the path of a backbone's state dict. Only the
+            file's name or hash takes part in a cell's identity.
+    """
+
+    backbone: BackboneName = "resnet101"
+    weights: str = "none"
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> BackboneConfig:
+        if _weights.is_imagenet(self.weights):
+            try:
+                _weights.resolve(self.weights, self.backbone)
+            except BenchError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return the options with the weights' fingerprint instead of their path."""
+        return {**super().identity(), "weights": _weights.fingerprint(self.weights, self.backbone)}
 
 
 class Backbone(nn.Module):

@@ -6,18 +6,15 @@ authors' repository (plain convolutions, one classifier of two layers).
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.config import Config
 from bench.errors import BenchError
 from bench.registry import register
-from methods.networks import _weights
-from methods.networks._backbones import BackboneName, build_backbone
+from methods.networks._backbones import BackboneConfig, build_backbone
 
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 
@@ -33,35 +30,16 @@ _AUTHORS = Widths(256, 48)
 _TINY = Widths(48, 24)
 
 
-class DeepLabV3PlusConfig(Config):
-    """Options of DeepLabV3+.
+class DeepLabV3PlusConfig(BackboneConfig):
+    """Options of DeepLabV3+, those of its backbone included (see ``BackboneConfig``).
 
     Attributes:
-        backbone: a torchvision classification network, or `tiny` (for tests and demonstrations, with a narrow decoder).
         output_stride: of the backbone; the ReCo authors use 16.
-        weights: ``none`` (from scratch), ``imagenet`` (torchvision's first weights, those of the authors'
-            ``pretrained=True``), ``imagenet-v2`` (its newer ones) or the path of a backbone's state dict. Only the
-            file's name or hash takes part in a cell's identity.
         align_corners: of the decoder's bilinear upsampling; the authors' code has True.
     """
 
-    backbone: BackboneName = "resnet101"
     output_stride: Literal[8, 16] = 16
-    weights: str = "none"
     align_corners: bool = True
-
-    @model_validator(mode="after")
-    def _weights_exist(self) -> DeepLabV3PlusConfig:
-        if _weights.is_imagenet(self.weights):
-            try:
-                _weights.resolve(self.weights, self.backbone)
-            except BenchError as error:
-                raise ValueError(str(error)) from None
-        return self
-
-    def identity(self) -> dict[str, Any]:
-        """Return the options with the weights' fingerprint instead of their path."""
-        return {**super().identity(), "weights": _weights.fingerprint(self.weights, self.backbone)}
 
 
 def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:

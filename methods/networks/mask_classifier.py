@@ -1,0 +1,181 @@
+"""A mask-classification network: queries that each predict one region, as a class and a mask, instead of pixel scores.
+
+Source: Cheng et al., MaskFormer, NeurIPS 2021, with torchvision's FeaturePyramidNetwork as the pixel decoder. As in
+Mask2Former (CVPR 2022) the queries attend to several scales and every decoder layer predicts. Pre-normalised layers
+(they train without a warm-up), no dropout and the sizes for `tiny` are this project's choice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import FeaturePyramidNetwork
+
+from bench.errors import BenchError
+from bench.registry import register
+from methods.networks._backbones import BackboneConfig, build_backbone
+
+
+class Widths(NamedTuple):
+    """Channels of the pixel decoder and of the queries, and attention heads."""
+
+    hidden: int
+    heads: int
+
+
+_AUTHORS = Widths(256, 8)
+_TINY = Widths(64, 4)
+_GROUP = 8  # channels per group of a normalisation; MaskFormer has 32 groups of 256 channels
+_PERIOD = 10_000.0  # largest period of the sine position encoding, in units of a scale's cells
+
+
+class MaskClassifierConfig(BackboneConfig):
+    """Options of the mask classifier, those of its backbone included (see ``BackboneConfig``).
+
+    Attributes:
+        output_stride: of the backbone; MaskFormer has 32.
+        queries: N, regions per image at most; MaskFormer has 100. 32 is this project's choice.
+        layers: of the transformer decoder; MaskFormer has 6. 3 is this project's choice.
+    """
+
+    output_stride: Literal[8, 16, 32] = 32
+    queries: int = Field(default=32, ge=1)
+    layers: int = Field(default=3, ge=1)
+
+
+class Masks(NamedTuple):
+    """What the network says about B images, N regions each, after each of L decoder layers.
+
+    Attributes:
+        classes: class scores (logits), (L, B, N, K + 1); the last class is "no object".
+        masks: mask logits, (L, B, N, h, w): the inner products of mask embeddings and pixel features.
+        pixels: the pixel decoder's features, (B, C, h, w).
+    """
+
+    classes: Tensor
+    masks: Tensor
+    pixels: Tensor
+
+    def of_images(self, part: slice) -> Masks:
+        """Return what is said about some of the images."""
+        return Masks(self.classes[:, part], self.masks[:, part], self.pixels[part])
+
+
+def semantic_scores(classes: Tensor, masks: Tensor) -> Tensor:
+    """Marginalise regions to per-pixel scores: the sum over regions of class probability times mask probability.
+
+    Source: MaskFormer, section 3.4 (semantic inference).
+
+    Args:
+        classes: logits (B, N, K + 1); "no object" is dropped after the softmax.
+        masks: logits (B, N, h, w).
+
+    Returns:
+        (B, K, h, w) float32, 0 or larger.
+    """
+    with torch.autocast(classes.device.type, enabled=False):
+        return torch.einsum("bnk,bnhw->bkhw", classes.float().softmax(-1)[..., :-1], masks.float().sigmoid())
+
+
+def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    """Return sine position encodings (height·width, channels): half of the channels for y, half for x.
+
+    Source: Carion et al., DETR, ECCV 2020 (Vaswani et al. in two dimensions).
+    """
+    quarter = channels // 4
+    rates = _PERIOD ** -(torch.arange(quarter, device=device) / quarter)
+
+    def encode(length: int) -> Tensor:
+        angles = torch.arange(1, length + 1, device=device)[:, None] * rates
+        return torch.cat((angles.sin(), angles.cos()), 1)
+
+    y = encode(height)[:, None].expand(height, width, 2 * quarter)
+    x = encode(width)[None].expand(height, width, 2 * quarter)
+    return torch.cat((y, x), 2).flatten(0, 1)
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(channels // _GROUP, channels)
+
+
+def _decoder_layer(widths: Widths) -> nn.TransformerDecoderLayer:
+    return nn.TransformerDecoderLayer(
+        widths.hidden, widths.heads, 4 * widths.hidden, dropout=0.0, batch_first=True, norm_first=True
+    )
+
+
+@register("network", "mask_classifier")
+class MaskClassifier(nn.Module):
+    """Mask classification over torchvision backbones: a set of regions per image, for methods that compare regions.
+
+    Attributes:
+        num_classes: K.
+        feature_channels: C, channels of the pixel features and width of the queries: 256 (64 for `tiny`).
+    """
+
+    Config = MaskClassifierConfig
+
+    def __init__(self, config: MaskClassifierConfig, num_classes: int) -> None:
+        super().__init__()
+        widths = _TINY if config.backbone == "tiny" else _AUTHORS
+        hidden = widths.hidden
+        self.config = config
+        self.num_classes = num_classes
+        self.feature_channels = hidden
+        self.backbone = build_backbone(config.backbone, config.output_stride, config.weights)
+        self.pyramid = FeaturePyramidNetwork(list(self.backbone.channels), hidden, norm_layer=_norm)
+        self.pixel_head = nn.Sequential(nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
+        self.scale = nn.Embedding(len(self.backbone.channels) - 1, hidden)
+        self.queries = nn.Embedding(config.queries, hidden)
+        # Not torch's TransformerDecoder: it makes its layers as copies of one, and returns the last output only.
+        self.decoder = nn.ModuleList(_decoder_layer(widths) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(hidden)
+        self.class_head = nn.Linear(hidden, num_classes + 1)
+        self.mask_head = nn.Sequential(
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
+        )
+
+    def _memory(self, levels: list[Tensor]) -> Tensor:
+        """Return what the queries attend to: all positions of the coarser scales, (B, positions, hidden)."""
+        tokens = []
+        for level, scale in zip(levels, self.scale.weight, strict=True):
+            places = sine_positions(level.shape[2], level.shape[3], level.shape[1], level.device)
+            tokens.append(level.flatten(2).transpose(1, 2) + places + scale)
+        return torch.cat(tokens, 1)
+
+    def regions(self, image: Tensor) -> Masks:
+        """Image (B, 3, H, W) in [0, 1] to its regions, the masks at ceil(H/4) x ceil(W/4)."""
+        outputs = self.backbone(image)
+        finest, *coarser = self.pyramid(OrderedDict((str(i), x) for i, x in enumerate(outputs))).values()
+        pixels = self.pixel_head(finest)
+        memory = self._memory(coarser)
+        state = self.queries.weight.expand(len(image), -1, -1)
+        states = []
+        for layer in self.decoder:
+            state = layer(state, memory)
+            states.append(self.norm(state))
+        every = torch.stack(states)
+        masks = torch.einsum("lbnc,bchw->lbnhw", self.mask_head(every), pixels)
+        return Masks(self.class_head(every), masks, pixels)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Not offered: there are no pixel features from which pixels alone could be classified. Raises BenchError."""
+        raise BenchError(
+            "network 'mask_classifier' predicts regions, not pixels: use 'deeplabv3plus' for this method "
+            "(methods on regions, such as rc2l, replace it themselves)"
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) in [0, 1] to per-pixel scores (B, num_classes, H, W) (see :func:`semantic_scores`).
+
+        Mask logits are upsampled first, as in MaskFormer, so that edges between regions fall between cells.
+        """
+        found = self.regions(image)
+        size = image.shape[2:]
+        masks = F.interpolate(found.masks[-1].float(), size=size, mode="bilinear", align_corners=False)
+        return semantic_scores(found.classes[-1], masks)
