@@ -1,4 +1,4 @@
-"""The registry: methods, networks, datasets, protocols, augmentations and probes of losses, found by the mere existence of their file.
+"""The registry: methods, networks, datasets, protocols, augmentations and loss probes, found by their file's existence.
 
 A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``).
 A plug-in that fails to import does not hurt the others: its error is kept in :data:`failures` and shown by ``list`` and

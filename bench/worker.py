@@ -248,6 +248,8 @@ def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, 
         "device": str(trainer.device),
         **memory(trainer.device),
     }
+    step = read_json(run.path / "memory.json") or {}
+    cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
     write_json(run.cost, cost)
     result = {
         "cell_id": run.id,

@@ -31,8 +31,14 @@ def plan(
     store: STORE = None,
     as_json: JSON = False,
     every: Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")] = False,
+    predict: Annotated[bool, typer.Option("--predict", help="Predict each cell's peak memory; kept.")] = False,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option("--gpu-memory", metavar="GB", min=0, help="Mark cells predicted above; implies --predict."),
+    ] = None,
 ) -> None:
-    """Show what a grid will run: cells, ids, splits. Trains nothing."""
+    """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
+    from bench.cli.predicted import describe, predictions
     from bench.plan import make_outline, make_plan
     from bench.status import grid_status
 
@@ -40,8 +46,9 @@ def plan(
     planned = make_plan(request)
     outline = make_outline(planned)
     state = grid_status(request.store, outline)
+    found = predictions(planned, request, gpu_memory, as_json) if predict or gpu_memory is not None else {}
     if as_json:
-        print_json({**state, "splits": sorted(planned.manifests)})
+        print_json({**state, "splits": sorted(planned.manifests), **({"predicted": found} if found else {})})
         return
     out = console()
     out.print(f"[bold]{planned.name}[/]: {outline['title']}")
@@ -49,7 +56,7 @@ def plan(
     shape = " × ".join(f"{n} {k}" for k, n in axes.items() if n > 1) or "1 cell"
     out.print(f"{len(outline['cells'])} cells ({shape}), {len(planned.manifests)} label splits; {totals(state)}")
     for cell in outline["cells"][: None if every else SHOWN]:
-        out.print(f"  {cell['id']}")
+        out.print(f"  {cell['id']}{describe(found.get(cell['id']))}", markup=False)
     if len(outline["cells"]) > SHOWN and not every:
         out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
 

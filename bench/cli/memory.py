@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import JSON, STORE, console, print_json, store_path
+from bench.cli.common import JSON, STORE, console, make_request, print_json, store_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,8 +80,38 @@ def table(frame: dict[str, Any]) -> Table:
         setting = ", ".join(f"{k}={v}" for k, v in row["setting"].items())
         sizes = [f"{row[k] / 1e6:,.1f}" if k in row else "–" for k in ("extra_bytes", "peak_bytes")]
         pixels = f"{row['pixels']:,}" if row["pixels"] else "–"
-        table.add_row(escape(row["series"]), escape(setting), pixels, *sizes, escape(row.get("reason") or row["state"]))
+        table.add_row(escape(row["series"]), escape(setting), pixels, *sizes, escape(row["state"]))
     return table
+
+
+def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | None, as_json: bool) -> None:
+    """Draw a sweep that the store keeps, with the mIoU of its grid's runs.
+
+    Raises:
+        BenchError: if the sweep has not been measured yet.
+    """
+    from bench.errors import BenchError
+    from bench.memory.spec import result_path
+    from bench.outline import outline
+    from bench.report import frame, memory_plot
+    from bench.store.files import read_json
+
+    request = make_request(spec, None, data, store)
+    path = result_path(request.store, spec)
+    found = read_json(path)
+    if found is None:
+        raise BenchError(f"{path}: nothing measured yet; run: python bench.py memory {spec}")
+    runs = None
+    if found["grid"] is not None:
+        cells = outline(make_request(found["grid"], None, data, store))["cells"]
+        runs = memory_plot.scores(request.store, frame.load(request.store, cells), found["rows"])
+    files = memory_plot.draw(found, runs, output)
+    if as_json:
+        print_json({"files": [str(f) for f in files], "slopes": found["slopes"]})
+        return
+    out = console()
+    print_slopes(out, found)
+    out.print("wrote " + ", ".join(str(f) for f in files), markup=False)
 
 
 def add_to(app: typer.Typer) -> None:

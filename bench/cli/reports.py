@@ -34,6 +34,7 @@ class Plot(str, Enum):
 
     RATIO = "ratio"
     CONVERGENCE = "convergence"
+    MEMORY = "memory"
 
 
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
@@ -86,6 +87,11 @@ def plot(
     from bench.outline import outline
     from bench.report import frame, plots
 
+    if kind is Plot.MEMORY:
+        from bench.cli.memory import plot_memory
+
+        plot_memory(grid, output, data, store, as_json)
+        return
     request = make_request(grid, sets, data, store)
     found = outline(request)
     runs = frame.load(request.store, found["cells"])

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class AliveBytes(TorchDispatchMode):
+class AliveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages of tensors that exist, and the peak of their sum, while it is entered.
 
     A storage counts once, however many tensors view it, from the operator that returned it until it is freed. It also
@@ -27,7 +27,7 @@ class AliveBytes(TorchDispatchMode):
 
     def __init__(self, *existing: Iterable[Tensor]) -> None:
         """Begin with tensors that exist already, such as parameters, buffers and optimizer state."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         for tensors in existing:

@@ -63,7 +63,7 @@ class StepMeter:
         if self._alive is None:
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
-            self._alive.__enter__()
+            self._alive.__enter__()  # type: ignore[no-untyped-call]
         phase_watchers.append(self)
         return self
 
@@ -72,7 +72,7 @@ class StepMeter:
         phase_watchers.remove(self)
         self._note()
         if self._alive is not None:
-            self._alive.__exit__(*error)
+            self._alive.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def enter(self, name: str) -> None:
         """Note the outer phase's peak and begin another."""

@@ -121,6 +121,4 @@ def slopes(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     """Return the slope per series over its settings that were measured."""
     labels = dict.fromkeys(row["series"] for row in rows)
     done = [row for row in rows if row["state"] == "done"]
-    return {
-        label: slope([(r["pixels"], r["extra_bytes"]) for r in done if r["series"] == label]) for label in labels
-    }
+    return {label: slope([(r["pixels"], r["extra_bytes"]) for r in done if r["series"] == label]) for label in labels}

@@ -50,8 +50,8 @@ def measure(setting: Setting) -> dict[str, Any]:
     """Measure one setting in this process.
 
     Returns:
-        `pixels`; `peak_bytes` and `base_bytes`, the peaks of the loss and of the base, inputs included; `extra_bytes`,
-        their difference; `seconds` of the loss's second pass, forward and backward, where it is real.
+        `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
+        their difference; `peak_rss_bytes` of the process.
     """
     import torch
 
@@ -70,32 +70,26 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 
 def _measure(probe: Any) -> dict[str, Any]:
-    peak, base = _peak(probe, probe.loss), _peak(probe, probe.base)
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "pixels": probe.pixels,
-        "peak_bytes": peak,
-        "base_bytes": base,
-        "extra_bytes": peak - base,
-        "peak_rss_bytes": rss,
-    }
-
-
-def _peak(probe: Any, loss: Callable[[], Any]) -> int:
-    """Return the peak bytes of a forward and backward pass, inputs included."""
+    """Measure one forward and backward pass; on CUDA by the allocator, else by the tensors alive."""
     import torch
 
     from bench.memory.alive import AliveBytes
 
-    probe.representation.grad = None
     inputs = [value for value in vars(probe).values() if isinstance(value, torch.Tensor)]
+    alive = AliveBytes(inputs)
+    sizes = {"input_bytes": alive.now}
     if inputs[0].device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        loss().backward()
-        return int(torch.cuda.max_memory_allocated())
-    with AliveBytes(inputs) as alive:
-        loss().backward()
-    return alive.peak
+        before = torch.cuda.memory_allocated() - alive.now
+        probe.loss().backward()
+        sizes["peak_bytes"] = torch.cuda.max_memory_allocated() - before
+    else:
+        with alive:
+            probe.loss().backward()
+        sizes["peak_bytes"] = alive.peak
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    extra = sizes["peak_bytes"] - sizes["input_bytes"]
+    return {"pixels": probe.pixels, **sizes, "extra_bytes": extra, "peak_rss_bytes": rss}
 
 
 def _child(setting: Setting, pipe: Connection) -> None:
@@ -105,7 +99,8 @@ def _child(setting: Setting, pipe: Connection) -> None:
         from bench.worker import classify
 
         state, reason = classify(error)
-        pipe.send({"state": state.value, "reason": reason})
+        # The first line says it; the allocator appends a trace of C++ calls.
+        pipe.send({"state": state.value, "reason": reason[:160]})
 
 
 def _fresh(setting: Setting) -> dict[str, Any]:

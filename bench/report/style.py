@@ -74,8 +74,9 @@ def styled() -> Iterator[None]:
         yield
 
 
-def panels(count: int, y_label: str, share_x: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` small multiples, at most :data:`MAX_COLUMNS` in a row, that share their y axis.
+def panels(count: int, y_label: str, share_x: bool = False, share_y: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` small multiples, at most :data:`MAX_COLUMNS` in a row, that share their y axis
+    unless told otherwise.
 
     It is made without pyplot, which keeps global state.
     """
@@ -83,7 +84,7 @@ def panels(count: int, y_label: str, share_x: bool = False) -> tuple[Figure, lis
     rows = -(-count // columns)
     figure = Figure(figsize=(max(PANEL_WIDTH * columns, 5.2) + 0.4, PANEL_HEIGHT * rows + 1.3), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=True).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
     for axes in grid[:count]:

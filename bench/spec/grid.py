@@ -7,6 +7,7 @@ are the readable labels that tables and plots use. Points become cells in :mod:`
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,10 +1,12 @@
-"""Losses to be measured alone: each on inputs of a given shape, beside a base that has the same inputs and no such loss.
+"""Losses to be measured alone, each on inputs of a given shape, as a network would give them.
 
-A probe is what ``python bench.py memory`` sweeps. `loss` and `base` return scalars whose backward pass is measured along
-with them; the extra memory is the difference of their peaks.
+A probe is what ``python bench.py memory`` sweeps. Its extra memory is the peak of the loss's forward and backward pass
+beyond its inputs; gradients of the inputs count.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from pydantic import PositiveInt
@@ -12,7 +14,9 @@ from torch import Tensor
 
 from bench.config import Config
 from bench.registry import register
+from methods.losses.mask_classification import Targets
 from methods.losses.pixel_contrast import pixel_contrast_loss
+from methods.losses.rc2l import info_nce, pairwise_dice, region_feature_contrast, region_features
 from methods.losses.reco import draw, reco_loss
 
 
@@ -33,23 +37,12 @@ class MapConfig(Config):
 
 
 class Probe:
-    """Base of probes. Subclasses register with ``@register("probe", NAME)``.
+    """Base of probes. Subclasses register with ``@register("probe", NAME)``; tensors among their attributes are inputs."""
 
-    Inputs are as a network would give them: a representation (B, D, h, w), stored channels last, that needs a gradient;
-    labels (B, h, w) that hold every class.
-    """
-
-    Config: type[MapConfig] = MapConfig
+    Config: ClassVar[type[MapConfig]] = MapConfig
 
     def __init__(self, config: MapConfig, device: torch.device) -> None:
         self.config = config
-        generator = torch.Generator().manual_seed(0)
-        shape = (config.batch, *config.size, config.channels)
-        values = torch.rand(shape, generator=generator).to(device).permute(0, 3, 1, 2)
-        self.representation = values.requires_grad_()
-        positions = torch.arange(config.batch * config.size[0] * config.size[1], device=device)
-        self.label = (positions % config.classes).view(config.batch, *config.size)
-        self.valid = torch.ones_like(self.label, dtype=torch.bool)
 
     @property
     def pixels(self) -> int:
@@ -57,12 +50,22 @@ class Probe:
         raise NotImplementedError
 
     def loss(self) -> Tensor:
-        """Return the loss that is measured."""
+        """Return the loss that is measured, a scalar."""
         raise NotImplementedError
 
-    def base(self) -> Tensor:
-        """Return a loss that costs nothing but the gradient of its inputs."""
-        return self.representation.mean()
+
+class PixelProbe(Probe):
+    """Inputs of losses on pixels: a representation (B, D, h, w), stored channels last, and labels that hold every class."""
+
+    def __init__(self, config: MapConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        generator = torch.Generator().manual_seed(0)
+        shape = (config.batch, *config.size, config.channels)
+        values = torch.rand(shape, generator=generator).to(device).permute(0, 3, 1, 2)
+        self.representation = values.requires_grad_()
+        positions = torch.arange(config.batch * config.size[0] * config.size[1], device=device)
+        self.label = (positions % config.classes).view(config.batch, *config.size)
+        self.valid = torch.ones_like(self.label, dtype=torch.bool)
 
 
 class PixelContrastConfig(MapConfig):
@@ -76,7 +79,7 @@ class PixelContrastConfig(MapConfig):
 
 
 @register("probe", "pixel_contrast")
-class PixelContrastProbe(Probe):
+class PixelContrastProbe(PixelProbe):
     """Dense pixel-to-pixel contrast: every sampled pixel against every other one."""
 
     Config = PixelContrastConfig
@@ -88,7 +91,7 @@ class PixelContrastProbe(Probe):
         return self.config.num_pixels
 
     def loss(self) -> Tensor:
-        """Return the dense contrast of pixels in the middle of the map's order."""
+        """Return the dense contrast of the first pixels."""
         uniform = torch.linspace(0, 1, self.label.numel(), device=self.label.device)
         return pixel_contrast_loss(
             self.representation,
@@ -113,7 +116,7 @@ class ReCoProbeConfig(MapConfig):
 
 
 @register("probe", "reco")
-class ReCoProbe(Probe):
+class ReCoProbe(PixelProbe):
     """ReCo's contrast between sampled queries and sampled keys."""
 
     Config = ReCoProbeConfig
@@ -143,3 +146,54 @@ class ReCoProbe(Probe):
             strong_threshold=0.97,
             temperature=0.5,
         )
+
+
+class RegionContrastConfig(MapConfig):
+    """Shape, and the regions that are contrasted.
+
+    Attributes:
+        num_regions: per image, of the student and of the teacher alike.
+        count_masks: count masks, the feature map and their reduction to similarities and region features too. They are
+            linear in the map's pixels, and a mask classifier has them anyway.
+    """
+
+    num_regions: PositiveInt = 100
+    count_masks: bool = False
+
+
+@register("probe", "region_contrast")
+class RegionContrastProbe(Probe):
+    """RC²L's two contrasts, RMC and RFC, between the regions of a student and a teacher."""
+
+    Config = RegionContrastConfig
+    config: RegionContrastConfig
+
+    def __init__(self, config: RegionContrastConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        batch, regions = config.batch, config.num_regions
+        self.teacher_mask = torch.rand(batch, regions, *config.size, device=device)
+        self.teacher = torch.rand(batch, regions, config.channels, device=device)
+        self.weight = torch.ones(batch, *config.size, device=device)
+        self.label = torch.arange(regions, device=device).remainder(config.classes).repeat(batch, 1)
+        self.mask = torch.rand_like(self.teacher_mask).requires_grad_()
+        self.map = torch.rand(batch, config.channels, *config.size, device=device).requires_grad_()
+        if not config.count_masks:
+            self.dice, self.student = (x.detach().requires_grad_() for x in self._reduce())
+            del self.teacher_mask, self.weight, self.mask, self.map
+
+    def _reduce(self) -> tuple[Tensor, Tensor]:
+        return pairwise_dice(self.mask, self.teacher_mask, self.weight), region_features(self.map, self.mask)
+
+    @property
+    def pixels(self) -> int:
+        """All pixels of the map: every one belongs to regions."""
+        return self.config.batch * self.config.size[0] * self.config.size[1]
+
+    def loss(self) -> Tensor:
+        """Return RMC + RFC, positives being the regions of the same class."""
+        dice, student = self._reduce() if self.config.count_masks else (self.dice, self.student)
+        present = torch.ones_like(self.label, dtype=torch.bool)
+        positive = self.label[:, :, None] == self.label[:, None]
+        targets = Targets(self.label, dice.detach(), present, dice.detach())
+        contrast = region_feature_contrast(student, self.teacher, self.label, targets, positive, 0.1)
+        return info_nce(dice, positive, present, 0.1) + contrast
