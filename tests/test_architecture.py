@@ -115,3 +115,9 @@ def test_our_datasets_package_wins_over_an_installed_one(tmp_path: Path) -> None
 def test_files_are_short() -> None:
     long = {str(p): n for p in modules().values() if (n := len(p.read_text().splitlines())) > 300}
     assert not long
+
+
+def test_the_version_is_said_once_and_the_same() -> None:
+    from bench import __version__
+
+    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
