@@ -12,7 +12,7 @@ from typing import Any
 from bench.data import DataRoots, as_mapping
 from bench.errors import BenchError
 from bench.outline import Request, keep_outline
-from bench.registry import Kind
+from bench.registry import Kind, get
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
 from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, parse_yaml, read_grid
 from bench.spec.problems import validate
@@ -97,9 +97,19 @@ class Resolver:
         part: Part = self._once(kind, options, lambda: resolve_part(kind, options, f"{self.where}: {kind}"))
         return part
 
+    def network(self, recipe: Part, method: Part) -> Part:
+        """Return the network that a method needs: the recipe's, or another one with the options that both have."""
+        wanted = getattr(method.cls, "network", None)
+        if wanted in (None, recipe.name):
+            return recipe
+        options = recipe.config.model_dump(mode="json").items()
+        shared = {key: value for key, value in options if key in get("network", wanted).Config.model_fields}
+        return self.part("network", {"name": wanted, **shared})
+
     def cell(self, raw: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
         """Resolve a raw cell; return it with its split's manifest."""
         parts: dict[str, Any] = {kind: self.part(kind, raw[kind]) for kind in PARTS}
+        parts["network"] = self.network(parts["network"], parts["method"])
         sections: dict[str, Any] = {}
         for name, model in SECTIONS.items():
             value = raw.get(name, {})

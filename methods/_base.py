@@ -150,6 +150,8 @@ class Method(nn.Module):
         Config: the hyperparameters, validated; unknown keys are errors.
         version: raise it when a change of the code changes results, so that earlier runs show as stale.
         uses_unlabelled: False lets the loader skip unlabelled images.
+        network: name of the registered network that the method needs. It replaces a recipe's other network, with those
+            of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig

