@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,28 @@ def test_a_broken_plugin_is_shown_and_hurts_nothing(tmp_path: Path, monkeypatch:
     shown = bench("list", "methods")
     assert "no_such_module" in shown
     assert "classmix" in shown
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(grid_file: Path, tmp_path: Path) -> None:
+    grid_file.write_text(grid_file.read_text().replace("iterations: 8", "iterations: 300"))
+    arguments = ["run", str(grid_file), "--store", str(tmp_path / "store")]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bench.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any((p / "timing.jsonl").exists() for p in (tmp_path / "store").glob("toy*")):
+        assert time.monotonic() < deadline, "the run never got going"
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in output
+    (cell,) = json.loads(bench("status", str(grid_file), "--store", str(tmp_path / "store"), "--json"))["cells"]
+    assert cell["state"] == "preempted"
+    assert 50 <= cell["step"] < 300
+    assert "1 done" in bench(*arguments)
