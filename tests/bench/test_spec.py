@@ -79,6 +79,23 @@ def test_splits_depend_on_the_split_seed_alone(tmp_path: Path) -> None:
     assert hashes[0] != hashes[1]
 
 
+def test_a_method_that_needs_another_network_gets_it_on_the_recipes_backbone(tmp_path: Path) -> None:
+    network = {"name": "deeplabv3plus", "backbone": "tiny", "output_stride": 8, "align_corners": False}
+    changes = {"axes/method": ["supervised", "rc2l"], "recipe/network": network}
+    first, other = (p.cell for p in plan(tmp_path, changes).cells)
+    assert (first.network.name, other.network.name) == ("deeplabv3plus", "mask_classifier")
+    assert (other.network.config.backbone, other.network.config.output_stride) == ("tiny", 8)
+    assert other.identity()["network"]["name"] == "mask_classifier"
+    assert Cell.from_spec(other.spec()).id == other.id
+    assert [c["network"] for c in (p.coords for p in plan(tmp_path, changes).cells)] == ["tiny", "tiny"]
+
+
+def test_a_network_that_is_the_wanted_one_keeps_its_options(tmp_path: Path) -> None:
+    network = {"name": "mask_classifier", "backbone": "tiny", "queries": 5}
+    made = plan(tmp_path, {"axes/method": ["rc2l"], "recipe/network": network})
+    assert made.cells[0].cell.network.config.queries == 5
+
+
 GOLDEN_ID = "toy_few-labels-4_tiny_supervised_s0-c09fa3abc8"
 
 
