@@ -34,7 +34,6 @@ class State(str, Enum):
 
 
 FINISHED = frozenset({State.DONE, State.DIVERGED})
-FAILURES = frozenset({State.DIVERGED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.FAILED, State.CANCELLED})
 
 
 @dataclass(frozen=True)

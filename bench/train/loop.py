@@ -252,7 +252,6 @@ class Trainer:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(p),
-            "threads": torch.get_num_threads(),
         }
         checkpoint.save(self.run.checkpoint, content)
         self.saved_at = time.monotonic()

@@ -38,7 +38,7 @@ from torchvision.transforms.v2 import functional as TF
 from bench.seeds import rng
 from datasets.transforms import Augmentation, AugmentationConfig
 
-CAMVID = Path("/work/shared/camvid")
+CAMVID = Path(__file__).parents[3] / "shared" / "camvid"  # beside the checkout, where it is at hand
 SCALE = (0.5, 1.5)
 AIMS = {"torchvision": 1.0, "authors": 3.0}
 Pair = tuple[Path, Path]  # an image and its mask
