@@ -86,9 +86,12 @@ def plot(
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
+    from bench.errors import BenchError
     from bench.outline import outline
     from bench.report import frame, plots
 
+    if select is not None and kind is not Plot.RATIO:
+        raise BenchError(f"--select {select.value}: only `plot ratio` has a selection rule; leave it out")
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
 
