@@ -13,7 +13,6 @@ of bytes of tensors alive, in a run under torch's MemTracker.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -29,8 +28,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional as F
 
 from methods.losses.reco import draw, reco_loss, sample_indices
+from tests.benchmarks.authors import CHECKOUT, load
 
-CHECKOUT = "BENCH_RECO_CHECKOUT"
 CLASSES, QUERIES, NEGATIVES = 21, 256, 512
 STRONG, TEMPERATURE = 0.97, 0.5
 SETTING: Any = {"strong_threshold": STRONG, "temperature": TEMPERATURE}
@@ -75,17 +74,9 @@ def plain(inputs: Inputs) -> Tensor:
 
 def authors(inputs: Inputs) -> Tensor:
     """``compute_reco_loss`` of the checkout. It draws from the global generators, which is theirs to keep."""
-    path = Path(os.environ[CHECKOUT]) / "module_list.py"
-    spec = importlib.util.spec_from_file_location("module_list", path)
-    if spec is None or spec.loader is None or not path.exists():
-        sys.exit(
-            f"{CHECKOUT}={os.environ[CHECKOUT]} has no module_list.py; give the path of a checkout of lorenmt/reco"
-        )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     label = F.one_hot(inputs.label, CLASSES).permute(0, 3, 1, 2).float()
     mask = inputs.valid.unsqueeze(1).float()
-    loss: Tensor = module.compute_reco_loss(
+    loss: Tensor = load("module_list").compute_reco_loss(
         inputs.representation, label, mask, inputs.probability, STRONG, TEMPERATURE, QUERIES, NEGATIVES
     )
     return loss
