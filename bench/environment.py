@@ -14,7 +14,18 @@ from typing import Any
 
 from bench import NUMERICS, __version__
 from bench.data import REPOSITORY
+from bench.store.files import read_json
 
+SNAPSHOT = "snapshot.json"  # the file at the root of a snapshot of the code that describes it
+SLURM_FACTS = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_JOB_PARTITION",
+    "SLURM_NODELIST",
+    "SLURM_CPUS_PER_TASK",
+)
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scipy", "pandas", "submitit", "pydantic")
 
 
@@ -24,7 +35,13 @@ def _git(*arguments: str) -> str | None:
 
 
 def code_state() -> dict[str, Any]:
-    """Return the commit of the code and whether the tree has changes; None where this is no checkout."""
+    """Return the commit of the code and whether the tree has changes; None where this is no checkout.
+
+    In a snapshot, which queued jobs run (see ``slurm/snapshot.py``), it is what was true when the snapshot was made.
+    """
+    known = read_json(REPOSITORY / SNAPSHOT)
+    if known is not None:
+        return dict(known)
     try:
         dirty = _git("status", "--porcelain", "--untracked-files=no")
         return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": None if dirty is None else bool(dirty)}
@@ -53,8 +70,11 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """Return the cores this process may use: its affinity, and the cgroup's quota where there is one."""
+    """Return the cores this process may use: its affinity, the cgroup's quota, and Slurm's allocation where there is one."""
     cores = len(os.sched_getaffinity(0))
+    allocated = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if allocated.isdigit() and int(allocated) > 0:
+        cores = min(cores, int(allocated))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
@@ -79,5 +99,5 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "slurm": {k[6:].lower(): os.environ[k] for k in SLURM_FACTS if k in os.environ} or None,
     }

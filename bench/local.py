@@ -16,9 +16,10 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from bench.attempt import Job
 from bench.environment import usable_cores
 from bench.store.run import Run, State
-from bench.worker import Job, run_cell
+from bench.worker import run_cell
 
 PRELOAD = ["torch", "torchvision", "bench.worker", "bench.train.loop", "bench.train.build", "bench.train.evaluate"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.attempt import Job
 from bench.data import DataRoots, as_mapping
 from bench.errors import BenchError
 from bench.outline import Request, keep_outline
@@ -20,15 +21,21 @@ from bench.spec.sections import Seeds
 from bench.splits import draw_split, keep_split
 from bench.store.files import write_json
 from bench.store.run import Run
-from bench.worker import Job
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and its coordinates: readable labels per axis, from which tables and plots are built."""
+    """A cell and its coordinates: readable labels per axis, from which tables and plots are built.
+
+    Attributes:
+        cell: the cell.
+        coords: label per axis.
+        profile: the grid's changes to a cluster's profile for this cell.
+    """
 
     cell: Cell
     coords: dict[str, Any]
+    profile: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ def make_plan(request: Request) -> Plan:
                 f"{where}: two cells are the same run, {cell.id}: {cells[cell.id].coords} and {coords}; "
                 "an axis repeats a value, or an override undoes it"
             )
-        cells[cell.id] = PlannedCell(cell, coords)
+        cells[cell.id] = PlannedCell(cell, coords, point.raw.get("profile", {}))
         manifests[split["sha256"]] = split
     if not cells:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.store.current import current_state
 from bench.store.files import read_json
-from bench.store.run import Run, State, current_state
+from bench.store.run import Run, State
 
 
 def grid_status(store: Path, outline: Mapping[str, Any]) -> dict[str, Any]:

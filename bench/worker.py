@@ -8,120 +8,41 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
-import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench import environment
+from bench.attempt import Hooks, Job, Lost, Signals
 from bench.data import open_dataset, roots_of
 from bench.errors import BenchError
 from bench.spec.cell import Cell, read_cell
 from bench.spec.sections import Resources
 from bench.splits import load_split
-from bench.store.files import read_json, remove_leftovers, write_json
+from bench.store.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.store.run import FINISHED, Run, State
 
 if TYPE_CHECKING:
     import torch
 
     from bench.train.loop import Trainer
-    from bench.train.metrics import Score
-    from bench.train.reader import Reader
     from datasets._base import SegmentationDataset
     from methods._base import Method
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-HEARTBEAT = 2.0  # seconds between updates of state.json
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is told: plain values, so that it can be pickled or written as JSON.
-
-    Attributes:
-        store: the run store.
-        cell_id: whose directory holds cell.json.
-        data: folder per dataset.
-        resources: ``Resources`` as a mapping.
-        retry: also run a cell whose last attempt failed or diverged.
-    """
-
-    store: str
-    cell_id: str
-    data: dict[str, str] = field(default_factory=dict)
-    resources: dict[str, Any] = field(default_factory=dict)
-    retry: bool = False
-
-
-class Signals:
-    """Notes stop signals instead of dying from them, so that the loop can write a checkpoint first."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen while the context lasts; only the main thread of a process can."""
-        old = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-
-
-class _Hooks:
-    """The loop's surroundings: signals, heartbeat, evaluation."""
-
-    def __init__(self, run: Run, cell: Cell, reader: Reader, device: torch.device, signals: Signals) -> None:
-        self.run, self.cell, self.reader, self.device, self.signals = run, cell, reader, device, signals
-        self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
-        self.beat = time.monotonic()
-        self.first: tuple[int, float] | None = None
-
-    def should_stop(self) -> bool:
-        return self.signals.received is not None
-
-    def progress(self, step: int, facts: dict[str, Any]) -> None:
-        now = time.monotonic()
-        if self.first is None:  # the first step warms up; the rate counts from its end
-            self.first = (step, now)
-        elif now - self.beat >= HEARTBEAT:
-            rate = (step - self.first[0]) / (now - self.first[1])
-            self.run.write_state(State.RUNNING, step=step, it_per_s=rate, **facts)
-            self.beat = now
-
-    def evaluate(self, method: Method) -> Score:
-        from bench.train.evaluate import evaluate
-
-        return evaluate(
-            method.predictor,
-            self.reader.pairs(self.scored),
-            len(self.reader.dataset.classes),
-            self.cell.evaluation,
-            self.device,
-            self.cell.numerics.precision,
-            self.cell.numerics.channels_last,
-        )
-
-
-def run_cell(job: Job) -> State:
+def run_cell(job: Job, signals: Signals | None = None) -> State:
     """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
 
     A cell that is done is not touched; one that another process works on is left to it (`running` is returned).
 
+    Args:
+        job: which cell, and how.
+        signals: of a caller that listens already; None listens while the cell runs.
+
     Raises:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
+        OSError: if the store can't even take the state.
     """
     run = Run(Path(job.store) / job.cell_id)
     with run.claim() as mine:
@@ -129,20 +50,27 @@ def run_cell(job: Job) -> State:
             return State.RUNNING
         state = State(run.read_state()["state"])
         if run.result.exists() or (state in FINISHED and not job.retry):
-            return state
+            return State.DONE if run.result.exists() else state
         remove_leftovers(run.path)
-        run.write_state(State.RUNNING, host=socket.gethostname(), pid=os.getpid())
-        signals = Signals()
-        with signals.listening():
-            return _guarded(run, job, signals)
+        with reserve(run.path):
+            node = os.environ.get("SLURMD_NODENAME")
+            run.write_state(State.RUNNING, host=socket.gethostname(), node=node, pid=os.getpid(), it_per_s=None)
+            if signals is not None:
+                return _guarded(run, job, signals)
+            signals = Signals()
+            with signals.listening():
+                return _guarded(run, job, signals)
 
 
 def _guarded(run: Run, job: Job, signals: Signals) -> State:
     """Train, and turn whatever happens into a state."""
     from bench.train.loop import Diverged, Stopped
 
+    hooks = Hooks(run, job, signals)
     try:
-        _train(run, job, signals)
+        _train(run, job, hooks)
+    except Lost:
+        return State.RUNNING
     except Diverged as error:
         run.write_state(State.DIVERGED, step=error.step, reason=str(error))
         return State.DIVERGED
@@ -152,7 +80,10 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State:
     except Exception as error:
         print(traceback.format_exc())
         state, reason = classify(error)
-        run.write_state(state, reason=reason)
+        if run.lost():
+            return State.RUNNING
+        release_reserve(run.path)  # a full disk still has room for the reason
+        run.write_state(state, reason=reason, at_once=hooks.first is None)
         return state
     return State.DONE
 
@@ -202,11 +133,11 @@ def _torch_environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _train(run: Run, job: Job, signals: Signals) -> None:
+def _train(run: Run, job: Job, hooks: Hooks) -> None:
     resources = Resources(**job.resources)
     device = _set_up_torch(resources, run)
     attempt = run.record_attempt({**environment.describe(), **_torch_environment(device)})
-    run.write_state(State.RUNNING, attempt=attempt)
+    run.write_state(State.RUNNING, attempt=attempt, at_once=None)
     import torch
 
     from bench.train.build import build_method
@@ -225,8 +156,10 @@ def _train(run: Run, job: Job, signals: Signals) -> None:
     augmentation = cell.augmentation.cls(cell.augmentation.config)
     pool = unlabelled if method.uses_unlabelled else []
     loader = Loader(reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources)
-    trainer = Trainer(cell, method, loader, run, resources, _Hooks(run, cell, reader, device, signals), device)
+    hooks.open(cell, reader, device)
+    trainer = Trainer(cell, method, loader, run, resources, hooks, device)
     trainer.train()
+    hooks.still_ours()
     _finish(run, cell, dataset, method, trainer)
 
 

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.report import runs
+from bench.store.current import current_state
 from bench.store.files import write_atomically
-from bench.store.run import Run, State, current_state
+from bench.store.run import Run, State
 
 CACHE = Path(".cache", "frame.parquet")
 # Raise it when the meaning of a column changes, so that caches written before are rebuilt.

@@ -23,7 +23,8 @@ from bench.spec.problems import validate
 from bench.spec.sections import Resources
 
 GRIDS = Path(__file__).parents[1] / "grids"
-CELL_KEYS = (*PARTS, *SECTIONS, "seed")
+# `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.
+CELL_KEYS = (*PARTS, *SECTIONS, "seed", "profile")
 DEFAULT_RECIPE: dict[str, Any] = {
     "dataset": {"name": "synthetic"},
     "protocol": {"name": "full"},
@@ -178,7 +179,7 @@ def apply(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
     if first in PARTS and not rest:
         raw[first] = part_mapping(first, value, where)
         return
-    if isinstance(value, Mapping) and (first in SECTIONS or rest):
+    if isinstance(value, Mapping) and (first not in PARTS or rest):
         for inner, inner_value in value.items():
             apply(raw, f"{key}.{inner}", inner_value, where)
         return

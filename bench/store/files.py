@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,3 +77,25 @@ def remove_leftovers(directory: Path) -> None:
     """Remove the temporary files of writers that were killed. Call it only as the directory's owner."""
     for path in directory.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+RESERVE = 64 << 10  # bytes
+
+
+@contextmanager
+def reserve(directory: Path) -> Iterator[None]:
+    """Keep some room in a directory while the context lasts, so that a full disk can't swallow the word about it."""
+    path = directory / ".reserve"
+    try:
+        path.write_bytes(b"\1" * RESERVE)
+    except OSError:  # full already: whoever writes next will say so
+        path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        release_reserve(directory)
+
+
+def release_reserve(directory: Path) -> None:
+    """Give the room back."""
+    (directory / ".reserve").unlink(missing_ok=True)

@@ -93,6 +93,11 @@ class Run:
         return self.path / "log.txt"
 
     @property
+    def ticket(self) -> Path:
+        """Which submission to a cluster has the run in its hands, see :mod:`bench.store.ticket`."""
+        return self.path / "ticket.json"
+
+    @property
     def lock(self) -> Path:
         """Held (flock) by the process that works on the run."""
         return self.path / "lock"
@@ -136,9 +141,21 @@ class Run:
                 yield False
                 return
             file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}))
+            file.write(json.dumps({**_myself(), "since": time.time()}))
             file.flush()
             yield True
+
+    def lost(self) -> bool:
+        """Tell whether another process has claimed the run since this one did.
+
+        That happens where a file system's locks don't reach other hosts, or vanish with its server. The one who finds the
+        run lost must write nothing more to it.
+        """
+        try:
+            owner = json.loads(self.lock.read_text() or "{}")
+        except (FileNotFoundError, ValueError):
+            return False  # never claimed, or the other one is just writing: the next look tells
+        return bool(owner) and any(owner.get(k) != v for k, v in _myself().items())
 
     def held(self) -> bool:
         """Tell whether a process on this machine (or one that shares its locks) works on the run."""
@@ -152,6 +169,10 @@ class Run:
         return False
 
 
+def _myself() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
 def _try_lock(file: IO[str], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
@@ -163,24 +184,3 @@ def _try_lock(file: IO[str], seconds: float) -> bool:
             time.sleep(0.05)
         else:
             return True
-
-
-def current_state(run: Run) -> dict[str, Any]:
-    """Return the state as it is now: a run that says `running` but whose process is gone is `preempted`.
-
-    A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
-    """
-    try:
-        state = run.read_state()
-    except ValueError as error:
-        return {"state": State.FAILED.value, "reason": f"{run.state}: damaged ({error})"}
-    if state["state"] != State.RUNNING.value or run.held():
-        return state
-    same_host = state.get("host") == socket.gethostname()
-    if same_host or time.time() - state.get("time", 0) > HEARTBEAT_TIMEOUT:
-        gone = f"its process is gone since step {state.get('step', 0)}; run again to go on"
-        return {**state, "state": State.PREEMPTED.value, "reason": gone}
-    return state
-
-
-HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a running cell counts as gone

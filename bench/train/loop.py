@@ -40,11 +40,18 @@ class Stopped(Exception):  # noqa: N818 (an outcome, not a mistake)
         self.step = step
 
 
+class EvaluationStopped(Exception):  # noqa: N818 (an outcome, not a mistake)
+    """Raised by ``Hooks.evaluate`` when the run is asked to stop; the evaluation is made anew after a resume."""
+
+
 class Hooks(Protocol):
     """What the loop asks of its surroundings."""
 
     def should_stop(self) -> bool:
         """Tell whether a signal asked the run to stop."""
+
+    def still_ours(self) -> None:
+        """Raise if another process has the run now; asked before anything that lasts is written."""
 
     def progress(self, step: int, facts: dict[str, Any]) -> None:
         """Hear of progress, at every step."""
@@ -172,6 +179,8 @@ class Trainer:
         self.restore()
         self.method.train()
         start, last_time, last_step = self.progress.step, time.monotonic(), self.progress.step
+        if self._evaluation_is_missing():  # the last attempt was stopped in the middle of it
+            self._evaluate()
         for batches in self.loader.steps(start):
             # The first step has no optimizer state yet; where there is a second one, it is what is kept.
             take = self._measured_step if self.progress.step < start + 2 else self.step
@@ -183,7 +192,7 @@ class Trainer:
                 now = time.monotonic()
                 self._log_timing(step, (now - last_time) / max(step - last_step, 1))
                 last_time, last_step = now, step
-            if step % self.cell.evaluation.every == 0 or ends:
+            if self._evaluation_is_missing():
                 self._evaluate()
                 last_time = time.monotonic()
             self.hooks.progress(step, self._facts())
@@ -223,10 +232,20 @@ class Trainer:
         row = {"step": step, "seconds_per_step": seconds, "images_per_s": rate}
         append_jsonl(self.run.timing, {**row, "data_wait_seconds": self.loader.waited, **memory(self.device)})
 
+    def _evaluation_is_missing(self) -> bool:
+        p, every = self.progress, self.cell.evaluation.every
+        due = p.step > 0 and (p.step % every == 0 or p.step == self.schedule.iterations)
+        return due and p.evaluations.get("last", {}).get("step") != p.step
+
     def _evaluate(self) -> None:
         self.check_finite()
         p = self.progress
-        found = {"step": p.step, **self.hooks.evaluate(self.method).as_dict()}
+        try:
+            score = self.hooks.evaluate(self.method)
+        except EvaluationStopped:
+            self.save()
+            raise Stopped(p.step) from None
+        found = {"step": p.step, **score.as_dict()}
         if not math.isfinite(found["miou"]):
             raise Diverged(p.step)
         append_jsonl(self.run.metrics, {"step": p.step, "eval": {k: v for k, v in found.items() if k != "step"}})
@@ -244,6 +263,7 @@ class Trainer:
             Diverged: instead of writing a state that isn't.
         """
         self.check_finite()
+        self.hooks.still_ours()
         p, now = self.progress, time.monotonic()
         p.metrics_bytes = self.run.metrics.stat().st_size if self.run.metrics.exists() else 0
         p.seconds += now - self.began

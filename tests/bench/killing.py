@@ -8,7 +8,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from bench.worker import Job, run_cell
+from bench.attempt import Job
+from bench.worker import run_cell
 
 
 def _die() -> None:

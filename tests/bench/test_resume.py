@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from bench import registry
+from bench.attempt import Job
 from bench.outline import Request
 from bench.plan import make_plan, write_cells
 from bench.store.files import read_json, read_jsonl
 from bench.store.run import Run
-from bench.worker import Job
 from tests.bench.killing import run_in_child
 from tests.conftest import GRID
 

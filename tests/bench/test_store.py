@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.store.current import current_state
 from bench.store.files import append_jsonl, read_json, read_jsonl, remove_leftovers, write_atomically, write_json
-from bench.store.run import Run, State, current_state
+from bench.store.run import Run, State
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_leftover(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""The state of a run as it is now, from its files alone: what was recorded, whose process lives, and its ticket."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from bench.store.run import Run, State
+from bench.store.ticket import Ticket, read_ticket
+
+HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a running cell counts as gone
+
+
+def current_state(run: Run) -> dict[str, Any]:
+    """Return the state as it is now, with the `submission` that has the run in its hands, if any.
+
+    A run that says `running` but whose process is gone is `preempted`; one that has been submitted since its last record is
+    `queued`; one whose ticket is cancelled, and that neither ended nor runs, is `cancelled`.
+    """
+    path = run.state
+    try:
+        state = _recorded(run)
+        path = run.ticket
+        ticket = read_ticket(run)
+    except (ValueError, TypeError) as error:
+        return {"state": State.FAILED.value, "reason": f"{path}: damaged ({error})"}
+    return state if ticket is None else _with_ticket(state, ticket)
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    state = run.read_state()
+    if state["state"] != State.RUNNING.value or run.held():
+        return state
+    # A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
+    same_host = state.get("host") == socket.gethostname()
+    if same_host or time.time() - state.get("time", 0) > HEARTBEAT_TIMEOUT:
+        gone = f"its process is gone since step {state.get('step', 0)}; run again to go on"
+        return {**state, "state": State.PREEMPTED.value, "reason": gone, "gone": True}
+    return state
+
+
+def _with_ticket(state: dict[str, Any], ticket: Ticket) -> dict[str, Any]:
+    state = {**state, "submission": ticket.submission, "array": ticket.array, "index": ticket.index}
+    kind = State(state["state"])
+    if kind in (State.DONE, State.RUNNING):
+        return state
+    if ticket.cancelled is not None:
+        if kind in (State.PENDING, State.PREEMPTED) or ticket.time > state.get("time", 0):
+            return {**state, "state": State.CANCELLED.value, "reason": "cancelled; submit or retry goes on"}
+    elif ticket.time > state.get("time", 0):
+        return {**state, "state": State.QUEUED.value, "reason": None}
+    return state
