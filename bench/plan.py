@@ -15,9 +15,10 @@ from bench.errors import BenchError
 from bench.outline import Request, keep_outline
 from bench.registry import Kind, get
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
-from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, parse_yaml, read_grid
+from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, read_grid
 from bench.spec.problems import validate
 from bench.spec.sections import Seeds
+from bench.spec.text import parse_yaml
 from bench.splits import draw_split, keep_split
 from bench.store.files import write_json
 from bench.store.run import Run

@@ -165,7 +165,7 @@ def split(
     """Draw a label split, print its manifest and keep it in the store."""
     from bench.data import DataRoots
     from bench.spec.cell import resolve_part
-    from bench.spec.grid import parse_yaml
+    from bench.spec.text import parse_yaml
     from bench.splits import draw_split, keep_split, split_path
     from bench.store.files import write_json
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,9 +16,10 @@ from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, ma
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.plan import Plan
+    from bench.outline import Request
     from bench.store.run import State
 
+T = TypeVar("T")
 ONLY = Annotated[
     str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="Only these cells, e.g. method=classmix,seed=0.")
 ]
@@ -61,31 +63,29 @@ def plan(
         out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
 
 
-def select_cells(planned: Plan, only: str | None) -> list[Any]:
-    """Return the planned cells that match ``--only key=value,…`` (keys are coordinates).
+def matching(items: Sequence[T], coords: Callable[[T], Mapping[str, Any]], only: str | None) -> list[T]:
+    """Return the items that match ``--only key=value,…`` (keys are coordinates).
 
     Raises:
         BenchError: for an unknown key, or if nothing matches.
     """
     from bench.errors import BenchError, unknown
 
-    cells = planned.cells
-    for item in (only or "").split(","):
+    found = list(items)
+    for item in filter(None, (only or "").split(",")):
         key, equals, value = item.partition("=")
-        if not item:
-            continue
         if not equals:
             raise BenchError(f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0")
-        keys = {k for c in planned.cells for k in c.coords}
+        keys = {k for i in items for k in coords(i)}
         if key not in keys:
             raise unknown("key of --only", key, keys)
-        values = {str(c.coords[key]) for c in planned.cells}
+        values = {str(coords(i).get(key)) for i in items}
         if value not in values:
             raise unknown(f"value of --only {key}", value, values)
-        cells = [c for c in cells if str(c.coords[key]) == value]
-    if not cells:
-        raise BenchError(f"--only {only}: no cell of {planned.name} matches all of it")
-    return cells
+        found = [i for i in found if str(coords(i).get(key)) == value]
+    if not found:
+        raise BenchError(f"--only {only}: no cell of the grid matches all of it")
+    return found
 
 
 def run(
@@ -105,7 +105,7 @@ def run(
 
     request = make_request(grid, sets, data, store)
     planned = make_plan(request)
-    cells = select_cells(planned, only)
+    cells = matching(planned.cells, lambda cell: cell.coords, only)
     jobs, done = write_cells(planned, cells, request, retry)
     out = console(stderr=as_json)
     if done:
@@ -140,6 +140,19 @@ def _report(
         raise SystemExit(1)
 
 
+def viewed(request: Request) -> dict[str, Any]:
+    """Return a grid's status with Slurm's view beside the files'."""
+    from bench.outline import outline
+    from bench.status import grid_status
+
+    state = grid_status(request.store, outline(request))
+    if any(row.get("submission") for row in state["cells"]):
+        from slurm.view import add_view
+
+        add_view(request.store, state)
+    return state
+
+
 def status(
     grid: GRID,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
@@ -149,27 +162,38 @@ def status(
     store: STORE = None,
     as_json: JSON = False,
 ) -> None:
-    """Show the state of every cell of a grid, from the files of its runs."""
-    from bench.outline import outline
-    from bench.status import grid_status
-
+    """Show the state of every cell of a grid: from the files of its runs, and Slurm's view beside them."""
     request = make_request(grid, sets, data, store)
-    found = outline(request)
-    state = grid_status(request.store, found)
+    state = viewed(request)
     if as_json:
         print_json(state)
         return
     out = console()
     if not watch:
         out.print(status_table(state, every))
+        print_remarks(out, state)
         return
     from rich.live import Live
 
     with Live(status_table(state, every), console=out, auto_refresh=False) as live:
-        while state["totals"].get("running") or state["totals"].get("queued"):
+        while any(state["totals"].get(name) for name in ("running", "queued")):
             time.sleep(2)
-            state = grid_status(request.store, found)
+            state = viewed(request)
             live.update(status_table(state, every), refresh=True)
+    print_remarks(out, state)
+
+
+def print_remarks(out: Any, state: dict[str, Any]) -> None:
+    """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
+    if state.get("slurm_error"):
+        out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}", markup=False)
+    found = state.get("contradictions", [])
+    for line in found[:SHOWN]:
+        out.print(f"contradiction: {line}", markup=False)
+    if len(found) > SHOWN:
+        out.print(f"… and {len(found) - SHOWN} more contradictions (--json)")
+    for node, reason in state.get("bad_nodes", {}).items():
+        out.print(f"node {node} is left out of new submissions: {reason}", markup=False)
 
 
 def totals(state: dict[str, Any]) -> str:
@@ -182,7 +206,8 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    order = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2, "done": 4}
+    order = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2, "done": 5}
+    order |= {"queued": 4}
     rows = sorted(state["cells"], key=lambda r: order.get(r["state"], 3))
     rows = [*rows, *state["stale"]]
     hidden = 0 if every else max(len(rows) - SHOWN, 0)
@@ -196,15 +221,27 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
         caption_justify="left",
         box=None,
     )
-    for heading in ("cell", "state", "step", "it/s", "mIoU", "attempt", "reason"):
+    submitted = any(row.get("submission") for row in rows)
+    extra = ("job", "Slurm", "node") if submitted else ()
+    for heading in ("cell", "state", "step", "it/s", "ETA", "mIoU", "attempt", *extra, "reason"):
         table.add_column(heading, overflow="fold")
     for row in rows[: len(rows) - hidden]:
         step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
         rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
         miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
         reason = escape(str(row.get("reason") or ""))
-        table.add_row(row["id"], row["state"], step, rate, miou, str(row.get("attempt", "")), reason)
+        facts = [str(row.get(key) or "") for key in ("job", "slurm", "node")] if submitted else []
+        table.add_row(
+            row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *facts, reason
+        )
     return table
+
+
+def cell_eta(row: Mapping[str, Any]) -> str:
+    """Return how long a running cell still takes at its present rate."""
+    if row["state"] != "running" or not row.get("it_per_s"):
+        return ""
+    return duration((row["iterations"] - row["step"]) / row["it_per_s"])
 
 
 def add_to(app: typer.Typer) -> None:

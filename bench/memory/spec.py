@@ -12,8 +12,9 @@ from pydantic import Field, PositiveFloat
 
 from bench.config import Config
 from bench.errors import BenchError
-from bench.spec.grid import GRIDS, parse_yaml
+from bench.spec.grid import GRIDS
 from bench.spec.problems import validate
+from bench.spec.text import parse_yaml
 
 
 class Series(Config):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from bench.config import Config
@@ -21,6 +20,7 @@ from bench.errors import BenchError, nearest, unknown
 from bench.spec.cell import PARTS, SECTIONS, part_mapping
 from bench.spec.problems import validate
 from bench.spec.sections import Resources
+from bench.spec.text import parse_yaml
 
 GRIDS = Path(__file__).parents[1] / "grids"
 # `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.
@@ -99,36 +99,6 @@ def grid_path(grid: str) -> Path:
     if grid not in shipped:
         raise unknown("grid", grid, shipped)
     return shipped[grid]
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML, safely, refusing a key that is given twice.
-
-    Raises:
-        BenchError: one line with the position.
-    """
-
-    class Loader(yaml.SafeLoader):
-        """SafeLoader that refuses duplicate keys, of which YAML would silently keep the last."""
-
-    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return loader.construct_mapping(node, deep=True)
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506 (a subclass of SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise BenchError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from None
 
 
 def read_grid(path: Path) -> Grid:

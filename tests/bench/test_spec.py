@@ -12,7 +12,8 @@ from bench.errors import BenchError
 from bench.outline import Request
 from bench.plan import Plan, make_plan
 from bench.spec.cell import Cell, part_mapping
-from bench.spec.grid import matches, parse_yaml
+from bench.spec.grid import matches
+from bench.spec.text import parse_yaml
 from tests.conftest import GRID
 
 

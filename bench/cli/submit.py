@@ -1,0 +1,205 @@
+"""``submit`` and ``retry``: a grid's cells to a cluster."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, make_request, print_json
+from bench.cli.grids import ONLY, matching
+
+if TYPE_CHECKING:
+    from bench.outline import Request
+    from slurm.profiles import Profile
+    from slurm.submission import Bundle
+
+PROFILE = Annotated[
+    str, typer.Option("--profile", metavar="P", help="What a cell asks for: a name in slurm/profiles, or a file.")
+]
+DRY = Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts; submit nothing.")]
+PARALLEL = Annotated[int | None, typer.Option("--parallel", metavar="N", min=1, help="Cells at a time, at most.")]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+def submit(
+    grid: GRID,
+    profile: PROFILE,
+    only: ONLY = None,
+    dry_run: DRY = False,
+    parallel: PARALLEL = None,
+    yes: YES = False,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
+    from slurm.control import SUBMITTED
+
+    request = make_request(grid, sets, data, store)
+    _submit(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json)
+
+
+def retry(
+    grid: GRID,
+    profile: PROFILE,
+    state: Annotated[
+        str, typer.Option("--state", metavar="S,…", help="Which: failed, out-of-memory (oom), timed-out, diverged.")
+    ] = "failed,out-of-memory,timed-out",
+    only: ONLY = None,
+    dry_run: DRY = False,
+    parallel: PARALLEL = None,
+    yes: YES = False,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Submit cells that ended badly again; they go on from their last checkpoint."""
+    from bench.errors import unknown
+    from slurm.control import RETRIED
+
+    wanted = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
+    for name in sorted(wanted - RETRIED):
+        raise unknown("state to retry", name, RETRIED)
+    request = make_request(grid, sets, data, store)
+    _submit(request, profile, only, frozenset(wanted), parallel, dry_run, yes, as_json)
+
+
+def _submit(
+    request: Request,
+    profile: str,
+    only: str | None,
+    wanted: frozenset[str],
+    parallel: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    from bench.errors import BenchError
+    from bench.plan import make_outline, make_plan, write_cells
+    from bench.spec.grid import grid_path
+    from bench.status import grid_status
+    from slurm import control, records, submission
+    from slurm.controller import SlurmError, max_array_size
+    from slurm.profiles import read_profile
+    from slurm.view import add_view
+
+    asked = _asked(read_profile(profile), parallel, request)
+    plan = make_plan(request)
+    cells = matching(plan.cells, lambda cell: cell.coords, only)
+    out = console(stderr=as_json)
+    with records.submitting(request.store):
+        try:
+            for line in control.recover(request.store) if not dry_run else []:
+                out.print(line, markup=False)
+        except SlurmError as error:
+            raise BenchError(
+                f"Slurm doesn't answer, and an interrupted submission waits for its word: {error}"
+            ) from None
+        state = add_view(request.store, grid_status(request.store, make_outline(plan)))
+        chosen = set(control.choose(state["cells"], wanted))
+        todo = [c for c in cells if c.cell.id in chosen]
+        _say_what_is_left(out, state, {c.cell.id for c in cells}, chosen)
+        size = max_array_size() if asked.executor == "slurm" else len(todo)
+        bundles = submission.bundle(todo, asked, str(grid_path(request.grid)), size)
+        if dry_run:
+            _print_scripts(bundles, request)
+            return
+        if not todo:
+            _report(out, None, as_json)
+            return
+        _preflight(bundles, request, out)
+        _confirm(out, bundles, request, yes)
+        retry_diverged = "diverged" in wanted
+        jobs, _ = write_cells(plan, todo, request, retry_diverged)
+        made = submission.order(request.store, plan.name, bundles, jobs)
+        submission.send(request.store, made, lambda array: _say(out, array))
+    _report(out, made, as_json)
+
+
+def _asked(profile: Profile, parallel: int | None, request: Request) -> Profile:
+    """Return the profile with the command line's wish, and without nodes that fail cells at once."""
+    from slurm import records
+
+    bad = records.bad_nodes(records.failures(request.store))
+    for node, reason in bad.items():
+        sys.stderr.write(f"leaving out node {node}: {reason}\n")
+    exclude = ",".join([*filter(None, [profile.exclude]), *bad]) or None
+    return profile.model_copy(update={"parallel": parallel or profile.parallel, "exclude": exclude})
+
+
+def _say_what_is_left(out: Any, state: dict[str, Any], ids: set[str], chosen: set[str]) -> None:
+    left: dict[str, int] = {}
+    for row in state["cells"]:
+        if row["id"] in ids - chosen:
+            left[row["state"]] = left.get(row["state"], 0) + 1
+    if left:
+        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(left.items())))
+
+
+def _print_scripts(bundles: list[Bundle], request: Request) -> None:
+    from slurm import records
+    from slurm.submission import script
+
+    folder = records.folder(request.store).resolve()
+    for number, bundle in enumerate(bundles):
+        name = f"bench-SUBMISSION-{number}"
+        text = script(bundle.profile, folder / "SUBMISSION" / "jobs", folder / "code" / "SNAPSHOT", name, bundle.tasks)
+        sys.stdout.write(f"# {name}: {len(bundle.cells)} cells in {bundle.tasks} tasks\n{text}\n")
+
+
+def _preflight(bundles: list[Bundle], request: Request, out: Any) -> None:
+    from bench.errors import BenchError
+    from slurm.preflight import problems
+
+    notes: list[str] = []
+    found = problems(bundles, request, notes)
+    if found:
+        raise BenchError("nothing was submitted: " + "; ".join(found))
+    for note in notes:
+        out.print(f"note: {note}", markup=False)
+
+
+def _confirm(out: Any, bundles: list[Bundle], request: Request, yes: bool) -> None:
+    from bench.errors import BenchError
+    from slurm.preflight import projected_hours
+
+    hours, unknown = projected_hours(bundles, request.store)
+    cells = sum(len(b.cells) for b in bundles)
+    time = f"about {duration(3600 * hours)} of computing" if unknown < cells else "no pace known yet"
+    if 0 < unknown < cells:
+        time += f", without {unknown} cells whose pace isn't known yet"
+    out.print(f"{cells} cells in {len(bundles)} arrays; {time}")
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BenchError("nothing was submitted: there is no terminal to ask on; add --yes")
+    if not typer.confirm("Submit?"):
+        raise BenchError("nothing was submitted")
+
+
+def _say(out: Any, array: Any) -> None:
+    where = f"job {array.job_id}" if isinstance(array.job_id, str) else f"{len(array.job_id)} processes here"
+    out.print(f"{len(array.cells)} cells: {where}")
+
+
+def _report(out: Any, made: Any, as_json: bool) -> None:
+    arrays = [] if made is None else made.arrays
+    if as_json:
+        jobs = [{"job": a.job_id, "cells": a.cells} for a in arrays]
+        print_json({"submission": None if made is None else made.id, "arrays": jobs})
+    elif made is None:
+        out.print("nothing to submit")
+    else:
+        out.print(
+            f"submitted {sum(len(a.cells) for a in arrays)} cells as {made.id}; follow them with `status` or `wait`"
+        )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's verbs."""
+    for verb in (submit, retry):
+        app.command()(verb)

@@ -1,0 +1,210 @@
+"""What is looked at before anything is submitted: a large grid should fail here, not at three in the morning."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.data import DataRoots, open_dataset
+from bench.errors import BenchError
+from bench.memory.predict import Predictions
+from bench.outline import Request
+from bench.spec.cell import Part, canonical
+from bench.store.files import read_json, write_json
+from bench.store.run import Run
+from slurm import controller
+from slurm.controller import SlurmError
+from slurm.profiles import Profile, minutes
+from slurm.submission import Bundle, script
+
+PROBE_WITHIN = 15  # seconds that a free node is waited for
+
+
+def problems(bundles: Sequence[Bundle], request: Request, notes: list[str]) -> list[str]:
+    """Return all that is wrong with a submission; what could not be looked at goes to `notes`."""
+    return [
+        *_dataset_problems(bundles, request),
+        *_store_problems(request.store),
+        *_memory_problems(bundles, request, notes),
+        *(_slurm_problems(bundles, request.store, notes) if any(_slurm(b) for b in bundles) else []),
+    ]
+
+
+def _slurm(bundle: Bundle) -> bool:
+    return bundle.profile.executor == "slurm"
+
+
+# -- data and store ----------------------------------------------------------------------------------------------------
+
+
+def _fingerprint(part: Part, root: Path) -> str:
+    """Return a hash of the dataset's options and of its folder's entries, two levels deep, with their times."""
+    entries = sorted(p for pattern in ("*", "*/*") for p in root.glob(pattern)) if root.is_dir() else []
+    times = [f"{p.relative_to(root)} {p.stat().st_mtime_ns}" for p in entries]
+    return hashlib.sha256(canonical({"dataset": part.identity(), "files": times}).encode()).hexdigest()[:24]
+
+
+def _dataset_problems(bundles: Sequence[Bundle], request: Request) -> list[str]:
+    """Check each dataset whole, once: a check that passed is remembered until the folder changes."""
+    found = []
+    roots = DataRoots.parse(request.data)
+    parts = {p.cell.dataset.name + repr(p.cell.dataset.identity()): p.cell.dataset for b in bundles for p in b.cells}
+    for part in parts.values():
+        kept = request.store / ".cache" / "checks" / f"{part.name}-{_fingerprint(part, roots.root(part.name))}.json"
+        if read_json(kept) is not None:
+            continue
+        try:
+            report = open_dataset(part, roots).check()
+        except BenchError as error:
+            found.append(str(error))
+            continue
+        if report.problems:
+            first = "; ".join(report.problems[:3])
+            found.append(
+                f"dataset '{part.name}': {len(report.problems)} problems: {first}; see `data check {part.name}`"
+            )
+        else:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_json(kept, {"root": report.root, "counts": report.counts})
+    return found
+
+
+def _store_problems(store: Path) -> list[str]:
+    probe = store / f".probe-{uuid.uuid4().hex[:8]}"
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        return [f"the store {store} can't be written: {error.strerror or error}"]
+    return []
+
+
+# -- memory and hours --------------------------------------------------------------------------------------------------
+
+
+def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[str]) -> list[str]:
+    found: dict[str, str] = {}
+    known = Predictions(request.store, DataRoots.parse(request.data))
+    for bundle in bundles:
+        if bundle.profile.gpu_memory is None:
+            continue
+        for planned in bundle.cells:
+            said = known.of(planned.cell)
+            if "error" in said:
+                notes.append(f"{planned.cell.id}: its memory can't be predicted: {said['error']}")
+            elif said["peak_memory_bytes"] > bundle.profile.gpu_memory * 1e9:
+                text = (
+                    f"{said['peak_memory_bytes'] / 1e9:.1f} GB predicted, the GPU has {bundle.profile.gpu_memory:g} GB"
+                )
+                found.setdefault(text, planned.cell.id)
+    return [f"{cell} and cells of its shape won't fit: {text}" for text, cell in found.items()]
+
+
+def _pace(identity: Mapping[str, Any]) -> str:
+    """Return what of a cell decides how long a step takes."""
+    parts = {key: identity.get(key) for key in ("dataset", "method", "network", "augmentation", "numerics")}
+    schedule = identity.get("schedule", {})
+    return canonical({**parts, "batch": schedule.get("batch"), "accumulate": schedule.get("accumulate")})
+
+
+def projected_hours(bundles: Sequence[Bundle], store: Path) -> tuple[float, int]:
+    """Return the hours that the cells will take one after the other, and how many cells no measurement is known for.
+
+    A cell takes as long per step as a finished run of the store with the same method, network and shape.
+    """
+    rates: dict[str, float] = {}
+    for path in store.glob("*/cost.json"):
+        cell, cost = read_json(Run(path.parent).cell), read_json(path)
+        if cell is not None and cost is not None:
+            rates[_pace(cell["identity"])] = cost["seconds_per_step"]
+    hours, unknown = 0.0, 0
+    for bundle in bundles:
+        for planned in bundle.cells:
+            rate = rates.get(_pace(planned.cell.identity()))
+            if rate is None:
+                unknown += 1
+            else:
+                hours += rate * planned.cell.schedule.iterations / 3600
+    return hours, unknown
+
+
+# -- Slurm -------------------------------------------------------------------------------------------------------------
+
+
+def _slurm_problems(bundles: Sequence[Bundle], store: Path, notes: list[str]) -> list[str]:
+    if not controller.available():
+        return ["there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local"]
+    try:
+        partitions = controller.partitions()
+    except SlurmError as error:
+        return [f"Slurm doesn't answer: {error}"]
+    found: list[str] = []
+    distinct = {b.profile.model_dump_json(): b.profile for b in bundles if _slurm(b)}
+    for profile in distinct.values():
+        wrong = _partition_problems(profile, partitions) or _refusals(profile)
+        found += wrong
+        if not wrong:
+            found += _probe(profile, store, notes)
+    return found
+
+
+def _partition_problems(profile: Profile, partitions: dict[str, dict[str, str]]) -> list[str]:
+    default = next((name for name, p in partitions.items() if p.get("Default") == "YES"), None)
+    wanted = profile.partition.split(",") if profile.partition else [default] if default else []
+    if not wanted:
+        return ["the profile names no partition, and the cluster has no default one"]
+    found = []
+    for name in wanted:
+        if name not in partitions:
+            found.append(f"there is no partition '{name}'; the cluster has: {', '.join(partitions)}")
+            continue
+        limit = partitions[name].get("MaxTime", "UNLIMITED")
+        if limit not in ("UNLIMITED", "INFINITE", "NONE") and minutes(profile.time) > minutes(limit):
+            found.append(f"time {profile.time} is above the limit of partition '{name}', {limit}")
+        if partitions[name].get("State", "UP") != "UP":
+            found.append(f"partition '{name}' is {partitions[name]['State']}")
+    return found
+
+
+def _refusals(profile: Profile) -> list[str]:
+    """Ask the controller whether it would take such a job; account, QoS, GPUs, constraint and the options are checked."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.sh"
+        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
+        try:
+            controller.ask("sbatch", "--test-only", str(path))
+        except SlurmError as error:
+            return [f"Slurm refuses the request: {str(error).removeprefix('sbatch: ')}"]
+    return []
+
+
+def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
+    """Let a job see and write the store, if a node is free at once; it takes a second or two."""
+    name = f".probe-{uuid.uuid4().hex[:8]}"
+    path = store.resolve() / name
+    asked: dict[str, Any] = {k: getattr(profile, k) for k in ("partition", "account", "qos", "constraint", "exclude")}
+    options = [f"--{key}={value}" for key, value in asked.items() if value]
+    command = ["srun", "-n1", "-c1", "--mem=100M", "--time=1", f"--immediate={PROBE_WITHIN}", "--job-name=bench-probe"]
+    # The test ends with 3 where the store is missing or read-only; other codes are srun's own.
+    test = f'touch "{path}" || exit 3'
+    try:
+        done = subprocess.run(
+            [*command, "--chdir=/", *options, "sh", "-c", test], capture_output=True, text=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        notes.append("no node answered in a minute, so whether jobs can write the store was not tried")
+        return []
+    seen = path.exists()
+    path.unlink(missing_ok=True)
+    if done.returncode == 0 and seen:
+        return []
+    if done.returncode == 3 or (done.returncode == 0 and not seen):
+        return [f"a job can't write the store {store.resolve()}: put it where all nodes see it (--store, BENCH_STORE)"]
+    notes.append("no node was free at once, so whether jobs can write the store was not tried")
+    return []

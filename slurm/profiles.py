@@ -1,0 +1,177 @@
+"""Profiles: what a cell asks of a cluster. One YAML file each, in ``slurm/profiles`` or anywhere.
+
+A profile may extend another one (``extends: gpu``); a grid may change it for some cells (``overrides`` with ``profile.…``
+keys). No torch here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from bench.config import Config
+from bench.errors import BenchError, unknown
+from bench.spec.problems import validate
+from bench.spec.text import parse_yaml
+
+PROFILES = Path(__file__).parent / "profiles"
+_TIME = re.compile(
+    r"(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?|(?P<a>\d+)(?::(?P<b>\d+)(?::(?P<c>\d+))?)?"
+)
+
+
+def minutes(time: str | int) -> int:
+    """Return a Slurm time limit in minutes, rounded up: ``90``, ``1:30:00``, ``90:00``, ``2-12``, ``2-12:30:00``.
+
+    Raises:
+        ValueError: if it is none of Slurm's formats, or nothing at all.
+    """
+    found = _TIME.fullmatch(str(time))
+    if found is None:
+        raise ValueError(
+            f"'{time}' is no time limit; Slurm takes minutes, minutes:seconds, hours:minutes:seconds, days-hours, "
+            "days-hours:minutes or days-hours:minutes:seconds"
+        )
+    part = {key: int(value) for key, value in found.groupdict().items() if value is not None}
+    if "d" in part:
+        seconds = 86400 * part["d"] + 3600 * part["dh"] + 60 * part.get("dm", 0) + part.get("ds", 0)
+    elif "c" in part:
+        seconds = 3600 * part["a"] + 60 * part["b"] + part["c"]
+    else:
+        seconds = 60 * part["a"] + part.get("b", 0)
+    if seconds == 0:
+        raise ValueError("a time limit must be more than 0")
+    return -(-seconds // 60)
+
+
+def _time(value: str | int) -> str | int:
+    minutes(value)
+    return value
+
+
+def _matching(pattern: str, what: str) -> Any:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' is no {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value:
+        raise ValueError("must be one line")
+    return value
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, _matching(r"[\w.,@+-]+", "name that sbatch accepts")]
+Memory = Annotated[str, _matching(r"[1-9]\d*[KMGT]?", "amount of memory; write e.g. 32G or 4000M")]
+Gpus = Annotated[str, _matching(r"[\w.-]+:[1-9]\d*", "GPU request; write a number, or type:number, e.g. a100:1")]
+Variable = Annotated[str, _matching(r"[A-Za-z_]\w*", "name of an environment variable")]
+Option = Annotated[str, _matching(r"[a-z][a-z0-9-]*", "long option of sbatch; write it without the dashes")]
+
+
+class Profile(Config):
+    """What a cell asks of a cluster.
+
+    Attributes:
+        description: one line.
+        extends: the profile whose values this one changes: a name in ``slurm/profiles``, or a path beside this file.
+        executor: `slurm`, or `local`: processes on this machine that outlive the shell (submitit's LocalExecutor).
+        partition: one or more, separated by commas; null is the cluster's default.
+        account: to charge.
+        qos: quality of service.
+        time: limit per job, in any of Slurm's formats. A run longer than that goes on in the requeued job.
+        gpus: a number, or type:number. With any, a cell refuses to train on the CPU.
+        gpu_memory: GB (10^9 bytes) per GPU; preflight compares the predicted memory with it.
+        cpus: per cell.
+        memory: of the host, per cell.
+        constraint: features of the node.
+        exclusive: the whole node.
+        exclude: nodes never to use.
+        modules: loaded before anything else (``module load``).
+        setup: lines of shell before the cell starts.
+        environment: variables of the cell.
+        container: what stands before ``python``, e.g. ``apptainer exec --nv /images/torch.sif``.
+        options: further long options of sbatch, without the dashes, e.g. ``{reservation: icml, nice: 100}``.
+        grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
+            USR2 that early.
+        max_requeues: how often a job requeues itself, after which a time limit makes its cell `timed-out`.
+        max_moves: how many other nodes a cell is tried on when one fails it before its first step.
+        parallel: cells at a time; null leaves it to the cluster, and to the cores with `local`.
+    """
+
+    description: str = ""
+    extends: str | None = None
+    executor: Literal["slurm", "local"] = "slurm"
+    partition: Name | None = None
+    account: Name | None = None
+    qos: Name | None = None
+    time: Annotated[str | int, AfterValidator(_time)] = "1-00:00:00"
+    gpus: NonNegativeInt | Gpus = 0
+    gpu_memory: PositiveFloat | None = None
+    cpus: PositiveInt = 4
+    memory: Memory = "16G"
+    constraint: Line | None = None
+    exclusive: bool = False
+    exclude: Annotated[str, _matching(r"[\w.,\[\]-]+", "list of nodes")] | None = None
+    modules: list[Annotated[str, _matching(r"[\w./+-]+", "module")]] = Field(default=[])
+    setup: list[Line] = Field(default=[])
+    environment: dict[Variable, Line] = Field(default={})
+    container: Line | None = None
+    options: dict[Option, Line | int | bool] = Field(default={})
+    grace: PositiveInt = 120
+    max_requeues: NonNegativeInt = 100
+    max_moves: NonNegativeInt = 2
+    parallel: PositiveInt | None = None
+
+    def changed(self, changes: Mapping[str, Any], where: str) -> Profile:
+        """Return the profile with some keys changed.
+
+        Raises:
+            BenchError: for an unknown key or an impossible value.
+        """
+        return validate(Profile, {**self.model_dump(), **changes}, where) if changes else self
+
+
+def profile_names() -> list[str]:
+    """Return the profiles that ship with the harness."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def _path(profile: str, beside: Path) -> Path:
+    if profile.endswith((".yaml", ".yml")) or "/" in profile:
+        path = beside / profile
+        if not path.is_file():
+            raise BenchError(f"{profile}: no such profile file")
+        return path
+    if profile not in profile_names():
+        raise unknown("profile", profile, profile_names())
+    return PROFILES / f"{profile}.yaml"
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise BenchError(f"{path}: extends itself, by way of {', '.join(p.name for p in seen)}")
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: can't be read: {error}") from None
+    validate(Profile, content, f"{path}: ")
+    base = content.get("extends")
+    return {**(_merged(_path(base, path.parent), (*seen, path)) if base else {}), **content}
+
+
+def read_profile(profile: str) -> Profile:
+    """Read a profile given as a name in ``slurm/profiles`` or as a path.
+
+    Raises:
+        BenchError: one line for all problems of the file.
+    """
+    path = _path(profile, Path())
+    return validate(Profile, _merged(path, ()), f"{path}: ")

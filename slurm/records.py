@@ -1,0 +1,145 @@
+"""What the store keeps of submissions: one folder each under ``.slurm``, written before anything is submitted."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.store.files import append_jsonl, read_json, read_jsonl, write_json
+
+AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
+
+
+@dataclass
+class Array:
+    """One job array of a submission.
+
+    Attributes:
+        name: the job's name, found nowhere else; by it the array is found again if the submitter died.
+        cells: ids in the order of the tasks; with `local`, every task works through all of them.
+        profile: the resources, as a mapping.
+        tasks: number of tasks.
+        job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
+    """
+
+    name: str
+    cells: list[str]
+    profile: dict[str, Any]
+    tasks: int
+    job_id: str | list[int] | None = None
+
+
+@dataclass
+class Submission:
+    """A submission.
+
+    Attributes:
+        id: date, time and a few random letters.
+        grid: the grid's name.
+        snapshot: folder of the code that its jobs run.
+        arrays: its job arrays.
+        host: where it was submitted.
+        time: when (seconds since the epoch).
+        jobs: what each cell's job is told, by cell id (see ``bench.attempt.Job``), without what all share.
+    """
+
+    id: str
+    grid: str
+    snapshot: str
+    arrays: list[Array]
+    host: str
+    data: dict[str, str]
+    resources: dict[str, Any]
+    retry: bool = False
+    moves: int = 0
+    time: float = field(default_factory=time.time)
+
+    def path(self, store: Path) -> Path:
+        """Return its folder."""
+        return folder(store) / self.id
+
+    def write(self, store: Path) -> None:
+        """Keep it."""
+        path = self.path(store)
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "submission.json", asdict(self), indent=None)
+
+
+def folder(store: Path) -> Path:
+    """Return where a store keeps its submissions."""
+    return store / ".slurm"
+
+
+def new_id() -> str:
+    """Return a new submission's id."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def read_submission(store: Path, submission: str) -> Submission | None:
+    """Return a submission, or None where its record is gone."""
+    content = read_json(folder(store) / submission / "submission.json")
+    if content is None:
+        return None
+    return Submission(**{**content, "arrays": [Array(**array) for array in content["arrays"]]})
+
+
+def submissions(store: Path) -> list[Submission]:
+    """Return all submissions, the oldest first."""
+    names = sorted(path.parent.name for path in folder(store).glob("*/submission.json"))
+    return [found for name in names if (found := read_submission(store, name)) is not None]
+
+
+@contextmanager
+def submitting(store: Path) -> Iterator[None]:
+    """Hold the store's submission lock: one submits, retries or cancels at a time.
+
+    Raises:
+        BenchError: if somebody else does.
+    """
+    folder(store).mkdir(parents=True, exist_ok=True)
+    with (folder(store) / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(f"{store}: another submit, retry or cancel is at work in this store; try again") from None
+        yield
+
+
+# -- nodes that fail cells at once -----------------------------------------------------------------------------------
+
+
+def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
+    """Note that a node failed a cell before its first step."""
+    folder(store).mkdir(parents=True, exist_ok=True)
+    row = {"node": node, "cell": cell, "reason": reason, "time": time.time()}
+    append_jsonl(folder(store) / "failed-at-once.jsonl", row)
+
+
+def failures(store: Path) -> list[dict[str, Any]]:
+    """Return the failures at once of the last day."""
+    oldest = time.time() - AT_ONCE_WINDOW
+    return [row for row in read_jsonl(folder(store) / "failed-at-once.jsonl") if row["time"] >= oldest]
+
+
+def bad_nodes(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return nodes to leave out, with the reason: at least two cells failed there at once that failed on no other node.
+
+    A cell that fails at once wherever it goes is to blame itself.
+    """
+    nodes: dict[str, set[str]] = {}
+    for row in rows:
+        nodes.setdefault(row["cell"], set()).add(row["node"])
+    found: dict[str, str] = {}
+    for node in sorted({row["node"] for row in rows}):
+        cells = {cell for cell, where in nodes.items() if where == {node}}
+        if len(cells) >= 2:
+            last = next(row["reason"] for row in reversed(rows) if row["node"] == node)
+            found[node] = f"{len(cells)} cells failed there before their first step; the last one: {last}"
+    return found
