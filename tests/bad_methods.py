@@ -1,7 +1,10 @@
-"""A plug-in of methods that go wrong, each in its own way, at step 4."""
+"""A plug-in of methods that go wrong, each in its own way, at step 4 or before the first step."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Literal
 
 import torch
@@ -12,9 +15,11 @@ from methods._base import Batch, Build, Method, MethodConfig
 
 
 class BadConfig(MethodConfig):
-    """Attributes: how it goes wrong."""
+    """Attributes: how it goes wrong, the node that fails it before the first step, and seconds to wait at each step."""
 
-    how: Literal["nan", "memory", "bug", "disk", "stop"] = "nan"
+    how: Literal["nan", "memory", "bug", "disk", "stop", "not"] = "nan"
+    node: str = ""
+    pause: float = 0.0
 
 
 @register("method", "bad")
@@ -28,9 +33,12 @@ class Bad(Method):
         super().__init__()
         self.config = config
         self.network = build.make_network()
+        if os.environ.get("SLURMD_NODENAME") in config.node.split(","):
+            raise RuntimeError("no CUDA-capable device is detected")
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         loss = self.network(batch.labelled.image).float().square().mean()
+        time.sleep(self.config.pause)
         if batch.step == 4:
             self.go_wrong()
             loss = loss * (float("nan") if self.config.how == "nan" else 1.0)
@@ -44,9 +52,6 @@ class Bad(Method):
         if self.config.how == "disk":
             raise OSError(28, "No space left on device")
         if self.config.how == "stop":
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGTERM)
 
     @property
