@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench cluster-up cluster-down clean
 
 setup: $(READY)
 
@@ -26,10 +26,21 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slurm"
+	$(BIN)/python -m pytest -m slurm -rs
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# A real Slurm on this machine, to rehearse a grid on; as root. CLUSTER is the folder of its state.
+CLUSTER ?= /tmp/bench-cluster
+
+cluster-up:
+	slurm/testcluster/install
+	slurm/testcluster/up $(CLUSTER)
+
+cluster-down:
+	slurm/testcluster/down $(CLUSTER) --wipe
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache plots
