@@ -70,6 +70,18 @@ def _complete(store: Path, made: Submission, array: Array) -> None:
             DelayedSubmission(task).dump(path)
 
 
+def release(state: Mapping[str, Any]) -> int:
+    """Let Slurm try the jobs again that it holds because a node failed to launch them; return their number.
+
+    Raises:
+        SlurmError: if Slurm refuses.
+    """
+    jobs: list[str] = state.get("held", [])
+    for start in range(0, len(jobs), AT_A_TIME):
+        controller.ask("scontrol", "release", *jobs[start : start + AT_A_TIME])
+    return len(jobs)
+
+
 # -- cancelling --------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from bench.store.run import Run
 from slurm import controller
 from slurm.controller import SlurmError
 from slurm.profiles import Profile, minutes
-from slurm.submission import Bundle, script
+from slurm.request import Bundle, script
 
 PROBE_WITHIN = 15  # seconds that a free node is waited for
 

@@ -15,7 +15,7 @@ from slurm.controller import FINAL, Seen, SlurmError
 from slurm.records import Array, Submission
 
 NEWS_TAKE = 60.0  # seconds for which Slurm may not have heard of a job it has just accepted
-OPEN = (State.QUEUED.value, State.PREEMPTED.value, State.RUNNING.value)
+LAUNCH_FAILED = "launch failed requeued held"
 
 
 def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
     can't tell). Where Slurm knows the end of a run whose files don't, the end is written to its files. The status gets
-    `contradictions`, `bad_nodes` and `slurm_error`.
+    `contradictions`, `bad_nodes`, `slurm_error`, and `held`: jobs that Slurm holds because a node failed to launch them.
     """
     rows = [row for row in state["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
@@ -42,6 +42,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
         if submission is not None and row["array"] < len(submission.arrays):
             _look(store, row, submission, seen, error, contradictions)
     state["contradictions"], state["slurm_error"] = contradictions, error
+    state["held"] = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
     state["bad_nodes"] = records.bad_nodes(records.failures(store))
     state["totals"] = _totals(state)
     return state
@@ -86,7 +87,7 @@ def _look(
         row |= {"job": job, "slurm": found.state if found else None, "in_queue": found.waits if found else None}
         if found is not None and not row.get("node") and found.node:
             row["node"] = found.node
-        if found is not None and found.waits and row["state"] == State.QUEUED.value and found.reason:
+        if found is not None and found.state == "PENDING" and found.reason:
             row["reason"] = f"waits: {found.reason}"
         if found is None and error is None:
             row["in_queue"] = time.time() - submission.time < NEWS_TAKE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,8 @@ def wait(
     as_json: JSON = False,
 ) -> None:
     """Wait until no cell of a grid runs or waits any more; exit code 0 if all are done, 1 if not."""
+    from slurm import control
+    from slurm.controller import SlurmError
     from slurm.view import is_open
 
     request = make_request(grid, sets, data, store)
@@ -63,6 +66,8 @@ def wait(
             said = line
         if not any(is_open(row) for row in state["cells"] if row.get("submission") or row["state"] == "running"):
             break
+        with contextlib.suppress(SlurmError):  # the next round tries again
+            control.release(state)
         if timeout is not None and time.monotonic() - begin > timeout:
             out.print(f"gave up after {duration(timeout)}")
             break

@@ -192,6 +192,10 @@ def print_remarks(out: Any, state: dict[str, Any]) -> None:
         out.print(f"contradiction: {line}", markup=False)
     if len(found) > SHOWN:
         out.print(f"… and {len(found) - SHOWN} more contradictions (--json)")
+    if state.get("held"):
+        out.print(
+            f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
+        )
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions: {reason}", markup=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,9 @@ from bench.cli.grids import ONLY, matching
 
 if TYPE_CHECKING:
     from bench.outline import Request
+    from bench.plan import Plan, PlannedCell
     from slurm.profiles import Profile
-    from slurm.submission import Bundle
+    from slurm.request import Bundle
 
 PROFILE = Annotated[
     str, typer.Option("--profile", metavar="P", help="What a cell asks for: a name in slurm/profiles, or a file.")
@@ -39,7 +41,7 @@ def submit(
     from slurm.control import SUBMITTED
 
     request = make_request(grid, sets, data, store)
-    _submit(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json)
+    _submit(Wish(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json))
 
 
 def retry(
@@ -65,59 +67,85 @@ def retry(
     for name in sorted(wanted - RETRIED):
         raise unknown("state to retry", name, RETRIED)
     request = make_request(grid, sets, data, store)
-    _submit(request, profile, only, frozenset(wanted), parallel, dry_run, yes, as_json)
+    _submit(Wish(request, profile, only, frozenset(wanted), parallel, dry_run, yes, as_json))
 
 
-def _submit(
-    request: Request,
-    profile: str,
-    only: str | None,
-    wanted: frozenset[str],
-    parallel: int | None,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    from bench.errors import BenchError
-    from bench.plan import make_outline, make_plan, write_cells
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked ``submit`` or ``retry`` for; `wanted` are the states whose cells are taken."""
+
+    request: Request
+    profile: str
+    only: str | None
+    wanted: frozenset[str]
+    parallel: int | None
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+def _submit(wish: Wish) -> None:
+    from bench.plan import make_plan, write_cells
     from bench.spec.grid import grid_path
-    from bench.status import grid_status
-    from slurm import control, records, submission
-    from slurm.controller import SlurmError, max_array_size
+    from slurm import records, submission
+    from slurm.controller import max_array_size
     from slurm.profiles import read_profile
-    from slurm.view import add_view
+    from slurm.request import bundle
 
-    asked = _asked(read_profile(profile), parallel, request)
+    request, out = wish.request, console(stderr=wish.as_json)
+    asked = _asked(read_profile(wish.profile), wish.parallel, request)
     plan = make_plan(request)
-    cells = matching(plan.cells, lambda cell: cell.coords, only)
-    out = console(stderr=as_json)
     with records.submitting(request.store):
-        try:
-            for line in control.recover(request.store) if not dry_run else []:
-                out.print(line, markup=False)
-        except SlurmError as error:
-            raise BenchError(
-                f"Slurm doesn't answer, and an interrupted submission waits for its word: {error}"
-            ) from None
-        state = add_view(request.store, grid_status(request.store, make_outline(plan)))
-        chosen = set(control.choose(state["cells"], wanted))
-        todo = [c for c in cells if c.cell.id in chosen]
-        _say_what_is_left(out, state, {c.cell.id for c in cells}, chosen)
-        size = max_array_size() if asked.executor == "slurm" else len(todo)
-        bundles = submission.bundle(todo, asked, str(grid_path(request.grid)), size)
-        if dry_run:
+        todo = _open_cells(wish, plan, out)
+        size = max_array_size() if asked.executor == "slurm" else max(len(todo), 1)
+        bundles = bundle(todo, asked, str(grid_path(request.grid)), size)
+        if wish.dry_run:
             _print_scripts(bundles, request)
             return
-        if not todo:
-            _report(out, None, as_json)
-            return
-        _preflight(bundles, request, out)
-        _confirm(out, bundles, request, yes)
-        retry_diverged = "diverged" in wanted
-        jobs, _ = write_cells(plan, todo, request, retry_diverged)
-        made = submission.order(request.store, plan.name, bundles, jobs)
-        submission.send(request.store, made, lambda array: _say(out, array))
-    _report(out, made, as_json)
+        made = None
+        if todo:
+            _preflight(bundles, request, out)
+            _confirm(out, bundles, request, wish.yes)
+            jobs, _ = write_cells(plan, todo, request, retry="diverged" in wish.wanted)
+            made = submission.order(request.store, plan.name, bundles, jobs)
+            submission.send(request.store, made, lambda array: _say(out, array))
+    _report(out, made, wish.as_json)
+
+
+def _open_cells(wish: Wish, plan: Plan, out: Any) -> list[PlannedCell]:
+    """Return the cells to submit, after finishing what an earlier submitter had to leave; say what is left alone."""
+    from bench.errors import BenchError
+    from bench.plan import make_outline
+    from bench.status import grid_status
+    from slurm import control
+    from slurm.controller import SlurmError
+    from slurm.view import add_view
+
+    store = wish.request.store
+    cells = matching(plan.cells, lambda cell: cell.coords, wish.only)
+    if not wish.dry_run:
+        try:
+            for line in control.recover(store):
+                out.print(line, markup=False)
+        except SlurmError as error:
+            raise BenchError(f"an interrupted submission waits for Slurm, which doesn't answer: {error}") from None
+    state = add_view(store, grid_status(store, make_outline(plan)))
+    if not wish.dry_run:
+        _release(out, state)
+    chosen = set(control.choose(state["cells"], wish.wanted))
+    _say_what_is_left(out, state, {c.cell.id for c in cells}, chosen)
+    return [c for c in cells if c.cell.id in chosen]
+
+
+def _release(out: Any, state: dict[str, Any]) -> None:
+    from slurm import control
+    from slurm.controller import SlurmError
+
+    try:
+        if count := control.release(state):
+            out.print(f"released {count} jobs that Slurm held because a node failed to launch them")
+    except SlurmError as error:
+        out.print(f"note: held jobs could not be released: {error}", markup=False)
 
 
 def _asked(profile: Profile, parallel: int | None, request: Request) -> Profile:
@@ -142,7 +170,7 @@ def _say_what_is_left(out: Any, state: dict[str, Any], ids: set[str], chosen: se
 
 def _print_scripts(bundles: list[Bundle], request: Request) -> None:
     from slurm import records
-    from slurm.submission import script
+    from slurm.request import script
 
     folder = records.folder(request.store).resolve()
     for number, bundle in enumerate(bundles):

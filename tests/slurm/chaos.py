@@ -71,7 +71,7 @@ class Chaos:
 
     def kill_process(self) -> None:
         """Kill the processes of a cell, as the kernel does when memory runs out."""
-        workers = [p for p in self.cluster.processes({"SUBMITIT_EXECUTOR": "slurm"}) if _is_worker(p)]
+        workers = [p for p in self.cluster.processes({"SUBMITIT_EXECUTOR": "slurm"}) if is_worker(p)]
         if workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(workers), signal.SIGKILL)
@@ -125,11 +125,13 @@ class Chaos:
         self.cluster.up()
 
 
-def _is_worker(pid: int) -> bool:
+def is_worker(pid: int) -> bool:
+    """Tell whether a process is a cell's Python, not the srun or the shell above it."""
     try:
-        return b"submitit.core._submit" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+    return b"python" in words[0] and b"submitit.core._submit" in words
 
 
 def run(cluster: Cluster, folder: Path, cells: int, seconds: float) -> dict[str, Any]:

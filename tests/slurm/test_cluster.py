@@ -66,6 +66,19 @@ def profile(folder: Path, **values: Any) -> Path:
     return path
 
 
+LONG = {"schedule": {"iterations": 60, "batch": {"labelled": 2, "unlabelled": 2}}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """A cell of more than a minute under a limit of a minute, which goes its way while the other tests run."""
+    folder = tmp_path_factory.mktemp("limited")
+    method = {"name": "bad", "how": "not", "pause": 1.0}
+    grid = Grid(cluster, folder, {"method": [method], "protocol": ["full"], "seed": [0]}, recipe=LONG)
+    grid("submit", "--profile", profile(folder, time=1, grace=40))
+    return grid
+
+
 def test_the_table_is_that_of_a_local_run_to_the_last_digit(cluster: Cluster, tmp_path: Path) -> None:
     methods = ["supervised", "mean_teacher", "classmix", {"name": "reco", "num_queries": 8, "num_negatives": 8}, "rc2l"]
     grid = Grid(cluster, tmp_path, {"method": methods, "protocol": ["full"], "seed": [0]})
@@ -104,23 +117,6 @@ def no_slurm(folder: Path) -> str:
     return str(path)
 
 
-def test_a_time_limit_shorter_than_the_run_is_no_obstacle(cluster: Cluster, tmp_path: Path) -> None:
-    """The limit is a minute, the run takes more: it checkpoints, requeues itself, goes on, and gives the same bits."""
-    recipe = {"schedule": {"iterations": 60, "batch": {"labelled": 2, "unlabelled": 2}}}
-    axes = {"method": [{"name": "bad", "how": "not", "pause": 1.0}], "protocol": ["full"], "seed": [0]}
-    grid = Grid(cluster, tmp_path, axes, recipe=recipe)
-    limited = profile(tmp_path, time=1, grace=40)
-    grid("submit", "--profile", limited)
-    grid("wait", "--timeout", "300")
-    (row,) = grid.rows()
-    assert (row["state"], row["attempt"] >= 2) == ("done", True)
-    calm = {**axes, "method": [{"name": "bad", "how": "not", "pause": 1.0}]}
-    other = write_grid(tmp_path, calm, recipe=recipe, name="calm")
-    cluster.bench("run", other, "--store", tmp_path / "calm", "--set", "method.pause=0", code=0)
-    (here,) = (tmp_path / "calm").glob("toy*/metrics.jsonl")
-    assert here.read_bytes() == Run(grid.store / row["id"]).metrics.read_bytes()
-
-
 def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path) -> None:
     bad = [{"name": "bad", "how": how, "label": how} for how in ("nan", "memory", "bug", "disk")]
     slow = [
@@ -144,7 +140,7 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     grid("cancel", "--only", "method=held")
     wait_until(lambda: state()["killed"].get("step", 0) >= 1, 90, "the cell to be killed has taken a step")
     # an operator cancels behind our back, and a process is killed as the kernel does it
-    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if chaos._is_worker(p))
+    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if chaos.is_worker(p))
     os.kill(worker, 9)
     ended = {"nan", "memory", "bug", "disk", "timed", "killed", "cancelled", "held"}
     wait_until(lambda: not {"running", "queued"} & {state()[n]["state"] for n in ended}, 180, "all have ended")
@@ -262,6 +258,16 @@ def test_queued_jobs_run_the_code_of_their_submission(cluster: Cluster, tmp_path
         path.write_text("raise RuntimeError('the tree has moved on')\n")
     cluster.slurm("scontrol", "release", grid.rows()[0]["job"], check=True)
     grid("wait")
+
+
+def test_a_time_limit_shorter_than_the_run_is_no_obstacle(cluster: Cluster, limited: Grid, tmp_path: Path) -> None:
+    """It checkpointed, requeued itself, went on, and gave the same bits."""
+    limited("wait", "--timeout", "300")
+    (row,) = limited.rows()
+    assert (row["state"], row["attempt"] >= 2) == ("done", True)
+    cluster.bench("run", limited.path, "--store", tmp_path / "calm", "--set", "method.pause=0")
+    (calm,) = (tmp_path / "calm").glob("toy*/metrics.jsonl")
+    assert calm.read_bytes() == Run(limited.store / row["id"]).metrics.read_bytes()
 
 
 def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from slurm import records, snapshot
 from slurm.control import choose
 from slurm.profiles import Profile, minutes, profile_names, read_profile
 from slurm.records import bad_nodes
-from slurm.submission import bundle, script
+from slurm.request import bundle, script
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
