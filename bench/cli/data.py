@@ -25,6 +25,7 @@ class Listed(str, Enum):
     AUGMENTATIONS = "augmentations"
     PROBES = "probes"
     GRIDS = "grids"
+    PROFILES = "profiles"
 
 
 NAME = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")]
@@ -37,6 +38,8 @@ def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], 
 
     if what is Listed.GRIDS:
         rows = _grids()
+    elif what is Listed.PROFILES:
+        rows = _profiles()
     else:
         kind: Kind = what.value[:-1]
         rows = [
@@ -68,6 +71,17 @@ def _grids() -> list[dict[str, Any]]:
 
     grids = [(path, read_grid(path)) for path in grid_files()]
     return [{"name": p.stem, "summary": g.title, "options": {k: len(v) for k, v in g.axes.items()}} for p, g in grids]
+
+
+def _profiles() -> list[dict[str, Any]]:
+    from slurm.profiles import profile_names, read_profile
+
+    profiles = {name: read_profile(name) for name in profile_names()}
+    hidden = {"description", "extends"}
+    return [
+        {"name": name, "summary": p.description, "options": p.model_dump(exclude=hidden, exclude_defaults=True)}
+        for name, p in profiles.items()
+    ]
 
 
 def _dataset_part(name: str, sets: list[str] | None) -> Part:

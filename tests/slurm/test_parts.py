@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from hypothesis import strategies as st
 from bench.attempt import Job
 from bench.errors import BenchError
 from bench.outline import Request
-from bench.plan import make_plan
+from bench.plan import make_plan, write_cells
 from bench.store.current import current_state
+from bench.store.files import read_jsonl
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
 from slurm import records, snapshot
@@ -22,6 +27,7 @@ from slurm.control import choose
 from slurm.profiles import Profile, minutes, profile_names, read_profile
 from slurm.records import bad_nodes
 from slurm.request import bundle, script
+from slurm.task import Task
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
@@ -103,6 +109,7 @@ def test_values_can_not_break_out_of_the_script(tmp_path: Path) -> None:
     assert """export X='$(touch /tmp/hacked) '"'"'quoted'"'"''""" in text
 
 
+ROOT = Path(__file__).parents[2]
 GRID = """
 recipe: {dataset: toy, network: {name: deeplabv3plus, backbone: tiny}, schedule: {iterations: 2}}
 axes: {method: [supervised, classmix], protocol: [full], seed: [0, 1, 2]}
@@ -199,3 +206,46 @@ def test_a_job_whose_ticket_is_gone_leaves_the_run_alone(tmp_path: Path) -> None
 def test_two_submitters_at_once(tmp_path: Path) -> None:
     with records.submitting(tmp_path), pytest.raises(BenchError, match="another submit"), records.submitting(tmp_path):
         pass
+
+
+def submitted(tmp_path: Path) -> Task:
+    path = tmp_path / "g.yaml"
+    path.write_text(GRID.split("axes")[0] + "axes: {seed: [0]}\nresources: {threads: 1}\n")
+    request = Request(str(path), (), (), tmp_path / "store")
+    plan = make_plan(request)
+    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
+    Ticket("s", 0, 0).write(Run(request.store / jobs[0].cell_id))
+    return Task((replace(jobs[0], submission="s"),), 1, 1)
+
+
+def test_a_job_waits_for_the_process_of_its_first_start_to_die(tmp_path: Path) -> None:
+    """Slurm reruns a job whose first process it has lost sight of; that one still works, and then is gone."""
+    task = submitted(tmp_path)
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    code = "import sys, time; from pathlib import Path; from bench.store.run import Run\n"
+    code += "with Run(Path(sys.argv[1])).claim() as mine: print(mine, flush=True); time.sleep(6)"
+    with subprocess.Popen([sys.executable, "-c", code, str(run.path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"True\n"
+        begin = time.monotonic()
+        (said,) = task()
+        assert said == f"{run.id}: done"
+        assert time.monotonic() - begin > 4
+    assert len(list(read_jsonl(run.attempts))) == 1
+
+
+def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
+    task = submitted(tmp_path)
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    Ticket("s", 0, 0).cancel(run)
+    (said,) = task()
+    assert "taken back" in said
+    assert not run.attempts.exists()
+
+
+def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = submitted(tmp_path)
+    monkeypatch.setattr("slurm.task.STORE_WAIT", 1.0)
+    (tmp_path / "store").rename(tmp_path / "lost")
+    with pytest.raises(SystemExit) as ended:
+        task()
+    assert ended.value.code == 75
