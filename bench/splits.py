@@ -54,6 +54,6 @@ def load_split(store: Path, sha256: str) -> tuple[list[str], list[str]]:
         labelled, unlabelled = found["labelled"], found["unlabelled"]
     except (ValueError, KeyError, TypeError):
         raise BenchError(f"{path}: the split's manifest is missing or damaged; plan the grid again") from None
-    if Split(tuple(labelled), tuple(unlabelled)).sha256 != sha256:
+    if Split(tuple(labelled), tuple(unlabelled), found.get("given", "")).sha256 != sha256:
         raise BenchError(f"{path}: the ids don't match the hash; the file was changed, delete it and plan again")
     return labelled, unlabelled

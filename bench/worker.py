@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,14 @@ from bench.spec.sections import Resources
 from bench.splits import load_split
 from bench.store.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.store.run import FINISHED, Run, State
+from datasets._base import IGNORE_INDEX
 
 if TYPE_CHECKING:
     import torch
 
+    from bench.train.loader import Loader
     from bench.train.loop import Trainer
+    from bench.train.reader import UInt8
     from datasets._base import SegmentationDataset
     from methods._base import Method
 
@@ -149,7 +153,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     labelled, unlabelled = load_split(run.path.parent, cell.split_sha256)
     readable = (*labelled, *dataset.ids(dataset.config.eval_split))
-    reader = Reader(dataset, readable, resources.cache_mb << 20)
+    reader = Reader(dataset, readable, resources.cache_mb << 20, what_is_given(cell, labelled))
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
     method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
     schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
@@ -161,6 +165,22 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     trainer.train()
     hooks.still_ours()
     _finish(run, cell, dataset, method, trainer)
+
+
+def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
+    """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all."""
+    protocol, seed, training = cell.protocol.cls(cell.protocol.config), cell.seeds.split, frozenset(labelled)
+
+    def visible(image_id: str, mask: UInt8) -> UInt8:
+        seen: UInt8 = protocol.visible(image_id, mask, seed) if image_id in training else mask
+        return seen
+
+    return visible
+
+
+def labelled_pixels(loader: Loader) -> int:
+    """Return the number of pixels whose label is given, over all labelled images."""
+    return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
 
 
 def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, trainer: Trainer) -> None:
@@ -192,6 +212,7 @@ def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, 
         "labelled_images": len(trainer.loader.labelled),
         "unlabelled_images": len(trainer.loader.unlabelled),
         "split_sha256": cell.split_sha256,
+        **({"labelled_pixels": labelled_pixels(trainer.loader)} if trainer.loader.partial else {}),
         "last": progress.evaluations["last"],
         "best": progress.evaluations["best"],
         "weights_sha256": checkpoint.digest(weights),

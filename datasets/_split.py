@@ -9,21 +9,28 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bench.config import Config
-from datasets._base import SegmentationDataset
+from datasets._base import SegmentationDataset, UInt8
 
 
 @dataclass(frozen=True)
 class Split:
-    """The outcome of a protocol: ids only; order is the protocol's own (kept in the manifest), the hash ignores it."""
+    """The outcome of a protocol: ids only; order is the protocol's own (kept in the manifest), the hash ignores it.
+
+    Attributes:
+        labelled: ids of labelled images.
+        unlabelled: ids of unlabelled images.
+        given: where labelled images are labelled in part, what decides which pixels; "" where all of them are.
+    """
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
+    given: str = ""
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the two sorted id lists, which is what a cell's identity contains."""
-        text = json.dumps([sorted(self.labelled), sorted(self.unlabelled)], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of the two sorted id lists, and of `given`, which is what a cell's identity contains."""
+        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled), *([self.given] if self.given else [])]
+        return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
 class ProtocolConfig(Config):
@@ -54,6 +61,10 @@ class Protocol:
         """Draw the split. A pure function of (dataset, options, seed): it never depends on a method."""
         raise NotImplementedError
 
+    def visible(self, image_id: str, mask: UInt8, seed: int) -> UInt8:
+        """Return what a labelled image's mask (H, W) shows in training; 255 where the label is withheld."""
+        return mask
+
 
 def manifest(
     split: Split, dataset: SegmentationDataset, name: str, protocol: Protocol, options: Mapping[str, Any], seed: int
@@ -71,6 +82,7 @@ def manifest(
         "seed": seed,
         "labelled": list(split.labelled),
         "unlabelled": list(split.unlabelled),
+        **({"given": split.given} if split.given else {}),
         "labelled_images_per_class": counts,
         "labelled_high_quality": None if quality is None else sum(i in quality for i in split.labelled),
         "sha256": split.sha256,

@@ -223,6 +223,11 @@ class Augmentation:
         window = draw_window(rng, _size(image), crop, (1.0, 1.0))
         return crop_image(image, window, crop), inside(window, crop)
 
+    def weak_mask(self, mask: UInt8, rng: np.random.Generator) -> UInt8:
+        """Crop a mask (H, W) as `weak_view` crops its image with a generator in the same state; border 255."""
+        crop = self.config.crop_size
+        return crop_mask(mask, draw_window(rng, _size(mask), crop, (1.0, 1.0)), crop, IGNORE_INDEX)
+
     def to_float(self, image: Tensor) -> Tensor:
         """Return uint8 (B, 3, h, w) as float32 in [0, 1]; floats are copied."""
         return to_float(image)

@@ -74,25 +74,36 @@ class StrongAugment(Protocol):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled images after augmentation: image (B, 3, H, W) in [0, 1], label (B, H, W) int64 with 255 = ignore."""
+    """Labelled images after augmentation.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1].
+        label: (B, H, W) int64, 255 = ignore.
+        partial: whether labels are given for a part of the pixels only (the protocol `partial`).
+    """
 
     image: Tensor
     label: Tensor
+    partial: bool = False
 
 
 @dataclass(frozen=True)
 class Unlabelled:
     """Unlabelled images. There is no label here: the loader never reads the masks of unlabelled images.
 
+    Only under the protocol `partial`, where every image is labelled in part, is that part here as `given`.
+
     Attributes:
         weak: the weak view (crop only), (B, 3, H, W) in [0, 1].
         valid: (B, H, W) bool, False where the crop reached beyond the image and was padded.
         strong: the strong augmentation to apply to (weak view, pseudo-label, confidence).
+        given: (B, H, W) int64, the labels that are given in the weak view, 255 elsewhere; None where none are.
     """
 
     weak: Tensor
     valid: Tensor
     strong: StrongAugment
+    given: Tensor | None = None
 
 
 @dataclass(frozen=True)

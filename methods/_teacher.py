@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.seeds import rng
-from methods._base import Batch, Build, MethodConfig, Unlabelled, phase
+from methods._base import IGNORE_INDEX, Batch, Build, MethodConfig, Unlabelled, phase
 from methods._student import StudentMethod, Target, View, Views, see
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
@@ -39,6 +39,18 @@ class TeacherConfig(MethodConfig):
     predict_with: Literal["teacher", "student"] = "teacher"
     joint_forward: bool = False
     unsupervised_weight: float = Field(default=1.0, ge=0)
+
+
+def with_given(scores: Tensor, given: Tensor | None) -> Tensor:
+    """Return probabilities (B, K, H, W) that are certain of the given labels (B, H, W), and unchanged where that is 255.
+
+    Source: ``train_semisup_partial.py`` of the ReCo authors' code, which writes them into pseudo-label and confidence.
+    """
+    if given is None:
+        return scores
+    known = (given != IGNORE_INDEX)[:, None]
+    classes = torch.arange(scores.shape[1], device=scores.device)[:, None, None]
+    return torch.where(known, (given[:, None] == classes).to(scores.dtype), scores)
 
 
 class TeacherMethod(StudentMethod):
@@ -76,7 +88,7 @@ class TeacherMethod(StudentMethod):
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
         with phase("teacher"):
-            scores = self.teacher_scores(unlabelled)
+            scores = with_given(self.teacher_scores(unlabelled), unlabelled.given)
             confidence, label = scores.max(dim=1)
         with phase("augment"):
             moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)

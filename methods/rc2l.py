@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from bench.registry import register
 from bench.seeds import rng
 from methods._base import Batch, Build, Method, Unlabelled, phase
-from methods._teacher import TeacherConfig
+from methods._teacher import TeacherConfig, with_given
 from methods.ema import Ema
 from methods.losses import rc2l
 from methods.losses._matching import Matching, match
@@ -138,7 +138,7 @@ class RC2L(Method):
         with phase("teacher"):
             found = _regions(self.teacher.model, unlabelled.weak)
             label, masks, good = confident_regions(found, self.config)
-            semantic = semantic_scores(found.classes[-1], found.masks[-1])
+            semantic = _with_given(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.given)
             with torch.autocast(masks.device.type, enabled=False):
                 features = rc2l.region_features(found.pixels.float(), masks)
         with phase("augment"):
@@ -234,6 +234,13 @@ class RC2L(Method):
     def predictor(self) -> nn.Module:
         """The teacher's network, or the student where the config says so."""
         return self.teacher.model if self.config.predict_with == "teacher" else self.student
+
+
+def _with_given(semantic: Tensor, given: Tensor | None) -> Tensor:
+    """Write given labels into per-pixel scores (B, K, h, w), each at the nearest cell."""
+    if given is not None:
+        given = F.interpolate(given[:, None].float(), semantic.shape[2:], mode="nearest")[:, 0].long()
+    return with_given(semantic, given)
 
 
 def _regions(network: nn.Module, image: Tensor) -> Masks:

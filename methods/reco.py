@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from bench.registry import register
 from bench.seeds import derive
 from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, phase
-from methods._student import StudentMethod, View, Views
-from methods._teacher import TeacherConfig
+from methods._student import StudentMethod, Target, View, Views
+from methods._teacher import TeacherConfig, with_given
 from methods.classmix import ClassMix, ClassMixConfig
 from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
-from methods.losses.segmentation import Reduction
+from methods.losses.segmentation import Reduction, resize
 from methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from methods.supervised import Supervised, SupervisedConfig
 
@@ -111,7 +111,21 @@ class ReCo(Method):
         views = self.base.views(batch)
         terms = self.base.terms(batch, views)
         with phase("loss reco"):
+            if batch.labelled.partial:
+                views = Views(self.completed(views.labelled), views.unlabelled)
             return {**terms, "reco": self.config.reco_weight * self.contrast(views, batch.seed)}
+
+    @torch.no_grad()
+    def completed(self, view: View) -> View:
+        """Return a view of partially labelled images, completed where the student is at least δ_s confident.
+
+        The authors have 0.97 there, whatever δ_s is (``train_semisup_partial.py``).
+        """
+        scores = resize(view.logits, view.target.label.shape[1:]).softmax(dim=1)
+        confidence, label = with_given(scores, view.target.label).max(dim=1)
+        sure = confidence >= self.config.strong_threshold
+        target = Target(view.target.image, torch.where(sure, label, IGNORE_INDEX), confidence * sure)
+        return View(target, view.features, view.logits)
 
     def contrast(self, views: Views, seed: int) -> Tensor:
         """Return ReCo's loss, unweighted, over the labelled and unlabelled pixels of a batch at the decoder's resolution."""

@@ -63,8 +63,8 @@ def _channels_last(method: nn.Module) -> None:
 def _blank_trainer(cell: Cell, method: Method) -> Trainer:
     schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
     augmentation = cell.augmentation.cls(cell.augmentation.config)
-    pool = ["any"] if method.uses_unlabelled else []
-    loader = _BlankLoader(cast(Reader, None), ["any"], pool, augmentation, schedule, 0, CPU, Resources())
+    pool = ["unlabelled"] if method.uses_unlabelled else []
+    loader = _BlankLoader(cast(Reader, None), ["labelled"], pool, augmentation, schedule, 0, CPU, Resources())
     return Trainer(cell, method, loader, Run(Path("none")), Resources(), cast(Hooks, None), CPU)
 
 

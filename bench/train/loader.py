@@ -28,7 +28,7 @@ UInt8 = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks (B, H, W), valid (B, H, W) bool."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and given (B, H, W), valid (B, H, W) bool."""
 
     step: int
     micro: int
@@ -36,6 +36,7 @@ class HostBatch:
     mask: UInt8
     weak: UInt8 | None
     valid: NDArray[np.bool_] | None
+    given: UInt8 | None = None
 
 
 class Loader:
@@ -68,6 +69,8 @@ class Loader:
         self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
         self.threads = resources.loader_threads or 2
         self.prefetch = resources.prefetch
+        # Images in both roles are labelled in part: what is given of them goes with the unlabelled view.
+        self.partial = not set(self.labelled).isdisjoint(self.unlabelled)
         self.waited = 0.0  # seconds the loop has waited for data
 
     def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:
@@ -81,7 +84,7 @@ class Loader:
 
     def host_batch(self, step: int, micro: int) -> HostBatch:
         """Decode and crop one micro-batch (on a loader thread)."""
-        batch, views, weak = self.schedule.batch, [], []
+        batch, views, weak, given = self.schedule.batch, [], [], []
         for slot, image_id in self._pick("labelled", self.labelled, batch.labelled, step, micro):
             image = self.reader.image(image_id)
             mask = self.reader.mask(image_id)
@@ -90,6 +93,9 @@ class Loader:
             for slot, image_id in self._pick("unlabelled", self.unlabelled, batch.unlabelled, step, micro):
                 image = self.reader.image(image_id)
                 weak.append(self.augmentation.weak_view(image, self._rng("unlabelled", "view", step, slot)))
+                if self.partial:
+                    mask = self.reader.mask(image_id)
+                    given.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
         return HostBatch(
             step,
             micro,
@@ -97,6 +103,7 @@ class Loader:
             np.stack([v[1] for v in views]),
             np.stack([w[0] for w in weak]) if weak else None,
             np.stack([w[1] for w in weak]) if weak else None,
+            np.stack(given) if given else None,
         )
 
     def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
@@ -121,9 +128,10 @@ class Loader:
             rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
             weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
             valid = self._to_device(host.valid)
-            unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device))
+            given = None if host.given is None else self._to_device(host.given).long()
+            unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device), given)
         seed = derive(self.seed, "method", step, host.micro)
-        return Batch(step, self.schedule.iterations, seed, Labelled(image, label), unlabelled)
+        return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
 
     def steps(self, start: int) -> Iterator[Iterator[Batch]]:
         """Yield, for each step from `start`, an iterator over its micro-batches; host work runs ahead on threads."""

@@ -24,11 +24,20 @@ class Reader:
         masks_of: the only ids whose masks may be read: labelled and evaluated ones. A run has no way to the masks of its
             unlabelled images.
         budget: bytes to keep.
+        visible: what a mask shows of itself, where labels are given in part: (id, mask) to mask. It is applied before
+            anybody sees the mask.
     """
 
-    def __init__(self, dataset: SegmentationDataset, masks_of: Iterable[str], budget: int) -> None:
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        masks_of: Iterable[str],
+        budget: int,
+        visible: Callable[[str, UInt8], UInt8] | None = None,
+    ) -> None:
         self.dataset = dataset
         self.masks_of = frozenset(masks_of)
+        self.visible = visible
         self._left = budget
         self._kept: dict[tuple[str, str], UInt8] = {}
         self._lock = threading.Lock()
@@ -56,7 +65,11 @@ class Reader:
         """
         if image_id not in self.masks_of:
             raise PermissionError(f"the mask of {image_id} is withheld: the image is unlabelled in this run")
-        return self._get("mask", image_id, self.dataset.mask)
+        return self._get("mask", image_id, self._seen)
+
+    def _seen(self, image_id: str) -> UInt8:
+        mask = self.dataset.mask(image_id)
+        return mask if self.visible is None else self.visible(image_id, mask)
 
     def pairs(self, ids: Sequence[str], threads: int = 2) -> Iterator[tuple[UInt8, UInt8]]:
         """Yield (image, mask) of the ids in order, read by threads a few ahead."""
