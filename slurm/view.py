@@ -88,7 +88,7 @@ def _look(
         if found is not None and not row.get("node") and found.node:
             row["node"] = found.node
         if found is not None and found.state == "PENDING" and found.reason:
-            row["reason"] = f"waits: {found.reason}"
+            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
         if found is None and error is None:
             row["in_queue"] = time.time() - submission.time < NEWS_TAKE
         _settle(store, row, found, error, contradictions)

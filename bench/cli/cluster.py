@@ -61,7 +61,8 @@ def wait(
     out, begin, said, pause = console(stderr=as_json), time.monotonic(), "", 1.0
     while True:
         state = viewed(request)
-        if (line := totals(state)) != said:
+        line = totals(state) + (f"; Slurm doesn't answer: {state['slurm_error']}" if state.get("slurm_error") else "")
+        if line != said:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             said = line
         if not any(is_open(row) for row in state["cells"] if row.get("submission") or row["state"] == "running"):
