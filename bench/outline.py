@@ -75,6 +75,8 @@ def outline(request: Request) -> dict[str, Any]:
         if done.returncode:
             raise RuntimeError(f"planning failed:\n{done.stderr}")
         known = read_json(path)
+        if known is None:  # its name contains a hash of the code
+            raise BenchError("the code changed while the grid was being planned; run the command again")
     outlined: dict[str, Any] = known
     return outlined
 

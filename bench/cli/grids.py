@@ -228,7 +228,7 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
     submitted = any(row.get("submission") for row in rows)
     extra = ("job", "Slurm", "node") if submitted else ()
     for heading in ("cell", "state", "step", "it/s", "ETA", "mIoU", "attempt", *extra, "reason"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading != "reason")
     for row in rows[: len(rows) - hidden]:
         step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
         rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
