@@ -84,6 +84,15 @@ def usable_cores() -> int:
     return cores
 
 
+def gpus() -> list[int]:
+    """Return the GPUs that this process may use, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [int(i) for i in visible.split(",") if i.strip().isdigit()]
+    names = (p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*"))
+    return sorted(int(n) for n in names if n.isdigit())
+
+
 def describe() -> dict[str, Any]:
     """Return the environment of this process, without torch's view of the device (see ``bench.worker``)."""
     return {

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.attempt import Job
-from bench.environment import usable_cores
+from bench.environment import gpus, usable_cores
 from bench.store.run import Run, State
 from bench.worker import run_cell
 
@@ -46,15 +46,6 @@ def _enter(job: Job, gpu: int | None) -> None:
     sys.stdout.flush()
 
 
-def _gpus() -> list[int]:
-    """Return the GPUs to share among the workers, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(i) for i in visible.split(",") if i.strip().isdigit()]
-    names = (p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*"))
-    return sorted(int(n) for n in names if n.isdigit())
-
-
 def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) -> dict[str, State]:
     """Run jobs, at most `workers` at a time, and return the state of each that ended.
 
@@ -70,7 +61,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    gpus, waiting, states = _gpus(), list(reversed(jobs)), {}
+    devices, waiting, states = gpus(), list(reversed(jobs)), {}
     running: dict[int, tuple[BaseProcess, Job]] = {}
     threads = max(usable_cores() // workers, 1)
     with _stop_children(running):
@@ -80,7 +71,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
                     break
                 job = _with_threads(waiting.pop(), threads)
                 process: BaseProcess = context.Process(
-                    target=_enter, args=(job, gpus[slot % len(gpus)] if gpus else None)
+                    target=_enter, args=(job, devices[slot % len(devices)] if devices else None)
                 )
                 process.start()
                 running[slot] = (process, job)

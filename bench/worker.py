@@ -23,6 +23,7 @@ from bench.spec.sections import Resources
 from bench.splits import load_split
 from bench.store.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.store.run import FINISHED, Run, State
+from bench.store.ticket import read_ticket
 from datasets._base import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from methods._base import Method
 
 
-def run_cell(job: Job, signals: Signals | None = None) -> State:
+def run_cell(job: Job, signals: Signals | None = None) -> State | None:
     """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
 
-    A cell that is done is not touched; one that another process works on is left to it (`running` is returned).
+    A cell that is done is not touched; one that another process works on is left to it (`running` is returned), and so is
+    one that another process has taken over in the meantime (None is returned).
 
     Args:
         job: which cell, and how.
@@ -52,13 +54,18 @@ def run_cell(job: Job, signals: Signals | None = None) -> State:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
-        state = State(run.read_state()["state"])
-        if run.result.exists() or (state in FINISHED and not job.retry):
-            return State.DONE if run.result.exists() else state
+        state, ticket = State(run.read_state()["state"]), read_ticket(run)
+        if run.result.exists():
+            if state is not State.DONE:  # killed between the result and the word about it
+                run.write_state(State.DONE)
+            return State.DONE
+        if state in FINISHED and not job.retry:
+            return state
         remove_leftovers(run.path)
         with reserve(run.path):
-            node = os.environ.get("SLURMD_NODENAME")
-            run.write_state(State.RUNNING, host=socket.gethostname(), node=node, pid=os.getpid(), it_per_s=None)
+            where = {"host": socket.gethostname(), "node": os.environ.get("SLURMD_NODENAME"), "pid": os.getpid()}
+            submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
+            run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
             if signals is not None:
                 return _guarded(run, job, signals)
             signals = Signals()
@@ -66,7 +73,7 @@ def run_cell(job: Job, signals: Signals | None = None) -> State:
                 return _guarded(run, job, signals)
 
 
-def _guarded(run: Run, job: Job, signals: Signals) -> State:
+def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
     """Train, and turn whatever happens into a state."""
     from bench.train.loop import Diverged, Stopped
 
@@ -74,7 +81,7 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State:
     try:
         _train(run, job, hooks)
     except Lost:
-        return State.RUNNING
+        return None
     except Diverged as error:
         run.write_state(State.DIVERGED, step=error.step, reason=str(error))
         return State.DIVERGED
@@ -85,7 +92,7 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State:
         print(traceback.format_exc())
         state, reason = classify(error)
         if run.lost():
-            return State.RUNNING
+            return None
         release_reserve(run.path)  # a full disk still has room for the reason
         run.write_state(state, reason=reason, at_once=hooks.first is None)
         return state

@@ -10,6 +10,7 @@ from typing import Any
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 from slurm import controller, records
+from slurm.controller import SlurmError
 from slurm.records import Array, Submission
 from slurm.submission import give_up, jobs_folder, tasks_of
 from slurm.view import is_open
@@ -21,7 +22,7 @@ AT_A_TIME = 500  # job ids per scancel
 
 def choose(rows: Sequence[Mapping[str, Any]], wanted: frozenset[str]) -> list[str]:
     """Return the ids of cells in a wanted state that nothing works on and no job in the queue will."""
-    return [r["id"] for r in rows if r["state"] in wanted and not (r.get("submission") and is_open(r))]
+    return [row["id"] for row in rows if row["state"] in wanted and not is_open(row)]
 
 
 # -- a submitter that died ---------------------------------------------------------------------------------------------
@@ -103,14 +104,21 @@ def cancel(store: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         run = Run(store / row["id"])
         ticket = read_ticket(run)
-        if ticket is None or row["state"] not in (*SUBMITTED, State.RUNNING.value):
-            continue
-        if not is_open(row) and row["state"] != State.QUEUED.value:
+        again = (
+            row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
+        )  # Slurm hasn't heard of it yet
+        if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
             continue
         ticket.cancel(run)
         taken.append(row["id"])
-        if row.get("in_queue") is not False and row.get("slurm") is not None:
+        if row.get("job") and row.get("in_queue") is not False and not row["job"].startswith("local"):
             jobs.append(row["job"])
+    failed = None
     for start in range(0, len(jobs), AT_A_TIME):
-        controller.ask("scancel", *jobs[start : start + AT_A_TIME])
+        try:
+            controller.ask("scancel", *jobs[start : start + AT_A_TIME])
+        except SlurmError as error:
+            failed = error
+    if failed is not None:
+        raise failed
     return taken

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
+import contextlib
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 ANSWER_WITHIN = 20.0  # seconds
@@ -71,14 +72,25 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
-def queue() -> dict[tuple[str, str], Seen]:
-    """Return this user's jobs that run or wait, by (job id, job name).
+@contextlib.contextmanager
+def outside_any_job() -> Iterator[None]:
+    """Hide the variables of the job that this process may run in, which what it submits must not inherit."""
+    ours = ("SLURM_", "SUBMITIT_")
+    hidden = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(ours) and k != "SLURM_CONF"}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def queue(names: Iterable[str]) -> dict[tuple[str, str], Seen]:
+    """Return the jobs of these names that run or wait, by (job id, job name).
 
     Raises:
         SlurmError: if the controller doesn't answer.
     """
     found = {}
-    for line in ask("squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%F|%K|%j|%T|%N|%r").splitlines():
+    for line in ask("squeue", "-h", "-r", "-n", ",".join(sorted(names)), "-o", "%F|%K|%j|%T|%N|%r").splitlines():
         job, index, name, state, node, reason = line.split("|", 5)
         full = job if index == "N/A" else f"{job}_{index}"
         found[full, name] = Seen(full, state, True, node, "" if reason == "None" else reason)
@@ -86,7 +98,9 @@ def queue() -> dict[tuple[str, str], Seen]:
 
 
 def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], Seen]:
-    """Return what accounting knows of jobs and all tasks of their arrays, by (job id, job name).
+    """Return the jobs, and tasks of their arrays, whose end accounting knows, by (job id, job name).
+
+    What it says of jobs that have not ended is left out: the queue knows better.
 
     Raises:
         SlurmError: if there is no accounting, or it doesn't answer.
@@ -98,13 +112,24 @@ def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], Seen]:
     columns = "JobID,JobName,State,NodeList,ExitCode"
     for line in ask("sacct", "-n", "-P", "-X", "-j", wanted, f"--format={columns}").splitlines():
         job, name, state, node, code = line.split("|", 4)
-        if "[" in job:  # tasks that have not started; the queue has them
-            continue
         word = state.split()[0]  # "CANCELLED by 0"
-        if word in FINAL:
-            found[job, name] = Seen(job, word, False, "" if node == "None assigned" else node, f"exit code {code}")
-        else:
-            found[job, name] = Seen(job, word, True, node)
+        if word not in FINAL:
+            continue
+        where = "" if node == "None assigned" else node
+        for one in _tasks(job):
+            found[one, name] = Seen(one, word, False, where, f"exit code {code}")
+    return found
+
+
+def _tasks(job: str) -> list[str]:
+    """Return the tasks that accounting writes as one, such as ``12_[3-5,8%2]`` for those cancelled while they waited."""
+    array, bracket, inside = job.partition("_[")
+    if not bracket:
+        return [job]
+    found = []
+    for part in inside.rstrip("]").split("%")[0].split(","):
+        low, _, high = part.partition("-")
+        found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1)]
     return found
 
 
@@ -114,13 +139,12 @@ def find_array(name: str, since: float) -> str | None:
     Raises:
         SlurmError: if Slurm can't tell.
     """
-    waiting = ask("squeue", "-h", "-n", name, "-o", "%F").split()
-    if waiting:
-        return waiting[0]
-    start = f"now-{int(since // 60) + 2}minutes"
-    for line in ask("sacct", "-n", "-P", "-X", "--name", name, "-S", start, "--format=JobID").split():
-        return line.split("_")[0]
-    return None
+    known = ask("squeue", "-h", "-t", "all", "-n", name, "-o", "%F").split()
+    if not known:
+        start = f"now-{int(since // 60) + 2}minutes"
+        with contextlib.suppress(SlurmError):  # a cluster without accounting; the controller has answered already
+            known = ask("sacct", "-n", "-P", "-X", "--name", name, "-S", start, "--format=JobID").split()
+    return known[0].split("_")[0] if known else None
 
 
 def config() -> dict[str, str]:

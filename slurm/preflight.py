@@ -192,11 +192,10 @@ def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
     options = [f"--{key}={value}" for key, value in asked.items() if value]
     command = ["srun", "-n1", "-c1", "--mem=100M", "--time=1", f"--immediate={PROBE_WITHIN}", "--job-name=bench-probe"]
     # The test ends with 3 where the store is missing or read-only; other codes are srun's own.
-    test = f'touch "{path}" || exit 3'
+    command += ["--chdir=/", *options, "sh", "-c", 'touch "$1" || exit 3', "sh", str(path)]
     try:
-        done = subprocess.run(
-            [*command, "--chdir=/", *options, "sh", "-c", test], capture_output=True, text=True, timeout=60, check=False
-        )
+        with controller.outside_any_job():
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         notes.append("no node answered in a minute, so whether jobs can write the store was not tried")
         return []
@@ -206,5 +205,6 @@ def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
         return []
     if done.returncode == 3 or (done.returncode == 0 and not seen):
         return [f"a job can't write the store {store.resolve()}: put it where all nodes see it (--store, BENCH_STORE)"]
-    notes.append("no node was free at once, so whether jobs can write the store was not tried")
+    said = " ".join(done.stderr.split())
+    notes.append(f"whether jobs can write the store was not tried: {said or 'no node was free at once'}")
     return []

@@ -97,13 +97,15 @@ class Profile(Config):
         modules: loaded before anything else (``module load``).
         setup: lines of shell before the cell starts.
         environment: variables of the cell.
-        container: what stands before ``python``, e.g. ``apptainer exec --nv /images/torch.sif``.
+        container: what stands before the interpreter, e.g. ``apptainer exec --nv /images/torch.sif``. To requeue itself a
+            cell needs ``scontrol`` in there.
+        python: the interpreter in the job; null is the one that submits.
         options: further long options of sbatch, without the dashes, e.g. ``{reservation: icml, nice: 100}``.
         grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
             USR2 that early.
         max_requeues: how often a job requeues itself, after which a time limit makes its cell `timed-out`.
         max_moves: how many other nodes a cell is tried on when one fails it before its first step.
-        parallel: cells at a time; null leaves it to the cluster, and to the cores with `local`.
+        parallel: cells at a time, over all arrays; null leaves it to the cluster, and to the cores with `local`.
     """
 
     description: str = ""
@@ -124,6 +126,7 @@ class Profile(Config):
     setup: list[Line] = Field(default=[])
     environment: dict[Variable, Line] = Field(default={})
     container: Line | None = None
+    python: Line | None = None
     options: dict[Option, Line | int | bool] = Field(default={})
     grace: PositiveInt = 120
     max_requeues: NonNegativeInt = 100
@@ -146,7 +149,7 @@ def profile_names() -> list[str]:
 
 def _path(profile: str, beside: Path) -> Path:
     if profile.endswith((".yaml", ".yml")) or "/" in profile:
-        path = beside / profile
+        path = (beside / profile).resolve()
         if not path.is_file():
             raise BenchError(f"{profile}: no such profile file")
         return path
@@ -162,6 +165,8 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: can't be read: {error}") from None
+    if content is None:
+        raise BenchError(f"{path}: an empty profile")
     validate(Profile, content, f"{path}: ")
     base = content.get("extends")
     return {**(_merged(_path(base, path.parent), (*seen, path)) if base else {}), **content}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.store.files import append_jsonl, read_json, read_jsonl, write_json
+from bench.store.files import read_json, write_json
 
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
 
@@ -46,8 +46,11 @@ class Submission:
         snapshot: folder of the code that its jobs run.
         arrays: its job arrays.
         host: where it was submitted.
+        data: folder per dataset.
+        resources: the grid's.
+        retry: also runs cells that diverged.
+        moves: see ``bench.store.ticket.Ticket``.
         time: when (seconds since the epoch).
-        jobs: what each cell's job is told, by cell id (see ``bench.attempt.Job``), without what all share.
     """
 
     id: str
@@ -117,15 +120,17 @@ def submitting(store: Path) -> Iterator[None]:
 
 def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
     """Note that a node failed a cell before its first step."""
-    folder(store).mkdir(parents=True, exist_ok=True)
+    place = folder(store) / "failed-at-once"  # a file each: many nodes may write at once, over a network
+    place.mkdir(parents=True, exist_ok=True)
     row = {"node": node, "cell": cell, "reason": reason, "time": time.time()}
-    append_jsonl(folder(store) / "failed-at-once.jsonl", row)
+    write_json(place / f"{time.time_ns()}-{secrets.token_hex(3)}.json", row)
 
 
 def failures(store: Path) -> list[dict[str, Any]]:
-    """Return the failures at once of the last day."""
+    """Return the failures at once of the last day, the oldest first."""
     oldest = time.time() - AT_ONCE_WINDOW
-    return [row for row in read_jsonl(folder(store) / "failed-at-once.jsonl") if row["time"] >= oldest]
+    rows = [read_json(path) for path in sorted((folder(store) / "failed-at-once").glob("*.json"))]
+    return [row for row in rows if row["time"] >= oldest]
 
 
 def bad_nodes(rows: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ class Bundle:
         return min(lanes, len(self.cells))
 
 
-def bundle(cells: Sequence[PlannedCell], profile: Profile, where: str, size: int) -> list[Bundle]:
+def bundle(
+    cells: Sequence[PlannedCell], profile: Profile, where: str, size: int, bad_nodes: Sequence[str] = ()
+) -> list[Bundle]:
     """Group cells by what they ask for, in grid order, and split what is larger than an array can be.
 
     Args:
@@ -40,6 +42,7 @@ def bundle(cells: Sequence[PlannedCell], profile: Profile, where: str, size: int
         profile: of all of them; each may change it (see ``PlannedCell.profile``).
         where: the grid's path, for messages.
         size: the most tasks of an array.
+        bad_nodes: left out, whatever a profile says.
 
     Raises:
         BenchError: if a cell's change is invalid.
@@ -49,14 +52,19 @@ def bundle(cells: Sequence[PlannedCell], profile: Profile, where: str, size: int
     for planned in cells:
         key = repr(sorted(planned.profile.items()))
         if key not in known:
-            known[key] = profile.changed(planned.profile, f"{where}: profile: ")
+            changed = profile.changed(planned.profile, f"{where}: profile: ")
+            exclude = ",".join([*filter(None, [changed.exclude]), *bad_nodes]) or None
+            known[key] = changed.model_copy(update={"exclude": exclude})
         groups.setdefault(known[key].model_dump_json(), []).append(planned)
     bundles = []
     for text, members in groups.items():
         asked = Profile.model_validate_json(text)
         step = size if asked.executor == "slurm" else len(members)
         bundles += [Bundle(asked, tuple(members[i : i + step])) for i in range(0, len(members), step)]
-    return bundles
+    if profile.parallel is None or len(bundles) < 2:
+        return bundles
+    share = max(profile.parallel // len(bundles), 1)  # the throttle is an array's: all together keep to the wish
+    return [replace(b, profile=b.profile.model_copy(update={"parallel": share})) for b in bundles]
 
 
 # -- what submitit is told ---------------------------------------------------------------------------------------------
@@ -66,7 +74,11 @@ def setup_lines(profile: Profile, code: Path) -> list[str]:
     """Return the lines of shell that come before the cell: modules, variables, and the profile's own."""
     variables = {**profile.environment, **snapshot.environment(code)}
     exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
-    return [*(f"module load {name}" for name in profile.modules), *exports, *profile.setup]
+    lines = [*(f"module load {name}" for name in profile.modules), *exports, *profile.setup]
+    if profile.executor == "slurm":
+        return lines
+    # submitit takes the shell's process id for the job's: the trap keeps bash from replacing itself by the last command.
+    return ["trap : EXIT", f"cd {shlex.quote(str(code))}", *lines]
 
 
 def parameters(profile: Profile, code: Path, name: str) -> dict[str, Any]:
@@ -74,8 +86,7 @@ def parameters(profile: Profile, code: Path, name: str) -> dict[str, Any]:
     shared = {"name": name, "timeout_min": minutes(profile.time)}
     setup = setup_lines(profile, code)
     if profile.executor == "local":
-        gpus = {"gpus_per_node": profile.gpus} if isinstance(profile.gpus, int) and profile.gpus else {}
-        return {**shared, **gpus, "local_setup": setup}
+        return {**shared, "local_setup": setup}
     wanted = {
         "partition": profile.partition,
         "account": profile.account,
@@ -87,6 +98,7 @@ def parameters(profile: Profile, code: Path, name: str) -> dict[str, Any]:
         "exclusive": profile.exclusive or None,
         "signal_delay_s": profile.grace,
         "setup": setup,
+        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # since Slurm 22.05 a step doesn't take it from its job
         # Jobs start in the snapshot, so that no directory with other code comes first on Python's path.
         "additional_parameters": {
             "chdir": str(code),
@@ -99,6 +111,16 @@ def parameters(profile: Profile, code: Path, name: str) -> dict[str, Any]:
     return {**shared, "nodes": 1, "tasks_per_node": 1, "cpus_per_task": profile.cpus, **slurm}
 
 
+def python_command(profile: Profile) -> str:
+    """Return the command that starts Python in a job.
+
+    A job that is preempted while Python still starts must not die of the signal, so USR2 is ignored until submitit listens.
+    """
+    interpreter = shlex.quote(profile.python or sys.executable)
+    command = f"{profile.container} {interpreter}" if profile.container else interpreter
+    return command if profile.executor == "local" else f'sh -c \'trap "" USR2; exec "$@"\' sh {command}'
+
+
 def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Any:
     """Return submitit's executor for an array.
 
@@ -109,8 +131,8 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Any:
 
     if profile.executor == "slurm" and not controller.available():
         raise BenchError("there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local")
-    python = f"{profile.container} {shlex.quote(sys.executable)}" if profile.container else None
-    executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **{f"{profile.executor}_python": python})
+    python = {f"{profile.executor}_python": python_command(profile)}
+    executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **python)
     executor.update_parameters(**parameters(profile, code, name))
     return executor
 
@@ -119,8 +141,7 @@ def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) ->
     """Return the sbatch script of an array; for `local` the command of each lane."""
     from submitit.slurm.slurm import _make_sbatch_string
 
-    python = f"{profile.container or ''} {shlex.quote(sys.executable)}".strip()
-    command = f"{python} -u -m submitit.core._submit {shlex.quote(str(folder))}"
+    command = f"{python_command(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     asked = parameters(profile, code, name)
     if profile.executor == "local":
         return "\n".join([f"# {tasks} processes on this machine, each:", *asked["local_setup"], command, ""])

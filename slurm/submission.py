@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from bench.attempt import Job
+from bench.attempt import Job, holds_ticket
+from bench.environment import gpus
 from bench.errors import BenchError
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
 from slurm import records, snapshot
+from slurm.controller import outside_any_job
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
-from slurm.request import Bundle, make_executor
+from slurm.request import Bundle, make_executor, setup_lines
 from slurm.task import Task
 
 
@@ -117,13 +120,23 @@ def jobs_folder(store: Path, made: Submission) -> Path:
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
     profile = Profile(**array.profile)
-    executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
     tasks = list(tasks_of(store, made, array))
-    if profile.executor == "local":
+    with outside_any_job():
+        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
+        if profile.executor == "slurm":
+            return str(executor.submit_array(tasks)[0].job_id).split("_")[0]
         with _detached():
-            return [int(job.job_id) for job in executor.submit_array(tasks)]
-    jobs = executor.submit_array(tasks)
-    return str(jobs[0].job_id).split("_")[0]
+            return _start_lanes(executor, setup_lines(profile, Path(made.snapshot)), tasks)
+
+
+def _start_lanes(executor: Any, setup: list[str], tasks: list[Task]) -> list[int]:
+    """Start local lanes, each on a GPU of its own as long as there are any; return their process ids."""
+    devices, found = gpus(), []
+    for lane, task in enumerate(tasks):
+        mine = [f"export CUDA_VISIBLE_DEVICES={devices[lane % len(devices)]}"] if devices else []
+        executor.update_parameters(local_setup=[*setup, *mine])
+        found.append(int(executor.submit(task).job_id))
+    return found
 
 
 @contextmanager
@@ -144,17 +157,6 @@ def _detached() -> Iterator[None]:
         signal.signal(signal.SIGHUP, old)
 
 
-@contextmanager
-def _outside_any_job() -> Iterator[None]:
-    """Hide this job's variables, which what is submitted here must not inherit; where Slurm's configuration is stays."""
-    ours = ("SLURM_", "SUBMITIT_")
-    hidden = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(ours) and k != "SLURM_CONF"}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
 def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
     """Send a cell that a node failed at once to another node, as a job of its own. Called in the job that failed.
 
@@ -163,7 +165,7 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
     """
     ticket = read_ticket(run)
     old = None if ticket is None else records.read_submission(store, ticket.submission)
-    if ticket is None or old is None or ticket.moves >= max_moves:
+    if ticket is None or old is None or ticket.moves >= max_moves or not holds_ticket(run, job):
         return False
     array = old.arrays[ticket.array]
     profile = Profile(**array.profile)
@@ -181,8 +183,7 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
     made.write(store)
     Ticket(number, 0, 0, made.moves, made.time).write(run)
     try:
-        with _outside_any_job():
-            send(store, made)
+        send(store, made)
     except BenchError as error:
         print(f"not moved away from {node}: {error}", flush=True)
         ticket.write(run)

@@ -7,18 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.attempt import Job, Signals, holds_ticket
+from bench.store.current import current_state
 from bench.store.run import Run, State
 from slurm import records
 
 LOCAL_REQUEUE = 144  # the exit code by which submitit's local controller starts a task again
 STORE_WAIT = 120.0  # seconds that a file system may take to show the store
-STORE_LOST = 75  # exit code (EX_TEMPFAIL)
+TRY_AGAIN = 75  # exit code (EX_TEMPFAIL): nothing is wrong with the cell
+# What can become of a cell, beside the states of a run.
+TAKEN_BACK, TAKEN_OVER, NOT_STARTED = "cancelled, or submitted anew", "taken over by another process", "not started"
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,25 @@ class Task:
 
     def __call__(self) -> list[str]:
         """Run the cells; return what became of each."""
-        signals, states = Signals(), []
+        signals, ends = Signals(), []
         with signals.listening():
             for job in self.jobs:
-                state = self._run(job, signals)
-                states.append(f"{job.cell_id}: {state}")
+                end = self._run_in_lane(job, signals) if len(self.jobs) > 1 else self._run(job, signals)
+                ends.append(f"{job.cell_id}: {end}")
                 if signals.received is not None:
                     break
-        if signals.received is not None:
+        if signals.received is not None and end in (State.PREEMPTED.value, NOT_STARTED):
             self._go_on_later(signals.received, job)
-        return states
+        return ends
+
+    def _run_in_lane(self, job: Job, signals: Signals) -> str:
+        """Run a cell that no other lane has ended or works on; whatever goes wrong with it harms no other cell."""
+        try:
+            state = current_state(Run(Path(job.store) / job.cell_id))["state"]
+            return self._run(job, signals) if state in (State.QUEUED.value, State.PREEMPTED.value) else f"is {state}"
+        except Exception as error:
+            traceback.print_exc()
+            return f"left alone: {error}"
 
     # -- one cell ------------------------------------------------------------------------------------------------
 
@@ -55,23 +68,23 @@ class Task:
 
         run = _visible(Run(Path(job.store) / job.cell_id))
         if not holds_ticket(run, job):
-            return "taken back: cancelled, or submitted anew"
-        if not _enough(signals):
-            return "not started: asked to stop"
+            return TAKEN_BACK
+        if signals.received is not None:
+            return NOT_STARTED
         with _printing_to(run.log):
             state = run_cell(job, signals)
-            while state is State.RUNNING and len(self.jobs) == 1 and _enough(signals):
+            while state is State.RUNNING and len(self.jobs) == 1 and signals.received is None:
                 # A process of an earlier start of this job still lives. It ends the cell, or dies and leaves it to us.
                 time.sleep(2)
                 state = run_cell(job, signals)
             if state is State.FAILED:
                 self._elsewhere(run, job)
-        return state.value
+        return TAKEN_OVER if state is None else state.value
 
     def _elsewhere(self, run: Run, job: Job) -> None:
         """Note a node that failed a cell before its first step, and send the cell to another one."""
         state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
-        if node is None or not state.get("at_once"):
+        if node is None or not state.get("at_once") or _is_local():
             return
         records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
         from slurm.submission import move
@@ -84,7 +97,7 @@ class Task:
         """Requeue the job after a preemption or at the time limit; not after it was cancelled."""
         run = Run(Path(job.store) / job.cell_id)
         restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        if _is_local():
             if received == signal.SIGUSR2:
                 sys.exit(LOCAL_REQUEUE)
             return
@@ -101,8 +114,9 @@ class Task:
         _requeue()
 
 
-def _enough(signals: Signals) -> bool:
-    return signals.received is None
+def _is_local() -> bool:
+    """Tell whether this is a process of submitit's LocalExecutor, which may itself stand in some Slurm job."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "local"
 
 
 def _visible(run: Run) -> Run:
@@ -115,7 +129,7 @@ def _visible(run: Run) -> Run:
     while not run.cell.exists():
         if time.monotonic() > deadline:
             sys.stderr.write(f"{run.cell}: not visible on {os.environ.get('SLURMD_NODENAME')} for {STORE_WAIT:.0f} s\n")
-            sys.exit(STORE_LOST)
+            sys.exit(TRY_AGAIN)
         time.sleep(1)
     return run
 
@@ -145,7 +159,7 @@ def _job_id() -> str:
 def _is_cancelled() -> bool:
     """Ask Slurm why it sent a TERM: for a cancellation, or because it wants the node back."""
     try:
-        command = ["scontrol", "show", "job", "-o", os.environ["SLURM_JOB_ID"]]
+        command = ["scontrol", "show", "job", "-o", _job_id()]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -161,10 +175,13 @@ def _requeue() -> None:
     Raises:
         SystemExit: in any case; the job is over.
     """
+    command = ["scontrol", "requeue", _job_id()]
     for _ in range(6):
-        done = subprocess.run(
-            ["scontrol", "requeue", _job_id()], capture_output=True, text=True, timeout=60, check=False
-        )
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            print(f"{' '.join(command)}: {error}", flush=True)
+            continue
         if done.returncode == 0 or "pending" in done.stderr.lower():
             print(f"requeued {_job_id()}", flush=True)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -172,4 +189,4 @@ def _requeue() -> None:
             sys.exit(0)
         print(f"scontrol requeue {_job_id()}: {done.stderr.strip()}", flush=True)
         time.sleep(5)
-    sys.exit(STORE_LOST)
+    sys.exit(TRY_AGAIN)

@@ -13,6 +13,7 @@ from bench.store.ticket import read_ticket
 from slurm import controller, records
 from slurm.controller import FINAL, Seen, SlurmError
 from slurm.records import Array, Submission
+from slurm.task import TRY_AGAIN
 
 NEWS_TAKE = 60.0  # seconds for which Slurm may not have heard of a job it has just accepted
 LAUNCH_FAILED = "launch failed requeued held"
@@ -33,7 +34,8 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
     }
     if jobs:
         try:
-            seen = {**_accounts(jobs), **controller.queue()}
+            names = {array.name for s in known.values() if s is not None for array in s.arrays}
+            seen = {**_accounts(jobs), **controller.queue(names)}
         except SlurmError as problem:
             error = str(problem)
     contradictions: list[str] = []
@@ -41,6 +43,11 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
         submission = known[row["submission"]]
         if submission is not None and row["array"] < len(submission.arrays):
             _look(store, row, submission, seen, error, contradictions)
+        else:
+            row["in_queue"] = False
+            contradictions.append(
+                f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
+            )
     state["contradictions"], state["slurm_error"] = contradictions, error
     state["held"] = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
     state["bad_nodes"] = records.bad_nodes(records.failures(store))
@@ -79,7 +86,8 @@ def _look(
 ) -> None:
     array = submission.arrays[row["array"]]
     if isinstance(array.job_id, list):
-        alive = submission.host == os.uname().nodename and any(_lane_lives(pid, submission) for pid in array.job_id)
+        here = submission.host == os.uname().nodename  # what runs on another machine can't be seen from this one
+        alive = any(_lane_lives(pid, submission) for pid in array.job_id) if here else None
         row |= {"job": f"local {array.job_id[0]}", "slurm": None, "in_queue": alive}
     else:
         job = job_of(array, row["index"])
@@ -93,7 +101,7 @@ def _look(
             row["in_queue"] = time.time() - submission.time < NEWS_TAKE
         _settle(store, row, found, error, contradictions)
         return
-    if not alive and row["state"] == State.QUEUED.value:
+    if alive is False and row["state"] == State.QUEUED.value:
         _write(store, row, State.FAILED, "its process on this machine has ended without starting it; see `logs`")
 
 
@@ -118,6 +126,8 @@ def _settle(store: Path, row: dict[str, Any], found: Seen | None, error: str | N
         contradictions.append(
             f"{row['id']}: Slurm says {found.state}, but a process on {row.get('node')} still runs it"
         )
+    elif files == State.PREEMPTED.value and found.reason.startswith(f"exit code {TRY_AGAIN}:"):
+        row["reason"] = f"{row['reason']}; its job could not requeue itself, submit goes on with it"
     elif files in (State.QUEUED.value, State.PREEMPTED.value):
         where = f" on {found.node}" if found.node else ""
         reason = f"Slurm says {found.state}{where} ({found.reason}); see `logs`"
@@ -133,8 +143,7 @@ def _write(store: Path, row: dict[str, Any], state: State, reason: str) -> None:
         ticket = read_ticket(run)
         if not mine or ticket is None or ticket.submission != row["submission"] or run.result.exists():
             return
-        if state is not State(run.read_state()["state"]):
-            run.write_state(state, reason=reason)
+        run.write_state(state, reason=reason, submission=ticket.submission)
     row |= {"state": state.value, "reason": reason}
 
 
@@ -150,12 +159,8 @@ def is_open(row: Mapping[str, Any]) -> bool:
     """Tell whether a cell of :func:`add_view` will go on by itself: it runs, or a job that will run it is in the queue."""
     if row["state"] == State.RUNNING.value:
         return True
-    return row["state"] in (State.QUEUED.value, State.PREEMPTED.value) and row.get("in_queue") is not False
-
-
-def has_submissions(store: Path) -> bool:
-    """Tell whether anything was ever submitted from a store, without reading it all."""
-    return records.folder(store).is_dir()
+    waits = bool(row.get("submission")) and row.get("in_queue") is not False
+    return waits and row["state"] in (State.QUEUED.value, State.PREEMPTED.value)
 
 
 def attempts_log(store: Path, row: Mapping[str, Any]) -> list[Path]:

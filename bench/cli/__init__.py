@@ -15,6 +15,10 @@ def main() -> None:
     except BenchError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
-    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe (head, less) has seen enough
+            sys.stderr.close()
+            raise SystemExit(0) from None
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        raise SystemExit(2) from None

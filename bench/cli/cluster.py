@@ -65,7 +65,7 @@ def wait(
         if line != said:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             said = line
-        if not any(is_open(row) for row in state["cells"] if row.get("submission") or row["state"] == "running"):
+        if not any(is_open(row) for row in state["cells"]):
             break
         with contextlib.suppress(SlurmError):  # the next round tries again
             control.release(state)

@@ -175,8 +175,10 @@ def status(
         return
     from rich.live import Live
 
+    from slurm.view import is_open
+
     with Live(status_table(state, every), console=out, auto_refresh=False) as live:
-        while any(state["totals"].get(name) for name in ("running", "queued")):
+        while any(is_open(row) for row in state["cells"]):
             time.sleep(2)
             state = viewed(request)
             live.update(status_table(state, every), refresh=True)

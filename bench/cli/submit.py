@@ -14,7 +14,6 @@ from bench.cli.grids import ONLY, matching
 if TYPE_CHECKING:
     from bench.outline import Request
     from bench.plan import Plan, PlannedCell
-    from slurm.profiles import Profile
     from slurm.request import Bundle
 
 PROFILE = Annotated[
@@ -85,6 +84,7 @@ class Wish:
 
 
 def _submit(wish: Wish) -> None:
+    from bench.errors import BenchError
     from bench.plan import make_plan, write_cells
     from bench.spec.grid import grid_path
     from slurm import records, submission
@@ -93,12 +93,13 @@ def _submit(wish: Wish) -> None:
     from slurm.request import bundle
 
     request, out = wish.request, console(stderr=wish.as_json)
-    asked = _asked(read_profile(wish.profile), wish.parallel, request)
+    asked = read_profile(wish.profile)
+    asked = asked.model_copy(update={"parallel": wish.parallel or asked.parallel})
     plan = make_plan(request)
     with records.submitting(request.store):
         todo = _open_cells(wish, plan, out)
         size = max_array_size() if asked.executor == "slurm" else max(len(todo), 1)
-        bundles = bundle(todo, asked, str(grid_path(request.grid)), size)
+        bundles = bundle(todo, asked, str(grid_path(request.grid)), size, _bad_nodes(request))
         if wish.dry_run:
             _print_scripts(bundles, request)
             return
@@ -107,6 +108,8 @@ def _submit(wish: Wish) -> None:
             _preflight(bundles, request, out)
             _confirm(out, bundles, request, wish.yes)
             jobs, _ = write_cells(plan, todo, request, retry="diverged" in wish.wanted)
+            if len(jobs) < len(todo):
+                raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
             made = submission.order(request.store, plan.name, bundles, jobs)
             submission.send(request.store, made, lambda array: _say(out, array))
     _report(out, made, wish.as_json)
@@ -148,15 +151,14 @@ def _release(out: Any, state: dict[str, Any]) -> None:
         out.print(f"note: held jobs could not be released: {error}", markup=False)
 
 
-def _asked(profile: Profile, parallel: int | None, request: Request) -> Profile:
-    """Return the profile with the command line's wish, and without nodes that fail cells at once."""
+def _bad_nodes(request: Request) -> list[str]:
+    """Return the nodes that fail cells at once, and say so."""
     from slurm import records
 
     bad = records.bad_nodes(records.failures(request.store))
     for node, reason in bad.items():
         sys.stderr.write(f"leaving out node {node}: {reason}\n")
-    exclude = ",".join([*filter(None, [profile.exclude]), *bad]) or None
-    return profile.model_copy(update={"parallel": parallel or profile.parallel, "exclude": exclude})
+    return list(bad)
 
 
 def _say_what_is_left(out: Any, state: dict[str, Any], ids: set[str], chosen: set[str]) -> None:

@@ -15,8 +15,9 @@ HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a ru
 def current_state(run: Run) -> dict[str, Any]:
     """Return the state as it is now, with the `submission` that has the run in its hands, if any.
 
-    A run that says `running` but whose process is gone is `preempted`; one that has been submitted since its last record is
-    `queued`; one whose ticket is cancelled, and that neither ended nor runs, is `cancelled`.
+    A run with a result is `done`, whatever a process that was killed at the last moment left in its state. One that says
+    `running` but whose process is gone is `preempted`. One whose last record is from before its ticket is `queued`; one
+    whose ticket is cancelled, and that neither ended nor runs, is `cancelled`.
     """
     path = run.state
     try:
@@ -30,6 +31,8 @@ def current_state(run: Run) -> dict[str, Any]:
 
 def _recorded(run: Run) -> dict[str, Any]:
     state = run.read_state()
+    if state["state"] != State.DONE.value and run.result.exists():
+        return {**state, "state": State.DONE.value, "reason": None}
     if state["state"] != State.RUNNING.value or run.held():
         return state
     # A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
@@ -41,13 +44,12 @@ def _recorded(run: Run) -> dict[str, Any]:
 
 
 def _with_ticket(state: dict[str, Any], ticket: Ticket) -> dict[str, Any]:
+    kind, older = State(state["state"]), state.get("submission") != ticket.submission
     state = {**state, "submission": ticket.submission, "array": ticket.array, "index": ticket.index}
-    kind = State(state["state"])
     if kind in (State.DONE, State.RUNNING):
         return state
-    if ticket.cancelled is not None:
-        if kind in (State.PENDING, State.PREEMPTED) or ticket.time > state.get("time", 0):
-            return {**state, "state": State.CANCELLED.value, "reason": "cancelled; submit or retry goes on"}
-    elif ticket.time > state.get("time", 0):
+    if ticket.cancelled is not None and (older or kind in (State.PENDING, State.PREEMPTED)):
+        return {**state, "state": State.CANCELLED.value, "reason": "cancelled; submit goes on with it"}
+    if older:
         return {**state, "state": State.QUEUED.value, "reason": None}
     return state

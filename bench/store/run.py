@@ -143,6 +143,7 @@ class Run:
             file.truncate(0)
             file.write(json.dumps({**_myself(), "since": time.time()}))
             file.flush()
+            os.fsync(file.fileno())  # on a network file system others must see the claim now, not when it is closed
             yield True
 
     def lost(self) -> bool:

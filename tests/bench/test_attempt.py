@@ -84,7 +84,7 @@ def test_who_lost_the_run_to_a_rival_writes_nothing_more(
         original(self, step, facts)
 
     monkeypatch.setattr(Hooks, "progress", progress)
-    assert run_cell(job) is State.RUNNING
+    assert run_cell(job) is None
     assert not run.result.exists()
     assert {name: (run.path / name).read_bytes() for name in before} == before
     assert set(before) == {"state.json", "checkpoint.pt"}

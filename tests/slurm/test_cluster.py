@@ -16,6 +16,7 @@ import yaml
 
 from bench.store.files import read_json, read_jsonl
 from bench.store.run import Run
+from slurm import records
 from tests.slurm import chaos
 from tests.slurm.cluster import Cluster, wait_until
 
@@ -192,7 +193,7 @@ def test_a_cell_that_a_node_fails_at_once_moves_by_itself(cluster: Cluster, tmp_
     wait_until(lambda: grid.states() == ["done"], 120, "the cell is done on the third node")
     (row,) = grid.rows()
     assert row["node"] == "n3"
-    tried = [line["node"] for line in read_jsonl(grid.store / ".slurm" / "failed-at-once.jsonl")]
+    tried = [failure["node"] for failure in records.failures(grid.store)]
     assert sorted(tried) == ["n1", "n2"]
 
 

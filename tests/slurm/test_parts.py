@@ -22,12 +22,14 @@ from bench.store.current import current_state
 from bench.store.files import read_jsonl
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm import records, snapshot
+from slurm import controller, records, snapshot
 from slurm.control import choose
+from slurm.controller import Seen
 from slurm.profiles import Profile, minutes, profile_names, read_profile
-from slurm.records import bad_nodes
+from slurm.records import Array, Submission, bad_nodes
 from slurm.request import bundle, script
 from slurm.task import Task
+from slurm.view import add_view, is_open
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
@@ -142,14 +144,17 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
     ticket = Ticket("s", 0, 3)
     ticket.write(run)
     assert current_state(run)["state"] == "queued"
-    run.write_state(State.FAILED, reason="x")
+    run.write_state(State.FAILED, reason="x", submission="s")  # clocks of two hosts don't matter
     assert current_state(run)["state"] == "failed"
     Ticket("t", 0, 0).write(run)  # retried
     assert current_state(run)["state"] == "queued"
     Ticket("t", 0, 0).cancel(run)
     assert current_state(run)["state"] == "cancelled"
-    run.write_state(State.PREEMPTED, reason="stopped with a checkpoint")  # its job noticed and stopped
+    run.write_state(State.PREEMPTED, reason="stopped with a checkpoint", submission="t")  # its job noticed and stopped
     assert current_state(run)["state"] == "cancelled"
+    run.result.write_text("{}")  # killed between the result and the word about it
+    assert current_state(run)["state"] == "done"
+    run.result.unlink()
     run.write_state(State.DONE)
     assert current_state(run)["state"] == "done"
     run.ticket.write_text("{")
@@ -164,7 +169,7 @@ def test_only_what_nothing_works_on_is_submitted() -> None:
         {"id": "d", "state": "queued", "submission": "s", "in_queue": None},  # Slurm doesn't answer
         {"id": "e", "state": "preempted", "submission": "s", "in_queue": True},  # requeued
         {"id": "f", "state": "running", "submission": "s", "in_queue": False},
-        {"id": "g", "state": "preempted"},
+        {"id": "g", "state": "preempted"},  # on this machine, without any submission
         {"id": "h", "state": "failed"},
     ]
     assert choose(rows, frozenset({"pending", "queued", "preempted", "running"})) == ["a", "c", "g"]
@@ -238,7 +243,7 @@ def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
     run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
     Ticket("s", 0, 0).cancel(run)
     (said,) = task()
-    assert "taken back" in said
+    assert "cancelled" in said
     assert not run.attempts.exists()
 
 
@@ -249,3 +254,68 @@ def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: py
     with pytest.raises(SystemExit) as ended:
         task()
     assert ended.value.code == 75
+
+
+def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
+    monkeypatch.setattr(controller, "ask", lambda *_: said)
+    found = controller.accounts(["7"])
+    assert {job: seen.state for (job, _), seen in found.items()} == {
+        "7_3": "CANCELLED", "7_4": "CANCELLED", "7_5": "CANCELLED", "7_8": "CANCELLED", "7_1": "COMPLETED",
+    }  # fmt: skip
+
+
+def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retried cell whose new job died before it started; later, without Slurm, the files must still tell."""
+    task = submitted(tmp_path)
+    store = Path(task.jobs[0].store)
+    run = Run(store / task.jobs[0].cell_id)
+    run.write_state(State.FAILED, reason="the first end", submission="earlier")
+    profile = read_profile("cpu").model_dump(mode="json")
+    array = Array("bench-s-0", [run.id], profile, 1, "9")
+    Submission("s", "g", "", [array], "here", {}, {}).write(store)
+    row = {"id": run.id, **current_state(run), "coords": {}, "iterations": 2}
+    assert row["state"] == "queued"
+    ended = Seen("9", "NODE_FAIL", False, "n2", "exit code 1:0")
+    monkeypatch.setattr(controller, "queue", lambda names: {})
+    monkeypatch.setattr(controller, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
+    status = add_view(store, {"cells": [row], "stale": [], "totals": {}})
+    assert status["cells"][0]["state"] == "failed"
+    assert "NODE_FAIL on n2" in current_state(run)["reason"]
+    (records.folder(store) / "s" / "submission.json").unlink()
+    Ticket("s", 0, 0).write(run)
+    run.state.unlink()
+    lost = add_view(store, {"cells": [{"id": run.id, **current_state(run)}], "stale": [], "totals": {}})
+    assert not is_open(lost["cells"][0])
+    assert "is gone" in lost["contradictions"][0]
+
+
+def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
+    task = submitted(tmp_path)
+    job = task.jobs[0]
+    other = replace(job, cell_id="damaged")
+    (Path(job.store) / "damaged").mkdir()
+    (Path(job.store) / "damaged" / "ticket.json").write_text("{")
+    first, second = Task((other, job), 1, 1)()
+    assert first == "damaged: is failed"
+    assert second == f"{job.cell_id}: done"
+    assert Task((other, job), 1, 1)()[1] == f"{job.cell_id}: is done"
+
+
+def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text(GRID)
+    plan = make_plan(Request(str(path), (), (), tmp_path / "store"))
+    profile = read_profile("cpu").model_copy(update={"parallel": 8, "exclude": "n7"})
+    bundles = bundle(plan.cells, profile, str(path), 2, ["n1"])
+    assert [b.profile.parallel for b in bundles] == [2, 2, 2, 2]
+    assert {b.profile.exclude for b in bundles} == {"n7,n1"}
+
+
+def test_the_cluster_script_stops_nothing_but_its_own(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("")
+    down = ROOT / "slurm" / "testcluster" / "down"
+    done = subprocess.run([down, tmp_path, "--wipe"], capture_output=True, text=True, check=False)
+    assert "no test cluster" in done.stderr
+    assert precious.exists()
