@@ -25,8 +25,12 @@ class DataRoots:
     given: tuple[tuple[str, Path], ...] = field(default=())
 
     @classmethod
-    def parse(cls, values: Sequence[str]) -> DataRoots:
+    def parse(cls, values: Sequence[str], must_exist: bool = True) -> DataRoots:
         """Read ``NAME=DIR`` values.
+
+        Args:
+            values: what was given.
+            must_exist: False where the folder is yet to be made.
 
         Raises:
             BenchError: if one is malformed or names no folder.
@@ -36,7 +40,7 @@ class DataRoots:
             name, equals, folder = value.partition("=")
             if not (name and equals and folder):
                 raise BenchError(f"--data {value}: expected NAME=DIR, e.g. --data camvid=/data/camvid")
-            if not Path(folder).is_dir():
+            if must_exist and not Path(folder).is_dir():
                 raise BenchError(f"--data {value}: there is no folder {folder}")
             given.append((name, Path(folder).resolve()))
         return cls(tuple(given))

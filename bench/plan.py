@@ -17,6 +17,7 @@ from bench.registry import Kind, get
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
 from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, read_grid
 from bench.spec.problems import validate
+from bench.spec.recipe import deviations, facts
 from bench.spec.sections import Seeds
 from bench.spec.text import parse_yaml
 from bench.splits import draw_split, keep_split
@@ -165,7 +166,7 @@ def make_plan(request: Request) -> Plan:
     resolver = Resolver(where, DataRoots.parse(request.data))
     cells: dict[str, PlannedCell] = {}
     manifests: dict[str, dict[str, Any]] = {}
-    for point in expand(grid, where, sets):
+    for point in expand(grid, where, sets, replaced=bool(request.sets)):
         cell, split = resolver.cell(point.raw)
         coords = coordinates(point, cell, grid)
         if cell.id in cells:
@@ -185,12 +186,12 @@ def make_plan(request: Request) -> Plan:
 def _keep(plan: Plan, request: Request) -> None:
     for manifest in plan.manifests.values():
         keep_split(request.store, manifest)
-    keep_outline(request, make_outline(plan))
+    keep_outline(request, make_outline(plan, request))
 
 
-def make_outline(plan: Plan) -> dict[str, Any]:
-    """Return what reporting needs of a plan, as JSON types."""
-    return {
+def make_outline(plan: Plan, request: Request | None = None) -> dict[str, Any]:
+    """Return what reporting needs of a plan, as JSON types; of a request, also how it deviates from the grid's recipe."""
+    outlined: dict[str, Any] = {
         "name": plan.name,
         "title": plan.grid.title or plan.name,
         "select": plan.grid.select,
@@ -207,6 +208,18 @@ def make_outline(plan: Plan) -> dict[str, Any]:
             for order, p in enumerate(plan.cells)
         ],
     }
+    if plan.grid.published is not None:
+        outlined["published"] = plan.grid.published.model_dump(mode="json")
+        for entry, p in zip(outlined["cells"], plan.cells, strict=True):
+            entry["facts"] = facts(p.cell)
+    if request is not None and request.sets:
+        _, rest, where = read_request(request)
+        points = [point.values for point in expand(plan.grid, where, rest, replaced=True)]
+        found, keys = deviations(read_grid(grid_path(request.grid)), parse_sets(request.sets), points)
+        outlined["deviations"] = found
+        for entry, deviating in zip(outlined["cells"], keys, strict=True):
+            entry["deviations"] = deviating
+    return outlined
 
 
 def write_cells(plan: Plan, cells: list[PlannedCell], request: Request, retry: bool) -> tuple[list[Job], int]:

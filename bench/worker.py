@@ -166,7 +166,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
     augmentation = cell.augmentation.cls(cell.augmentation.config)
     pool = unlabelled if method.uses_unlabelled else []
-    loader = Loader(reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources)
+    partial = not set(labelled).isdisjoint(unlabelled)  # an image in both roles is labelled in part
+    loader = Loader(reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, partial)
     hooks.open(cell, reader, device)
     trainer = Trainer(cell, method, loader, run, resources, hooks, device)
     trainer.train()

@@ -16,6 +16,7 @@ from bench.errors import BenchError
 
 IGNORE_INDEX = 255
 SplitName = Literal["train", "val", "test"]
+FewLabelsProcedure = Literal["one_list", "class_lists"]
 UInt8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -44,6 +45,7 @@ class CheckReport:
     class_images: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # "WxH" -> images
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # no faults: what it was made from, what is left out
 
 
 class SegmentationDataset:
@@ -77,6 +79,11 @@ class SegmentationDataset:
         return 1
 
     @property
+    def few_labels_procedure(self) -> FewLabelsProcedure:
+        """How the `few_labels` protocol draws: from one shuffled list, or from one list per class (SUN RGB-D)."""
+        return "one_list"
+
+    @property
     def high_quality(self) -> frozenset[str] | None:
         """Ids with high-quality annotation (VOC's original 1,464), or None where there is no such distinction."""
         return None
@@ -106,6 +113,17 @@ class SegmentationDataset:
             BenchError: if it can't be made, with what to do.
         """
         raise BenchError(f"there is nothing to prepare: point --data at the dataset's folder (now {root})")
+
+    @classmethod
+    def download(cls, config: DatasetConfig, folder: Path) -> None:
+        """Download the official archives into `folder`, for :meth:`prepare`.
+
+        Raises:
+            BenchError: if that can't be done, with what to do.
+        """
+        raise BenchError(
+            "this dataset can't be downloaded by a program; get its archives and give them with --from DIR"
+        )
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Walk the whole dataset and report every problem, not only the first."""

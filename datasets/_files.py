@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -72,9 +73,9 @@ def find_image(folder: Path, image_id: str) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _load(path: Path) -> Image.Image:
+def _load(path: Path, data: bytes | None) -> Image.Image:
     try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
+        with Image.open(path if data is None else io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             image.load()
             return image
     except FileNotFoundError:
@@ -83,25 +84,33 @@ def _load(path: Path) -> Image.Image:
         raise BenchError(f"{path}: unreadable image ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
     """Return a decoded RGB image.
+
+    Args:
+        path: the file; only named in errors where `data` is given.
+        data: the file's content, where it isn't on disk (a member of an archive).
 
     Raises:
         BenchError: if the file is missing or damaged, or has more than 8 bits per channel.
     """
-    image = _load(path)
+    image = _load(path, data)
     if image.mode[0] in "IF":
         raise BenchError(f"{path}: more than 8 bits per channel (mode {image.mode}); save it as an 8-bit image")
     return image.convert("RGB")
 
 
-def load_index_mask(path: Path) -> Image.Image:
+def load_index_mask(path: Path, data: bytes | None = None) -> Image.Image:
     """Return a decoded mask whose pixels are class indices (8-bit, with or without a palette).
+
+    Args:
+        path: the file; only named in errors where `data` is given.
+        data: the file's content, where it isn't on disk.
 
     Raises:
         BenchError: if the file is missing or damaged, or isn't an 8-bit index image.
     """
-    image = _load(path)
+    image = _load(path, data)
     if image.mode not in ("L", "P"):
         raise BenchError(f"{path}: not an 8-bit index mask (mode {image.mode}); save class indices, not colours")
     return image

@@ -11,6 +11,8 @@ import typer
 from bench.cli.common import DATA, JSON, SET, STORE, console, print_json, store_path
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from bench.registry import Kind
     from bench.spec.cell import Part
 
@@ -96,14 +98,21 @@ def _dataset_part(name: str, sets: list[str] | None) -> Part:
 def prepare(
     name: NAME,
     source: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Official archives or folders.")] = None,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Download the archives first: into --from, else into the dataset's folder."),
+    ] = False,
     sets: SET = None,
     data: DATA = None,
     as_json: JSON = False,
 ) -> None:
-    """Make a dataset ready where it is looked for. Doing it again is quick."""
+    """Make a dataset ready where it is looked for. Killed, it goes on where it was; done, doing it again is quick."""
     from bench.data import DataRoots
 
-    part, roots = _dataset_part(name, sets), DataRoots.parse(data or [])
+    part, roots = _dataset_part(name, sets), DataRoots.parse(data or [], must_exist=False)
+    if download:
+        source = source or roots.root(name) / "archives"
+        part.cls.download(part.config, source)
     with progress_bar(f"preparing {name}", as_json) as step:
         part.cls.prepare(part.config, roots.root(name), source, step)
     if as_json:
@@ -145,12 +154,9 @@ def progress_bar(title: str, hidden: bool) -> Any:
     return bar()
 
 
-def _print_report(report: Any, classes: tuple[str, ...]) -> None:
+def _class_table(report: Any, classes: tuple[str, ...]) -> Table:
     from rich.table import Table
 
-    out = console()
-    out.print(f"[bold]{report.dataset}[/] in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
-    out.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in report.sizes.items()))
     total = max(sum(report.class_pixels.values()), 1)
     table = Table("class", "images", "pixels", "share", box=None)
     for column in table.columns[1:]:
@@ -158,7 +164,17 @@ def _print_report(report: Any, classes: tuple[str, ...]) -> None:
     for label in [*classes, "void"]:
         pixels = report.class_pixels.get(label, 0)
         table.add_row(label, str(report.class_images.get(label, "")), f"{pixels:,}", f"{100 * pixels / total:.2f} %")
-    out.print(table)
+    return table
+
+
+def _print_report(report: Any, classes: tuple[str, ...]) -> None:
+    out = console()
+    out.print(f"[bold]{report.dataset}[/] in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
+    if report.class_pixels:
+        out.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in report.sizes.items()))
+        out.print(_class_table(report, classes))
+    for note in report.notes:
+        out.print(note, style="yellow" if note.startswith("incomplete") else "", markup=False)
     for problem in report.problems:
         out.print(f"problem: {problem}", style="red", markup=False)
     out.print(f"{len(report.problems)} problems" if report.problems else "no problems")

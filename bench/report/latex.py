@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from bench.report import notes
 from bench.report.model import Stat, Table
-from bench.report.render import View, views
+from bench.report.render import Line, View, views
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -27,6 +28,7 @@ _ESCAPES = {
     "±": r"$\pm$",
     "−": "$-$",
     "×": r"$\times$",
+    "τ": r"$\tau$",
     "²": r"\textsuperscript{2}",
     "³": r"\textsuperscript{3}",
     "–": r"\textendash{}",
@@ -55,8 +57,20 @@ def _line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
+def _body(lines: Iterable[Line]) -> Iterator[str]:
+    """Yield the lines of a table's body; a row with lines of its own is set apart from the next one."""
+    after_minor = False
+    for line in lines:
+        labels = [escape(label) for label in line.labels]
+        if line.minor:
+            labels[0] = r"\quad " + labels[0]
+        elif after_minor:
+            yield r"\addlinespace"
+        after_minor = line.minor
+        yield _line([*labels, *map(_cell, line.cells)])
+
+
 def _view(view: View, caption: str) -> str:
-    body = [_line([*map(escape, keys), *map(_cell, cells)]) for keys, cells in view.body]
     return "\n".join(
         [
             r"\begin{table}",
@@ -66,7 +80,7 @@ def _view(view: View, caption: str) -> str:
             r"\toprule",
             _line([escape(title) for title in view.header]),
             r"\midrule",
-            *body,
+            *_body(view.body),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",

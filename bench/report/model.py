@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from bench.report.runs import STATES
 from bench.report.select import RULES, Rule
@@ -60,6 +61,8 @@ class Stat:
         sd: with n - 1 in the denominator; None below two values.
         text: as shown, e.g. `53.1 ± 0.8 (3)`.
         bold: the highest among the complete cells that it is compared with.
+        below: further lines that belong to it, text by label.
+        facts: what these lines say, for programs.
     """
 
     values: tuple[float | None, ...]
@@ -68,6 +71,8 @@ class Stat:
     n: int
     text: str
     bold: bool = False
+    below: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,13 @@ class Cell:
         done: the runs that are done, which are those that count.
         others: the other planned runs; there are none of either where the grid has no such cell.
         stats: one per rule, `last` and `best`.
+        facts: what else is known of it under every rule, for programs.
     """
 
     done: tuple[Run, ...]
     others: tuple[Run, ...]
     stats: Mapping[str, Stat]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -148,7 +155,13 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole report table. `warnings` concern whether the numbers may be compared at all; `notes` say how to read them."""
+    """A whole report table.
+
+    Attributes:
+        warnings: whether the numbers may be compared at all.
+        notes: how to read them.
+        facts: what the notes say in numbers, for programs.
+    """
 
     name: str
     title: str
@@ -159,6 +172,7 @@ class Table:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     unfinished: tuple[Unfinished, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _waiting(runs: Sequence[Run]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import Any, TypeVar
 
 from bench.report.model import STOPPED, Run, Table, Unfinished
-from bench.report.runs import STATES
+from bench.report.runs import STATES, one_line
 from bench.report.select import Rule
 
 Record = dict[str, Any]
@@ -98,9 +98,28 @@ def _progress(records: Sequence[Record]) -> str:
 
 
 def notes(records: Sequence[Record], headline: Rule, rivals: str) -> list[str]:
-    """Return how to read the table; `rivals` is the direction in which cells compete, `column` or `row`."""
-    bold = f"Bold: the highest mean of its {rivals}, among cells with all planned runs done."
-    return [headline.words, _evaluation(records), _PLUS_MINUS, bold, _progress(records)]
+    """Return how to read the table; `rivals` is the direction in which cells compete, `column`, `row` or none."""
+    bold = [f"Bold: the highest mean of its {rivals}, among cells with all planned runs done."] if rivals else []
+    return [headline.words, _evaluation(records), _PLUS_MINUS, *bold, _progress(records)]
+
+
+def words(value: Any) -> str:
+    """Return a value of a spec as people write it: `classmix, reco`, `64`."""
+    return ", ".join(map(words, value)) if isinstance(value, list) else one_line(str(value))
+
+
+def changed(deviation: Mapping[str, Any]) -> str:
+    """Return a deviation from the recipe in words: `schedule.iterations 2, not 40000`."""
+    return f"{deviation['key']} {words(deviation['value'])}, not {words(deviation['recipe'])}"
+
+
+def deviations(grid: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many runs deviate from the grid's recipe, and how, where ``--set`` made any."""
+    found, cells = grid.get("deviations", []), grid.get("cells", [])
+    if found:
+        count = sum(bool(cell.get("deviations")) for cell in cells)
+        each = "; ".join(f"{changed(entry)} ({_runs(entry['cells'])})" for entry in found)
+        yield f"Recipe: the grid's, but changed by --set for {count} of {_runs(len(cells))}: {each}."
 
 
 def _members(records: Sequence[Record], axes: Sequence[str]) -> str:

@@ -107,13 +107,13 @@ def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: 
     return _section(title, place, ("class",), columns, items, _mark_rows)
 
 
-def _records(frame: pd.DataFrame, columns: Sequence[str]) -> list[Record]:
+def records(frame: pd.DataFrame, columns: Sequence[str] = ()) -> list[Record]:
     """Return the frame's rows as records, each with its :class:`Run` under the key `run`."""
     names = [*axes(frame), *_USED, *_USED_BY_NOTES, *columns]
     # Python lists and one pass: a frame has 10,000 rows and more. A value that is not itself is NaN, that is, nothing.
     lists = [[None if value != value else value for value in frame[name].tolist()] for name in names]
-    records: list[Record] = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
-    for record in records:
+    found: list[Record] = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+    for record in found:
         values = {name: record[f"miou_{name}"] for name in RULES}
         record["run"] = Run(
             id=record["id"],
@@ -126,7 +126,7 @@ def _records(frame: pd.DataFrame, columns: Sequence[str]) -> list[Record]:
             split=record["split_sha256"],
             values=values,
         )
-    return records
+    return found
 
 
 def _gaps(sections: Sequence[Section]) -> list[str]:
@@ -163,8 +163,9 @@ def _table(
         planned=len(records),
         sections=tuple(sections),
         warnings=tuple(notes.warnings(records, names)),
-        notes=tuple(notes.notes(records, headline, bold) + _gaps(sections)),
+        notes=(*notes.notes(records, headline, bold), *notes.deviations(grid), *_gaps(sections)),
         unfinished=tuple(notes.unfinished(records, names)),
+        facts={"deviations": grid["deviations"]} if grid.get("deviations") else {},
     )
 
 
@@ -173,15 +174,34 @@ def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = Non
 
     There is one section per dataset and network. Any other axis that varies, but the seed, is part of the row.
 
+    Where the grid names papers, their figures stand below the measured ones, with a verdict.
+
     Args:
         frame: the runs, from :func:`bench.report.frame.load`, all or some of a grid's.
-        grid: the grid's `name`, `title` and `select` (`last` or `best`).
+        grid: the grid's outline: `name`, `title` and `select` (`last` or `best`); its `published` and `cells` if it is to
+            be compared, and `deviations` from its recipe.
         select: overrides the grid's selection rule; the table then says so.
 
     Raises:
-        BenchError: if there is no such selection rule.
+        BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    return _table(_records(frame, ()), axes(frame), grid, select, _by_budget, _SECTION, "column")
+    made = budgets(records(frame), frame, grid, select)
+    if not grid.get("published"):
+        return made
+    from bench.report.compare_notes import annotated
+
+    return annotated(made, grid)
+
+
+def budgets(
+    found: Sequence[Record],
+    frame: pd.DataFrame,
+    grid: Mapping[str, Any],
+    select: str | None = None,
+    bold: str = "column",
+) -> Table:
+    """Return the table of :func:`build` for records of a frame's runs, without anything published."""
+    return _table(found, axes(frame), grid, select, _by_budget, _SECTION, bold)
 
 
 def per_class(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
@@ -190,4 +210,4 @@ def per_class(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None =
     A class that occurs neither in the ground truth nor in the prediction of a run is left out of that run, so a cell's
     n can be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
     """
-    return _table(_records(frame, _PER_CLASS), axes(frame), grid, select, _by_class, (*_SECTION, *_BUDGET), "row")
+    return _table(records(frame, _PER_CLASS), axes(frame), grid, select, _by_class, (*_SECTION, *_BUDGET), "row")

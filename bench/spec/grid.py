@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from bench.config import Config
 from bench.errors import BenchError, nearest, unknown
@@ -48,6 +48,32 @@ class Override(Config):
     set: dict[str, Any] = Field(min_length=1)
 
 
+Fact = Literal["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class Published(Config):
+    """The published figures that stand beside a grid's own in its table.
+
+    Attributes:
+        papers: files of ``results/published``, without their ending. Of two figures of the same provenance rank, that of
+            the paper named first is the one compared with.
+        methods: the grid's methods, by their label, to what the papers call them: a name, or several that all count.
+        match: what a cell must share with a figure to be compared with it; what a figure's source doesn't say can't
+            differ. Dataset, protocol and label budget must always agree.
+    """
+
+    papers: Names
+    methods: dict[str, Names] = Field(min_length=1)
+    match: list[Fact] = Field(default=list(get_args(Fact)))
+
+
 class Grid(Config):
     """A grid file.
 
@@ -60,6 +86,7 @@ class Grid(Config):
         overrides: changes for some cells, applied in order after the axes.
         select: the checkpoint whose mIoU is the headline figure: `last`, or `best` on the evaluation split.
         resources: threads, device, memory: nothing that changes a result.
+        published: the papers' figures that the table shows beside the grid's own.
     """
 
     title: str = ""
@@ -69,6 +96,7 @@ class Grid(Config):
     overrides: list[Override] = Field(default=[])
     select: Literal["last", "best"] = "last"
     resources: Resources = Resources()
+    published: Published | None = None
 
 
 @dataclass(frozen=True)
@@ -189,13 +217,14 @@ def _copy(node: Any) -> Any:
     return {key: _copy(value) for key, value in node.items()} if isinstance(node, dict) else node
 
 
-def expand(grid: Grid, where: str, sets: Mapping[str, Any]) -> Iterator[Point]:
+def expand(grid: Grid, where: str, sets: Mapping[str, Any], replaced: bool = False) -> Iterator[Point]:
     """Yield the points of a grid in order: the first axis varies slowest.
 
     Args:
         grid: the grid file.
         where: its path, for messages.
         sets: ``--set`` values: those that name an axis have replaced it already, the others are applied last.
+        replaced: whether any axis was; a condition may then match no cell.
 
     Raises:
         BenchError: a key that can't be set, or a condition that matches no cell (a typing error, most likely).
@@ -222,6 +251,6 @@ def expand(grid: Grid, where: str, sets: Mapping[str, Any]) -> Iterator[Point]:
             unused.pop(hit, None)
         if not hits:
             yield Point(raw, values)
-    if unused and not sets:
+    if unused and not (sets or replaced):
         name, when = next(iter(unused.items()))
         raise BenchError(f"{where}: {name}: {when} matches no cell of the grid")

@@ -51,6 +51,7 @@ class Loader:
         seed: data seed.
         device: where batches are finished.
         resources: threads, prefetch, cache budget.
+        partial: whether images are labelled in part; what is given of them then goes with the unlabelled view.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class Loader:
         seed: int,
         device: torch.device,
         resources: Resources,
+        partial: bool = False,
     ) -> None:
         self.reader = reader
         self.labelled, self.unlabelled = tuple(labelled), tuple(unlabelled)
         self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
         self.threads = resources.loader_threads or 2
         self.prefetch = resources.prefetch
-        # Images in both roles are labelled in part: what is given of them goes with the unlabelled view.
-        self.partial = not set(self.labelled).isdisjoint(self.unlabelled)
+        self.partial = partial
         self.waited = 0.0  # seconds the loop has waited for data
 
     def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:

@@ -1,17 +1,20 @@
-"""ReCo's "Full Labels, Partial Dataset": a few fully labelled images in which no class is forgotten."""
+"""ReCo's "Full Labels, Partial Dataset": a few fully labelled images in which no class is forgotten.
+
+There are two procedures; a dataset says which.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._base import SegmentationDataset
+from datasets._base import FewLabelsProcedure, SegmentationDataset
 from datasets._split import Protocol, ProtocolConfig, Split
 
 
@@ -80,6 +83,56 @@ def draw_few_labels(
     return taken
 
 
+def draw_from_class_lists(
+    ids: Sequence[str], presence: Mapping[str, frozenset[int]], labels: int, min_classes: int, seed: int
+) -> list[str]:
+    """Draw the labelled images as ReCo does for SUN RGB-D.
+
+    Shuffle the list and deal it out to one list per class, an image to each class that it has. Again and again, of the
+    classes whose list isn't used up take the one seen least (the first of several), and the image at the end of its list,
+    unless it was taken before. Source: ``get_sun_idx`` in ``build_data.py`` of lorenmt/reco, which fails where the lists of
+    all classes seen least are used up; here the next class is taken then. Its training list has the directory's order, so
+    the authors' own splits can't be had again.
+
+    Args:
+        ids: the training list.
+        presence: classes per image, without void.
+        labels: how many images to take.
+        min_classes: least number of classes in an image.
+        seed: of Python's ``random.Random``.
+
+    Returns:
+        The ids in the order in which they were taken.
+
+    Raises:
+        _ExhaustedError: if the lists of all classes are used up.
+    """
+    order = list(ids)
+    random.Random(seed).shuffle(order)  # noqa: S311 - the authors' generator
+    lists: dict[int, list[str]] = {}
+    for image_id in order:
+        if len(presence[image_id]) >= min_classes:
+            for index in presence[image_id]:
+                lists.setdefault(index, []).append(image_id)
+    seen = Counter(dict.fromkeys(lists, 0))
+    taken: dict[str, None] = {}
+    while len(taken) < labels:
+        left = [index for index, waiting in lists.items() if waiting]
+        if not left:
+            raise _ExhaustedError
+        image_id = lists[min(left, key=lambda index: (seen[index], index))].pop()
+        if image_id not in taken:
+            taken[image_id] = None
+            seen.update(presence[image_id])
+    return list(taken)
+
+
+_PROCEDURES: dict[FewLabelsProcedure, Callable[..., list[str]]] = {
+    "one_list": draw_few_labels,
+    "class_lists": draw_from_class_lists,
+}
+
+
 @register("protocol", "few_labels")
 class FewLabels(Protocol):
     """ReCo's protocol: a few fully labelled images, chosen so that no class is forgotten; the rest is unlabelled."""
@@ -109,7 +162,8 @@ class FewLabels(Protocol):
                 f"protocol 'few_labels' {self._labels}: there are {len(ids)} training images; ask for fewer, or use `full`"
             )
         try:
-            labelled = draw_few_labels(ids, dataset.presence, self._labels, least, seed)
+            draw = _PROCEDURES[dataset.few_labels_procedure]
+            labelled = draw(ids, dataset.presence, self._labels, least, seed)
         except _ExhaustedError:
             qualify = sum(len(dataset.presence[i]) >= least for i in ids)
             raise BenchError(

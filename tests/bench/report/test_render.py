@@ -147,14 +147,14 @@ def test_a_narrow_terminal_loses_no_number(hostile: Table) -> None:
 
 # Everything that escape() may produce; what remains must be free of characters that mean something to LaTeX.
 _ALLOWED = re.compile(
-    r"\\[#$%&_{}]|\\text[a-z]+\{[0-9]?\}|\\ldots\{\}|\$\\pm\$|\$\\times\$|\$-\$|\{\[\}|\{\*\}|-\{\}|\]"
+    r"\\[#$%&_{}]|\\text[a-z]+\{[0-9]?\}|\\ldots\{\}|\$\\pm\$|\$\\times\$|\$\\tau\$|\$-\$|\{\[\}|\{\*\}|-\{\}|\]"
 )
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "--select", "a---b", "± × − … ³"])
+@pytest.mark.parametrize("name", [*HOSTILE, "--select", "a---b", "± × − … ³ τ"])
 def test_latex_escapes_everything(name: str) -> None:
     rest = _ALLOWED.sub("", latex.escape(name))
-    assert not set(rest) & set('\\{}$&#^_~%<>|"`[*±×−…²³–—')
+    assert not set(rest) & set('\\{}$&#^_~%<>|"`[*±×−…²³–—τ')
     assert "--" not in latex.escape(name)
 
 

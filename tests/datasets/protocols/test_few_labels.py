@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from bench import registry
 from bench.errors import BenchError
 from bench.seeds import rng
-from datasets._base import UInt8
+from datasets._base import FewLabelsProcedure, UInt8
+from datasets._cache import Presence
 from datasets._split import Split
 from datasets.protocols.few_labels import FewLabels, FewLabelsConfig
 from tests.datasets.made import Listed
@@ -135,6 +136,78 @@ def test_too_many() -> None:
         draw(dataset, 1, 0, min_classes=3)
     with pytest.raises(BenchError, match=r"of 4 training images 4 qualify .*seen least so far"):
         draw(dataset, 3, 0)  # b, c and d lack class 1, which a alone has
+
+
+class PerClass(Listed):
+    """A dataset whose labels are drawn from a list per class."""
+
+    @property
+    def few_labels_procedure(self) -> FewLabelsProcedure:
+        return "class_lists"
+
+
+def rederived_per_class(presence: Presence, num_classes: int, labels: int, seed: int) -> tuple[list[str] | None, int]:
+    """Follow the authors' code for SUN RGB-D step by step; return ids, None where it fails, and how many classes it gave up.
+
+    A class is given up when its list turns out to be empty; `wanted` (the classes seen least) is made anew at each new
+    image only, and loses the classes given up: where it loses its last one, the authors' code fails.
+    """
+    order = list(presence)
+    random.Random(seed).shuffle(order)
+    waiting = [[i for i in order if c in presence[i]] for c in range(num_classes)]
+    seen, given_up = np.zeros(num_classes), np.zeros(num_classes, dtype=bool)
+    wanted = list(range(num_classes))
+    taken: list[str] = []
+    while len(taken) < labels:
+        if not wanted:
+            return None, int(given_up.sum())
+        if waiting[wanted[0]]:
+            image_id = waiting[wanted[0]].pop()
+            if image_id not in taken:
+                taken.append(image_id)
+                seen[sorted(presence[image_id])] += 1
+                wanted = [c for c in range(num_classes) if seen[c] == seen[~given_up].min()]
+        else:
+            given_up[wanted[0]] = True
+        wanted = [c for c in wanted if not given_up[c]]
+    return taken, int(given_up.sum())
+
+
+def test_per_class_against_a_rederivation() -> None:
+    ends = fails = without = 0
+    for seed in range(60):
+        presence = as_dataset(make_masks(15, 7, seed), 7).presence
+        dataset = PerClass({i: sorted(found) for i, found in presence.items()}, 7)
+        for labels in range(1, 15):
+            expected, given_up = rederived_per_class(presence, 7, labels, seed)
+            if expected is None:
+                fails += 1
+                continue
+            ends, without = ends + 1, without + (given_up > 0)
+            assert list(draw(dataset, labels, seed).labelled) == expected
+    assert ends > 100 and fails > 10 and without > 10
+
+
+def test_per_class_by_hand() -> None:
+    """Shuffled with seed 0, [a, b, c, d] becomes [c, a, b, d]: class 0 has c, a, b; class 1 has a, d; class 2 has c."""
+    dataset = PerClass({"a": (0, 1), "b": (0,), "c": (0, 2), "d": (1,)})
+    # Class 0 gives b, class 1 gives d, class 2 gives c (then 0 is seen twice); of the seen once, class 1 gives a.
+    assert [draw(dataset, n, 0).labelled for n in (1, 2, 3)] == [("b",), ("b", "d"), ("b", "d", "c")]
+
+
+def test_per_class_goes_on_where_the_authors_code_fails() -> None:
+    """Class 2 alone is seen least and its only image is taken: the next class gives one."""
+    dataset = PerClass({"a": (0, 1, 2), "b": (0, 1), "c": (0, 1), "d": (0, 1)})
+    assert any(rederived_per_class(dataset.presence, 3, 3, seed)[0] is None for seed in range(5))
+    for seed in range(5):
+        assert len(set(draw(dataset, 3, seed).labelled)) == 3
+
+
+def test_per_class_too_many() -> None:
+    dataset = PerClass({"a": (0,), "b": (0,), "c": (), "d": ()})
+    with pytest.raises(BenchError, match=r"of 4 training images 2 qualify \(at least 1 classes\)"):
+        draw(dataset, 3, 0)
+    assert set(draw(PerClass({"a": (0, 1), "b": (0,), "c": (1,)}), 1, 0, min_classes=2).labelled) == {"a"}
 
 
 def test_options() -> None:

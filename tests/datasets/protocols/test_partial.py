@@ -89,12 +89,12 @@ def test_a_batch_carries_what_is_given_and_nothing_else(tmp_path: Path) -> None:
     reader = Reader(toy, ids, 1 << 20, lambda i, m: protocol.visible(i, m, 0))
     augmentation = get("augmentation", "reco")
     transform = augmentation(augmentation.Config(crop_size=32))
-    loader = Loader(reader, ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources())
+    loader = Loader(reader, ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources(), True)
     made = loader.device_batch(loader.host_batch(3, 0))
     assert made.labelled.partial and made.unlabelled is not None and made.unlabelled.given is not None
     known = made.unlabelled.given != IGNORE_INDEX
     assert 0 < known.float().mean() < 0.5
-    full = Loader(Reader(toy, ids, 1 << 20), ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources())
+    full = Loader(Reader(toy, ids, 1 << 20), ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources(), True)
     truth = full.device_batch(full.host_batch(3, 0)).unlabelled
     assert truth is not None and truth.given is not None
     assert (made.unlabelled.given[known] == truth.given[known]).all()

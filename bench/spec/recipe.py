@@ -1,0 +1,86 @@
+"""A plan beside its grid's recipe: what a published figure is held against, and what ``--set`` changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from bench.spec.cell import PARTS, SECTIONS, Cell, canonical, part_mapping
+from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
+
+# Keys that change neither a result nor a score.
+_NEUTRAL = ("resources", "profile", "title")
+
+
+def _size(size: Sequence[int] | None) -> str:
+    return f"{size[0]}x{size[1]}" if size else "original size"
+
+
+def facts(cell: Cell) -> dict[str, str]:
+    """Return what a published figure must agree with, in the words of ``results/published``; sizes are height x width."""
+    network = cell.network.config.model_dump(mode="json")
+    options = {key: str(network[key]) for key in ("backbone", "weights", "output_stride") if key in network}
+    crop = getattr(cell.augmentation.config, "crop_size", None)
+    size = cell.evaluation.size or getattr(cell.dataset.config, "size", None)
+    return {
+        "dataset": cell.dataset.name,
+        "network": cell.network.name,
+        **options,
+        **({"crop": _size(crop)} if crop else {}),
+        "evaluation": f"{cell.evaluation.mode} {_size(size)}",
+        "iterations": str(cell.schedule.iterations),
+    }
+
+
+def _same(key: str, one: Any, other: Any) -> bool:
+    """Tell whether two values mean the same; a part may be written in several ways."""
+    if key in PARTS:
+        one, other = (part_mapping(key, value, key) for value in (one, other))
+    return canonical(one) == canonical(other)
+
+
+def _recipe(grid: Grid) -> dict[str, Any]:
+    """Return the raw recipe, with the defaults of the harness's own sections."""
+    raw: dict[str, Any] = {name: model().model_dump(mode="json") for name, model in SECTIONS.items()}
+    raw |= {**deepcopy(DEFAULT_RECIPE), "select": grid.select}
+    for key, value in grid.recipe.items():
+        apply(raw, key, value, f"recipe.{key}")
+    return raw
+
+
+def deviations(
+    written: Grid, sets: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """Return how cells deviate from their grid's recipe, as ``--set`` made them.
+
+    Args:
+        written: the grid as its file has it.
+        sets: the values given.
+        points: each cell's value per axis.
+
+    Returns:
+        The deviations, each with `key`, `value`, the `recipe`'s value (of an axis: its values; of a part's option that
+        it leaves out: `default`) and the number of `cells`; and per cell the keys in which it deviates. A value that an
+        axis has anyway is no deviation.
+    """
+    recipe, found, keys = _recipe(written), list[dict[str, Any]](), [list[str]() for _ in points]
+    for key, value in sets.items():
+        if key.split(".")[0] in _NEUTRAL:
+            continue
+        if key in written.axes:
+            usual = written.axes[key]
+            hit = [i for i, point in enumerate(points) if not any(_same(key, point[key], known) for known in usual)]
+            value = [
+                v for v in (value if isinstance(value, list) else [value]) if any(v == points[i][key] for i in hit)
+            ]
+        else:
+            usual = lookup(recipe, key)
+            same = usual is not None and _same(key, value, usual)
+            hit = [] if same else list(range(len(points)))
+        for i in hit:
+            keys[i].append(key)
+        if hit:
+            known = "default" if usual is None and key.split(".")[0] in PARTS else usual
+            found.append({"key": key, "value": value, "recipe": known, "cells": len(hit)})
+    return found, keys
