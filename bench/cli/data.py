@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import DATA, JSON, SET, STORE, console, print_json, store_path
+from bench.cli.common import DATA, JSON, SET, console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,7 +86,7 @@ def _profiles() -> list[dict[str, Any]]:
     ]
 
 
-def _dataset_part(name: str, sets: list[str] | None) -> Part:
+def dataset_part(name: str, sets: list[str] | None) -> Part:
     """Resolve a dataset with options given as ``--set size=[180,240]``."""
     from bench.plan import parse_sets
     from bench.spec.cell import resolve_part
@@ -109,7 +109,7 @@ def prepare(
     """Make a dataset ready where it is looked for. Killed, it goes on where it was; done, doing it again is quick."""
     from bench.data import DataRoots
 
-    part, roots = _dataset_part(name, sets), DataRoots.parse(data or [], must_exist=False)
+    part, roots = dataset_part(name, sets), DataRoots.parse(data or [], must_exist=False)
     if download:
         source = source or roots.root(name) / "archives"
         part.cls.download(part.config, source)
@@ -128,7 +128,7 @@ def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False
 
     from bench.data import DataRoots, open_dataset
 
-    dataset = open_dataset(_dataset_part(name, sets), DataRoots.parse(data or []))
+    dataset = open_dataset(dataset_part(name, sets), DataRoots.parse(data or []))
     with progress_bar(f"checking {name}", as_json) as step:
         report = dataset.check(step)
     if as_json:
@@ -180,50 +180,7 @@ def _print_report(report: Any, classes: tuple[str, ...]) -> None:
     out.print(f"{len(report.problems)} problems" if report.problems else "no problems")
 
 
-def split(
-    dataset: NAME,
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, full.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
-    ] = None,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
-    as_json: JSON = False,
-) -> None:
-    """Draw a label split, print its manifest and keep it in the store."""
-    from bench.data import DataRoots
-    from bench.spec.cell import resolve_part
-    from bench.spec.text import parse_yaml
-    from bench.splits import draw_split, keep_split, split_path
-    from bench.store.files import write_json
-
-    name, equals, value = protocol.partition("=")
-    raw = {name: parse_yaml(value, protocol)} if equals else name
-    part = resolve_part("protocol", raw, "protocol")
-    manifest = draw_split(_dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
-    keep_split(store_path(store), manifest)
-    if output is not None:
-        write_json(output, manifest)
-    if as_json:
-        print_json(manifest)
-        return
-    out = console()
-    out.print(
-        f"{dataset}, {part.name} {manifest['title']}, seed {seed}: {len(manifest['labelled'])} labelled, ", end=""
-    )
-    out.print(f"{len(manifest['unlabelled'])} unlabelled images; sha256 {manifest['sha256']}")
-    out.print("labelled images per class: ", end="")
-    out.print(", ".join(f"{k} {n}" for k, n in manifest["labelled_images_per_class"].items()), markup=False)
-    if manifest["labelled_high_quality"] is not None:
-        out.print(f"from the high-quality list: {manifest['labelled_high_quality']}")
-    out.print("labelled: " + " ".join(manifest["labelled"]), markup=False)
-    out.print(f"manifest: {split_path(store_path(store), manifest['sha256'])}")
-
-
 def add_to(app: typer.Typer) -> None:
     """Add this room's verbs."""
     app.command("list")(list_entries)
     app.add_typer(data_app, name="data")
-    app.command()(split)

@@ -1,0 +1,96 @@
+"""``split``: draw a label split, or compare two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli.common import DATA, JSON, SET, STORE, console, print_json, store_path
+from bench.cli.data import dataset_part
+
+
+def split(
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")] = None,
+    protocol: Annotated[
+        str | None, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, partial=1%, full.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", metavar="A B", help="Two manifests instead: files, or the hashes of kept splits."),
+    ] = None,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Draw a label split, print its manifest and keep it in the store; or tell how two splits overlap."""
+    from bench.data import DataRoots
+    from bench.errors import BenchError
+    from bench.spec.cell import resolve_part
+    from bench.spec.text import parse_yaml
+    from bench.splits import draw_split, keep_split, split_path
+    from bench.store.files import write_json
+
+    if compare is not None:
+        _compare(compare, store_path(store), as_json)
+        return
+    if dataset is None or protocol is None:
+        raise BenchError("split: name a dataset and a protocol, e.g. split synthetic few_labels=20; or --compare A B")
+    name, equals, value = protocol.partition("=")
+    raw = {name: parse_yaml(value, protocol)} if equals else name
+    part = resolve_part("protocol", raw, "protocol")
+    manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
+    keep_split(store_path(store), manifest)
+    if output is not None:
+        write_json(output, manifest)
+    if as_json:
+        print_json(manifest)
+        return
+    out = console()
+    out.print(
+        f"{dataset}, {part.name} {manifest['title']}, seed {seed}: {len(manifest['labelled'])} labelled, ", end=""
+    )
+    out.print(f"{len(manifest['unlabelled'])} unlabelled images; sha256 {manifest['sha256']}")
+    out.print("labelled images per class: ", end="")
+    out.print(", ".join(f"{k} {n}" for k, n in manifest["labelled_images_per_class"].items()), markup=False)
+    if manifest["labelled_high_quality"] is not None:
+        out.print(f"from the high-quality list: {manifest['labelled_high_quality']}")
+    out.print("labelled: " + " ".join(manifest["labelled"]), markup=False)
+    out.print(f"manifest: {split_path(store_path(store), manifest['sha256'])}")
+
+
+def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
+    from bench.splits import compare_splits, find_split
+
+    first, second = (find_split(store, name) for name in names)
+    found = compare_splits(first, second)
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    for letter, manifest in zip("AB", (first, second), strict=True):
+        out.print(f"{letter}: {_described(manifest)}", markup=False)
+    out.print(
+        f"labelled in both: {found['both']}, in A alone: {found['only_a']}, in B alone: {found['only_b']} "
+        f"(overlap {100 * found['jaccard']:.1f} % of all that either labels)"
+    )
+    if found["both"] and found["same_given"] is False:
+        out.print("the images are labelled in part, and other pixels of them are given")
+
+
+def _described(manifest: dict[str, Any]) -> str:
+    text = f"{manifest['dataset']}, {manifest['protocol']['name']} {manifest['title']}, seed {manifest['seed']}: "
+    text += f"{len(manifest['labelled'])} labelled"
+    quality = manifest["labelled_high_quality"]
+    return text if quality is None else f"{text}, {quality} of them from the high-quality list"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's verb."""
+    app.command()(split)
