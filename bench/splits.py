@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.data import DataRoots, open_dataset
 from bench.errors import BenchError
 from bench.spec.cell import Part
 from bench.store.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from datasets._split import Split
 
 
 @lru_cache(maxsize=4096)
@@ -40,8 +43,8 @@ def keep_split(store: Path, manifest: dict[str, Any]) -> None:
         write_json(path, manifest)
 
 
-def load_split(store: Path, sha256: str) -> tuple[list[str], list[str]]:
-    """Return (labelled, unlabelled) ids of a kept split, after checking them against the hash.
+def load_split(store: Path, sha256: str) -> Split:
+    """Return a kept split, after checking it against the hash.
 
     Raises:
         BenchError: if the manifest is missing or isn't what its name says.
@@ -51,12 +54,12 @@ def load_split(store: Path, sha256: str) -> tuple[list[str], list[str]]:
     path = split_path(store, sha256)
     try:
         found = read_json(path)
-        labelled, unlabelled = found["labelled"], found["unlabelled"]
+        split = Split(tuple(found["labelled"]), tuple(found["unlabelled"]), found.get("given", ""))
     except (ValueError, KeyError, TypeError):
         raise BenchError(f"{path}: the split's manifest is missing or damaged; plan the grid again") from None
-    if Split(tuple(labelled), tuple(unlabelled), found.get("given", "")).sha256 != sha256:
+    if split.sha256 != sha256:
         raise BenchError(f"{path}: the ids don't match the hash; the file was changed, delete it and plan again")
-    return labelled, unlabelled
+    return split
 
 
 def find_split(store: Path, name: str) -> dict[str, Any]:

@@ -158,16 +158,18 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
 
     cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
-    labelled, unlabelled = load_split(run.path.parent, cell.split_sha256)
+    split = load_split(run.path.parent, cell.split_sha256)
+    labelled = list(split.labelled)
     readable = (*labelled, *dataset.ids(dataset.config.eval_split))
     reader = Reader(dataset, readable, resources.cache_mb << 20, what_is_given(cell, labelled))
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
     method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
     schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
     augmentation = cell.augmentation.cls(cell.augmentation.config)
-    pool = unlabelled if method.uses_unlabelled else []
-    partial = not set(labelled).isdisjoint(unlabelled)  # an image in both roles is labelled in part
-    loader = Loader(reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, partial)
+    pool = split.unlabelled if method.uses_unlabelled else ()
+    loader = Loader(
+        reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, bool(split.given)
+    )
     hooks.open(cell, reader, device)
     trainer = Trainer(cell, method, loader, run, resources, hooks, device)
     trainer.train()

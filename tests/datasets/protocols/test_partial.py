@@ -125,3 +125,35 @@ def test_every_method_learns_from_partial_labels(name: str) -> None:
     losses = (rc2l_method() if name == "rc2l" else method(name)).losses(partial)
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_all_labels_are_not_partial_labels(tmp_path: Path) -> None:
+    """Under `full` every image is in both roles too, but no label goes with the unlabelled view."""
+    from bench.outline import Request
+    from bench.plan import make_plan, write_cells
+    from bench.store.files import read_json
+    from bench.worker import run_cell
+    from tests.conftest import GRID
+
+    path = tmp_path / "g.yaml"
+    path.write_text(GRID.replace("[supervised]", "[classmix]").replace("{few_labels: 4}", "full, {partial: 5%}"))
+    request = Request(str(path), (), (), tmp_path / "store")
+    plan = make_plan(request)
+    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
+    for job in jobs:
+        run_cell(job)
+    full, partial = (read_json(request.store / job.cell_id / "result.json") for job in jobs)
+    assert "labelled_pixels" not in full and partial["labelled_pixels"] > 0
+    assert full["labelled_images"] == full["unlabelled_images"] == partial["labelled_images"]
+
+
+def test_under_full_the_loader_gives_no_labels_away(tmp_path: Path) -> None:
+    cls = get("dataset", "toy")
+    toy = cls(cls.Config(), tmp_path)
+    ids = toy.ids("train")
+    augmentation = get("augmentation", "reco")
+    transform = augmentation(augmentation.Config(crop_size=32))
+    reader = Reader(toy, ids, 1 << 20)
+    loader = Loader(reader, ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources())
+    made = loader.device_batch(loader.host_batch(0, 0))
+    assert made.unlabelled is not None and made.unlabelled.given is None and not made.labelled.partial
