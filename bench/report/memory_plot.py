@@ -99,6 +99,8 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path) -> list[P
         _memory_panel(panels[0], found, looks)
         if runs is not None:
             _score_panel(panels[1], runs, looks)
+            if runs:
+                panels[1].set_xlim(panels[0].get_xlim())  # the same setting stands at the same place in both
         how = "measured" if found["mode"] == "real" else "predicted"
         marks = f"{how}; slopes of log memory over log pixels; hollow with an arrow: out of memory"
         legend = [style.legend_line(_name(name, found["slopes"][name]), look) for name, look in looks.items()]
