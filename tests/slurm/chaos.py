@@ -1,6 +1,6 @@
 """Chaos: a grid on a test cluster while nodes die, jobs are preempted and daemons restart; nothing may be lost or doubled.
 
-By hand: ``python -m tests.slurm.chaos [--cells 200] [--seconds 120]``. It prints how often what was done, and what came out.
+By hand: ``python -m tests.slurm.chaos [--cells 200] [--seconds 120] [--iterations 10]``. It prints how often what was done, and what came out.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def is_worker(pid: int) -> bool:
     return b"python" in words[0] and b"submitit.core._submit" in words
 
 
-def run(cluster: Cluster, folder: Path, cells: int, seconds: float) -> dict[str, Any]:
+def run(cluster: Cluster, folder: Path, cells: int, seconds: float, iterations: int = 40) -> dict[str, Any]:
     """Run the grid twice, undisturbed on this machine and in chaos on the cluster, and compare.
 
     Returns:
@@ -142,7 +142,8 @@ def run(cluster: Cluster, folder: Path, cells: int, seconds: float) -> dict[str,
     """
     grid = folder / "chaos.yaml"
     axes = {**GRID["axes"], "seed": list(range(cells // 2))}
-    grid.write_text(yaml.safe_dump({**GRID, "axes": axes}))
+    schedule = {**GRID["recipe"]["schedule"], "iterations": iterations}
+    grid.write_text(yaml.safe_dump({**GRID, "axes": axes, "recipe": {**GRID["recipe"], "schedule": schedule}}))
     store, calm = folder / "store", folder / "calm"
     chaos = Chaos(cluster, store, grid)
     submit = ("--store", store, "--profile", "testcluster", "--yes")
@@ -177,13 +178,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--iterations", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-chaos-", dir="/tmp") as name:
         Path(name).chmod(0o755)  # munge refuses a socket that others can't reach
         cluster = Cluster(Path(name) / "cluster")
         cluster.up()
         try:
-            print(json.dumps(run(cluster, Path(name), options.cells, options.seconds), indent=1))
+            print(json.dumps(run(cluster, Path(name), options.cells, options.seconds, options.iterations), indent=1))
         finally:
             cluster.down()
 

@@ -55,7 +55,13 @@ class Cluster:
         """
         command = [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
         done = subprocess.run(
-            command, env={**self.environment, **more}, cwd="/", capture_output=True, text=True, check=False, timeout=3600
+            command,
+            env={**self.environment, **more},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=3600,
         )
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
