@@ -1,7 +1,7 @@
 """Chaos: a grid on a test cluster while nodes die, jobs are preempted and daemons restart; nothing may be lost or doubled.
 
-By hand: ``python -m tests.slurm.chaos [--cells 200] [--seconds 120] [--iterations 10]``. It prints how often what was done, and
-what came out.
+By hand: ``python -m tests.slurm.chaos [--cells 200] [--seconds 120] [--iterations 10]``. It prints how often what was
+done, and what came out.
 """
 
 from __future__ import annotations
