@@ -104,9 +104,8 @@ def cancel(store: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         run = Run(store / row["id"])
         ticket = read_ticket(run)
-        again = (
-            row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
-        )  # Slurm hasn't heard of it yet
+        # Cancelled before, but Slurm hasn't heard of it yet.
+        again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
         if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
             continue
         ticket.cancel(run)

@@ -48,7 +48,8 @@ class Task:
                 ends.append(f"{job.cell_id}: {end}")
                 if signals.received is not None:
                     break
-        if signals.received is not None and end in (State.PREEMPTED.value, NOT_STARTED):
+        # RUNNING: stopped while it waited for the process of an earlier start.
+        if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
             self._go_on_later(signals.received, job)
         return ends
 

@@ -89,20 +89,19 @@ def _look(
         here = submission.host == os.uname().nodename  # what runs on another machine can't be seen from this one
         alive = any(_lane_lives(pid, submission) for pid in array.job_id) if here else None
         row |= {"job": f"local {array.job_id[0]}", "slurm": None, "in_queue": alive}
-    else:
-        job = job_of(array, row["index"])
-        found = seen.get((job, array.name)) if job is not None else None
-        row |= {"job": job, "slurm": found.state if found else None, "in_queue": found.waits if found else None}
-        if found is not None and not row.get("node") and found.node:
-            row["node"] = found.node
-        if found is not None and found.state == "PENDING" and found.reason:
-            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
-        if found is None and error is None:
-            row["in_queue"] = time.time() - submission.time < NEWS_TAKE
-        _settle(store, row, found, error, contradictions)
+        if alive is False and row["state"] == State.QUEUED.value:
+            _write(store, row, State.FAILED, "its process on this machine has ended without starting it; see `logs`")
         return
-    if alive is False and row["state"] == State.QUEUED.value:
-        _write(store, row, State.FAILED, "its process on this machine has ended without starting it; see `logs`")
+    job = job_of(array, row["index"])
+    found = seen.get((job, array.name)) if job is not None else None
+    row |= {"job": job, "slurm": found.state if found else None, "in_queue": found.waits if found else None}
+    if found is not None and not row.get("node") and found.node:
+        row["node"] = found.node
+    if found is not None and found.state == "PENDING" and found.reason:
+        row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
+    if found is None and error is None:
+        row["in_queue"] = time.time() - submission.time < NEWS_TAKE
+    _settle(store, row, found, error, contradictions)
 
 
 def _settle(store: Path, row: dict[str, Any], found: Seen | None, error: str | None, contradictions: list[str]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ from hypothesis import strategies as st
 from bench.attempt import Job
 from bench.errors import BenchError
 from bench.outline import Request
-from bench.plan import make_plan, write_cells
+from bench.plan import make_plan
 from bench.store.current import current_state
-from bench.store.files import read_jsonl
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
 from slurm import controller, records, snapshot
@@ -28,8 +24,8 @@ from slurm.controller import Seen
 from slurm.profiles import Profile, minutes, profile_names, read_profile
 from slurm.records import Array, Submission, bad_nodes
 from slurm.request import bundle, script
-from slurm.task import Task
 from slurm.view import add_view, is_open
+from tests.slurm.test_task import submitted
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
@@ -213,49 +209,6 @@ def test_two_submitters_at_once(tmp_path: Path) -> None:
         pass
 
 
-def submitted(tmp_path: Path) -> Task:
-    path = tmp_path / "g.yaml"
-    path.write_text(GRID.split("axes")[0] + "axes: {seed: [0]}\nresources: {threads: 1}\n")
-    request = Request(str(path), (), (), tmp_path / "store")
-    plan = make_plan(request)
-    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
-    Ticket("s", 0, 0).write(Run(request.store / jobs[0].cell_id))
-    return Task((replace(jobs[0], submission="s"),), 1, 1)
-
-
-def test_a_job_waits_for_the_process_of_its_first_start_to_die(tmp_path: Path) -> None:
-    """Slurm reruns a job whose first process it has lost sight of; that one still works, and then is gone."""
-    task = submitted(tmp_path)
-    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
-    code = "import sys, time; from pathlib import Path; from bench.store.run import Run\n"
-    code += "with Run(Path(sys.argv[1])).claim() as mine: print(mine, flush=True); time.sleep(6)"
-    with subprocess.Popen([sys.executable, "-c", code, str(run.path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
-        assert first.stdout is not None and first.stdout.readline() == b"True\n"
-        begin = time.monotonic()
-        (said,) = task()
-        assert said == f"{run.id}: done"
-        assert time.monotonic() - begin > 4
-    assert len(list(read_jsonl(run.attempts))) == 1
-
-
-def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
-    task = submitted(tmp_path)
-    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
-    Ticket("s", 0, 0).cancel(run)
-    (said,) = task()
-    assert "cancelled" in said
-    assert not run.attempts.exists()
-
-
-def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = submitted(tmp_path)
-    monkeypatch.setattr("slurm.task.STORE_WAIT", 1.0)
-    (tmp_path / "store").rename(tmp_path / "lost")
-    with pytest.raises(SystemExit) as ended:
-        task()
-    assert ended.value.code == 75
-
-
 def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
     monkeypatch.setattr(controller, "ask", lambda *_: said)
@@ -288,18 +241,6 @@ def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: p
     lost = add_view(store, {"cells": [{"id": run.id, **current_state(run)}], "stale": [], "totals": {}})
     assert not is_open(lost["cells"][0])
     assert "is gone" in lost["contradictions"][0]
-
-
-def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
-    task = submitted(tmp_path)
-    job = task.jobs[0]
-    other = replace(job, cell_id="damaged")
-    (Path(job.store) / "damaged").mkdir()
-    (Path(job.store) / "damaged" / "ticket.json").write_text("{")
-    first, second = Task((other, job), 1, 1)()
-    assert first == "damaged: is failed"
-    assert second == f"{job.cell_id}: done"
-    assert Task((other, job), 1, 1)()[1] == f"{job.cell_id}: is done"
 
 
 def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""What a job does: waiting for a rival, leaving alone what is not its own, and what comes after a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.outline import Request
+from bench.plan import make_plan, write_cells
+from bench.store.files import read_jsonl
+from bench.store.run import Run, State
+from bench.store.ticket import Ticket
+from slurm.task import Task
+
+ROOT = Path(__file__).parents[2]
+GRID = """
+recipe: {dataset: toy, network: {name: deeplabv3plus, backbone: tiny}, schedule: {iterations: 2}}
+axes: {method: [supervised, classmix], protocol: [full], seed: [0, 1, 2]}
+overrides:
+  - when: {method: classmix}
+    set: {profile.memory: 64G, profile.time: 2-0}
+"""
+
+
+def submitted(tmp_path: Path) -> Task:
+    path = tmp_path / "g.yaml"
+    path.write_text(GRID.split("axes")[0] + "axes: {seed: [0]}\nresources: {threads: 1}\n")
+    request = Request(str(path), (), (), tmp_path / "store")
+    plan = make_plan(request)
+    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
+    Ticket("s", 0, 0).write(Run(request.store / jobs[0].cell_id))
+    return Task((replace(jobs[0], submission="s"),), 1, 1)
+
+
+def test_a_job_waits_for_the_process_of_its_first_start_to_die(tmp_path: Path) -> None:
+    """Slurm reruns a job whose first process it has lost sight of; that one still works, and then is gone."""
+    task = submitted(tmp_path)
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    code = "import sys, time; from pathlib import Path; from bench.store.run import Run\n"
+    code += "with Run(Path(sys.argv[1])).claim() as mine: print(mine, flush=True); time.sleep(6)"
+    with subprocess.Popen([sys.executable, "-c", code, str(run.path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"True\n"
+        begin = time.monotonic()
+        (said,) = task()
+        assert said == f"{run.id}: done"
+        assert time.monotonic() - begin > 4
+    assert len(list(read_jsonl(run.attempts))) == 1
+
+
+def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
+    task = submitted(tmp_path)
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    Ticket("s", 0, 0).cancel(run)
+    (said,) = task()
+    assert "cancelled" in said
+    assert not run.attempts.exists()
+
+
+def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = submitted(tmp_path)
+    monkeypatch.setattr("slurm.task.STORE_WAIT", 1.0)
+    (tmp_path / "store").rename(tmp_path / "lost")
+    with pytest.raises(SystemExit) as ended:
+        task()
+    assert ended.value.code == 75
+
+
+def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
+    task = submitted(tmp_path)
+    job = task.jobs[0]
+    other = replace(job, cell_id="damaged")
+    (Path(job.store) / "damaged").mkdir()
+    (Path(job.store) / "damaged" / "ticket.json").write_text("{")
+    first, second = Task((other, job), 1, 1)()
+    assert first == "damaged: is failed"
+    assert second == f"{job.cell_id}: done"
+    assert Task((other, job), 1, 1)()[1] == f"{job.cell_id}: is done"
+
+
+def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would count as completed, and nobody would go on when the first process dies."""
+    task, requeued = submitted(tmp_path), list[str]()
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    monkeypatch.setattr("slurm.task._requeue", lambda: requeued.append("yes"))
+    monkeypatch.setattr("slurm.task.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGUSR2))
+    monkeypatch.setattr("bench.worker.run_cell", lambda job, signals: State.RUNNING)
+    assert task() == [f"{run.id}: running"]
+    assert requeued == ["yes"]
