@@ -84,6 +84,14 @@ def usable_cores() -> int:
     return cores
 
 
+def let_threads_sleep() -> None:
+    """Make OpenMP's threads sleep while they wait, in this process and its children; to be called before torch is imported.
+
+    Threads that spin slow each other down many times over where cells share cores with anything else.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def gpus() -> list[int]:
     """Return the GPUs that this process may use, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

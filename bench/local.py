@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.attempt import Job
-from bench.environment import gpus, usable_cores
+from bench.environment import gpus, let_threads_sleep, usable_cores
 from bench.store.run import Run, State
 from bench.worker import run_cell
 
@@ -57,8 +57,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when every running cell has written its checkpoint.
     """
-    # Threads that spin while they wait slow each other down many times over where cells share cores with anything else.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     devices, waiting, states = gpus(), list(reversed(jobs)), {}

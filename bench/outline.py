@@ -22,6 +22,8 @@ from bench.errors import BenchError
 from bench.spec.grid import grid_path
 from bench.store.files import read_json, write_json
 
+_MODULES = ("__init__", "config", "grounds", "pace", "plan", "splits")  # with bench/spec, what makes an outline
+
 
 @dataclass(frozen=True)
 class Request:
@@ -41,7 +43,7 @@ class Request:
 def _outline_path(request: Request) -> Path:
     rooms = [REPOSITORY / "methods", REPOSITORY / "datasets", REPOSITORY / "bench" / "spec"]
     code = [p for room in rooms for p in sorted(room.rglob("*.py"))]
-    code += [REPOSITORY / "bench" / name for name in ("__init__.py", "config.py", "plan.py", "splits.py")]
+    code += [REPOSITORY / "bench" / f"{name}.py" for name in _MODULES]
     digest = hashlib.sha256(json.dumps(request.sets).encode())
     for path in [grid_path(request.grid), *code, *(p for p in registry.plugin_paths() if p.is_file())]:
         digest.update(path.read_bytes() + b"\0")
@@ -55,17 +57,22 @@ def keep_outline(request: Request, outlined: dict[str, Any]) -> None:
     write_json(path, outlined, indent=None)
 
 
+def kept_outline(request: Request) -> dict[str, Any] | None:
+    """Return a grid's outline where the store has one for this grid and code, as it was when it was last planned."""
+    try:
+        known: dict[str, Any] | None = read_json(_outline_path(request))
+    except ValueError:
+        return None
+    return known
+
+
 def outline(request: Request) -> dict[str, Any]:
     """Return a grid's outline, planning in a child process where the store has none for this grid and code.
 
     Raises:
         BenchError: what planning raised.
     """
-    path = _outline_path(request)
-    try:
-        known = read_json(path)
-    except ValueError:
-        known = None
+    known = kept_outline(request)
     if known is None:
         command = [sys.executable, "-m", "bench.plan", json.dumps([request.grid, request.sets, request.data])]
         command.append(str(request.store))
@@ -74,11 +81,10 @@ def outline(request: Request) -> dict[str, Any]:
             raise BenchError(done.stderr.strip())
         if done.returncode:
             raise RuntimeError(f"planning failed:\n{done.stderr}")
-        known = read_json(path)
+        known = kept_outline(request)
         if known is None:  # its name contains a hash of the code
             raise BenchError("the code changed while the grid was being planned; run the command again")
-    outlined: dict[str, Any] = known
-    return outlined
+    return known
 
 
 def child_environment() -> dict[str, str]:

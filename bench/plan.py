@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.attempt import Job
 from bench.data import DataRoots, as_mapping
 from bench.errors import BenchError
-from bench.outline import Request, keep_outline
+from bench.grounds import grounds, still_hold
+from bench.outline import Request, keep_outline, kept_outline
+from bench.pace import workload
 from bench.registry import Kind, get
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
 from bench.spec.grid import Grid, Point, apply, check_keys, expand, grid_path, read_grid
@@ -186,7 +188,24 @@ def make_plan(request: Request) -> Plan:
 def _keep(plan: Plan, request: Request) -> None:
     for manifest in plan.manifests.values():
         keep_split(request.store, manifest)
-    keep_outline(request, make_outline(plan, request))
+    cells = [planned.cell for planned in plan.cells]
+    more = {"work": [asdict(work) for work in workload(cells)], "grounds": grounds(cells)}
+    keep_outline(request, {**make_outline(plan, request), **more})
+
+
+def planned_outline(request: Request) -> dict[str, Any]:
+    """Return a grid's outline as planning now makes it: the kept one, where what it rests on is as it was.
+
+    Raises:
+        BenchError: see :func:`make_plan`.
+    """
+    known = kept_outline(request)
+    if known is None or not still_hold(known["grounds"], request.store, DataRoots.parse(request.data)):
+        make_plan(request)
+        known = kept_outline(request)
+    if known is None:
+        raise BenchError("the code changed while the grid was being planned; run the command again")
+    return known
 
 
 def make_outline(plan: Plan, request: Request | None = None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import traceback
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
 
     from bench.train.loader import Loader
     from bench.train.loop import Trainer
-    from bench.train.reader import UInt8
     from datasets._base import SegmentationDataset
-    from methods._base import Method
 
 
 def run_cell(job: Job, signals: Signals | None = None) -> State | None:
@@ -110,21 +107,28 @@ def classify(error: Exception) -> tuple[State, str]:
     return State.FAILED, reason
 
 
-def _set_up_torch(resources: Resources, run: Run) -> torch.device:
-    """Fix determinism and threads; a resumed run keeps the number of threads of its first attempt."""
+def _as_it_began(run: Run, resources: Resources) -> Resources:
+    """Return the resources with what decides how sums are rounded as it was in the run's first attempt."""
+    path = run.path / "rounding.json"
+    now = {"threads": resources.threads or environment.usable_cores(), "compile": resources.compile}
+    kept = read_json(path) or now
+    write_json(path, kept)
+    return resources.model_copy(update=kept)
+
+
+def set_up_torch(resources: Resources) -> torch.device:
+    """Fix determinism and threads as every run has them; return the device."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     from bench.train.build import pick_device
 
-    device = pick_device(resources.device)
-    remembered = read_json(run.path / "threads.json")
-    threads = remembered or resources.threads or environment.usable_cores()
-    write_json(run.path / "threads.json", threads)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(resources.threads or environment.usable_cores())
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Otherwise every tensor is filled with NaN before it is written: a debugging aid that costs a tenth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    return device
+    return pick_device(resources.device)
 
 
 def _torch_environment(device: torch.device) -> dict[str, Any]:
@@ -145,47 +149,21 @@ def _torch_environment(device: torch.device) -> dict[str, Any]:
 
 
 def _train(run: Run, job: Job, hooks: Hooks) -> None:
-    resources = Resources(**job.resources)
-    device = _set_up_torch(resources, run)
-    attempt = run.record_attempt({**environment.describe(), **_torch_environment(device)})
+    resources = _as_it_began(run, Resources(**job.resources))
+    device = set_up_torch(resources)
+    numerics = {**_torch_environment(device), "compile": resources.compile}
+    attempt = run.record_attempt({**environment.describe(), **numerics})
     run.write_state(State.RUNNING, attempt=attempt, at_once=None)
-    import torch
-
-    from bench.train.build import build_method
-    from bench.train.loader import Loader
-    from bench.train.loop import Trainer
-    from bench.train.reader import Reader
+    from bench.train.build import build_trainer
 
     cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     split = load_split(run.path.parent, cell.split_sha256)
-    labelled = list(split.labelled)
-    readable = (*labelled, *dataset.ids(dataset.config.eval_split))
-    reader = Reader(dataset, readable, resources.cache_mb << 20, what_is_given(cell, labelled))
-    memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
-    method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
-    schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
-    augmentation = cell.augmentation.cls(cell.augmentation.config)
-    pool = split.unlabelled if method.uses_unlabelled else ()
-    loader = Loader(
-        reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, bool(split.given)
-    )
-    hooks.open(cell, reader, device)
-    trainer = Trainer(cell, method, loader, run, resources, hooks, device)
+    trainer = build_trainer(cell, dataset, split, run, resources, hooks, device)
+    hooks.open(cell, trainer.loader.reader, device)
     trainer.train()
     hooks.still_ours()
-    _finish(run, cell, dataset, method, trainer)
-
-
-def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
-    """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all."""
-    protocol, seed, training = cell.protocol.cls(cell.protocol.config), cell.seeds.split, frozenset(labelled)
-
-    def visible(image_id: str, mask: UInt8) -> UInt8:
-        seen: UInt8 = protocol.visible(image_id, mask, seed) if image_id in training else mask
-        return seen
-
-    return visible
+    _finish(run, cell, dataset, trainer)
 
 
 def labelled_pixels(loader: Loader) -> int:
@@ -193,27 +171,33 @@ def labelled_pixels(loader: Loader) -> int:
     return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
 
 
-def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, method: Method, trainer: Trainer) -> None:
+def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, trainer: Trainer) -> None:
     """Write weights, cost, and last of all the result."""
+    from bench.memory.meters import whole_run
+    from bench.pace import Pace, evaluations, keep
     from bench.train import checkpoint
+    from bench.train.build import hardware
     from bench.train.evaluate import describe
-    from bench.train.loop import memory
 
     progress = trainer.progress
-    weights = method.predictor.state_dict()
+    weights = trainer.method.predictor.state_dict()
     checkpoint.save(run.weights("last"), weights)
     steps = max(progress.step, 1)
     cost = {
         "seconds": progress.seconds,
         "seconds_per_step": progress.seconds / steps,
+        "evaluation_seconds": progress.evaluation_seconds,
         "images_per_s": trainer.images_per_step * steps / progress.seconds,
         "data_wait_share": trainer.loader.waited / progress.seconds,
         "device": str(trainer.device),
-        **memory(trainer.device),
+        **whole_run(trainer.device),
     }
     step = read_json(run.path / "memory.json") or {}
     cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
     write_json(run.cost, cost)
+    training = (progress.seconds - progress.evaluation_seconds) / steps
+    evaluation = progress.evaluation_seconds / evaluations(cell)
+    keep(run.path.parent, cell, Pace(training, evaluation, hardware(trainer.device), run.id))
     result = {
         "cell_id": run.id,
         "iterations": progress.step,

@@ -80,7 +80,9 @@ class TeacherMethod(StudentMethod):
 
         Where the weak view was padded, its reflected content is labelled as any other, as in the authors' code.
         """
-        return resize(self.teacher(unlabelled.weak), unlabelled.weak.shape[2:]).softmax(dim=1)
+        with torch.inference_mode():
+            logits = self.teacher(unlabelled.weak)
+        return resize(logits, unlabelled.weak.shape[2:]).softmax(dim=1)
 
     @torch.no_grad()
     def unlabelled_target(self, batch: Batch) -> Target:

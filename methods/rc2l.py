@@ -136,7 +136,8 @@ class RC2L(Method):
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
         with phase("teacher"):
-            found = _regions(self.teacher.model, unlabelled.weak)
+            with torch.inference_mode():
+                found = _regions(self.teacher.model, unlabelled.weak)
             label, masks, good = confident_regions(found, self.config)
             semantic = _with_given(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.given)
             with torch.autocast(masks.device.type, enabled=False):

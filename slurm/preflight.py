@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from bench.memory.predict import Predictions
 from bench.outline import Request
 from bench.spec.cell import Part, canonical
 from bench.store.files import read_json, write_json
-from bench.store.run import Run
 from slurm import controller
 from slurm.controller import SlurmError
 from slurm.profiles import Profile, minutes
@@ -85,7 +84,7 @@ def _store_problems(store: Path) -> list[str]:
     return []
 
 
-# -- memory and hours --------------------------------------------------------------------------------------------------
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
 def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[str]) -> list[str]:
@@ -104,34 +103,6 @@ def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[st
                 )
                 found.setdefault(text, planned.cell.id)
     return [f"{cell} and cells of its shape won't fit: {text}" for text, cell in found.items()]
-
-
-def _pace(identity: Mapping[str, Any]) -> str:
-    """Return what of a cell decides how long a step takes."""
-    parts = {key: identity.get(key) for key in ("dataset", "method", "network", "augmentation", "numerics")}
-    schedule = identity.get("schedule", {})
-    return canonical({**parts, "batch": schedule.get("batch"), "accumulate": schedule.get("accumulate")})
-
-
-def projected_hours(bundles: Sequence[Bundle], store: Path) -> tuple[float, int]:
-    """Return the hours that the cells will take one after the other, and how many cells no measurement is known for.
-
-    A cell takes as long per step as a finished run of the store with the same method, network and shape.
-    """
-    rates: dict[str, float] = {}
-    for path in store.glob("*/cost.json"):
-        cell, cost = read_json(Run(path.parent).cell), read_json(path)
-        if cell is not None and cost is not None:
-            rates[_pace(cell["identity"])] = cost["seconds_per_step"]
-    hours, unknown = 0.0, 0
-    for bundle in bundles:
-        for planned in bundle.cells:
-            rate = rates.get(_pace(planned.cell.identity()))
-            if rate is None:
-                unknown += 1
-            else:
-                hours += rate * planned.cell.schedule.iterations / 3600
-    return hours, unknown
 
 
 # -- Slurm -------------------------------------------------------------------------------------------------------------

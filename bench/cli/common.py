@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import sys
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.outline import Request
+    from bench.pace import Projection
 
 GRID = Annotated[str, typer.Argument(metavar="GRID", help="A grid file, or the name of one in bench/grids.")]
 DATA = Annotated[
@@ -44,6 +47,12 @@ def make_request(grid: str, sets: list[str] | None, data: list[str] | None, stor
     return Request(grid, tuple(sets or ()), tuple(data or ()), store_path(store))
 
 
+def spare_the_collector() -> None:
+    """Turn Python's garbage collector off, for a verb that reads much, makes no cycles worth a search, and ends soon."""
+    gc.disable()
+    atexit.register(gc.freeze)  # or the interpreter would search everything as it ends
+
+
 def console(stderr: bool = False) -> Console:
     """Return a console; in a pipe it writes plain text, as wide as it needs."""
     from rich.console import Console
@@ -65,3 +74,13 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def projection_text(projection: Projection) -> str:
+    """Say how long cells will take, as far as their pace is known."""
+    if not projection.cells:
+        return "no pace known yet (`speed` measures it)"
+    text = (
+        f"about {duration(projection.seconds)} one after the other, at the pace of {' and '.join(projection.hardware)}"
+    )
+    return text + (f"; {projection.unknown} more cells whose pace isn't known yet" if projection.unknown else "")

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, make_request, print_json
+from bench.cli.common import (
+    DATA,
+    GRID,
+    JSON,
+    SET,
+    STORE,
+    console,
+    duration,
+    make_request,
+    print_json,
+    projection_text,
+    spare_the_collector,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,22 +53,29 @@ def plan(
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
     from bench.cli.predicted import describe, predictions
-    from bench.plan import make_outline, make_plan
+    from bench.pace import Work, project_work
+    from bench.plan import make_plan, planned_outline
     from bench.status import grid_status
 
-    request = make_request(grid, sets, data, store)
-    planned = make_plan(request)
-    outline = make_outline(planned)
+    request, found = make_request(grid, sets, data, store), dict[str, dict[str, Any]]()
+    if predict or gpu_memory is not None:
+        found = predictions(make_plan(request), request, gpu_memory, as_json)
+    else:
+        spare_the_collector()
+    outline = planned_outline(request)
     state = grid_status(request.store, outline)
-    found = predictions(planned, request, gpu_memory, as_json) if predict or gpu_memory is not None else {}
+    projection = project_work([Work(**work) for work in outline["work"]], request.store)
+    splits = sorted({split["sha256"] for split in outline["grounds"]["splits"]})
     if as_json:
-        print_json({**state, "splits": sorted(planned.manifests), **({"predicted": found} if found else {})})
+        seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
+        print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
         return
     out = console()
-    out.print(f"[bold]{planned.name}[/]: {outline['title']}")
+    out.print(f"[bold]{outline['name']}[/]: {outline['title']}")
     axes = {k: len({str(c["coords"].get(k)) for c in outline["cells"]}) for k in outline["cells"][0]["coords"]}
     shape = " × ".join(f"{n} {k}" for k, n in axes.items() if n > 1) or "1 cell"
-    out.print(f"{len(outline['cells'])} cells ({shape}), {len(planned.manifests)} label splits; {totals(state)}")
+    out.print(f"{len(outline['cells'])} cells ({shape}), {len(splits)} label splits; {totals(state)}")
+    out.print(projection_text(projection), markup=False)
     for cell in outline["cells"][: None if every else SHOWN]:
         out.print(f"  {cell['id']}{describe(found.get(cell['id']))}", markup=False)
     if len(outline["cells"]) > SHOWN and not every:
@@ -163,6 +182,8 @@ def status(
     as_json: JSON = False,
 ) -> None:
     """Show the state of every cell of a grid: from the files of its runs, and Slurm's view beside them."""
+    if not watch:
+        spare_the_collector()
     request = make_request(grid, sets, data, store)
     state = viewed(request)
     if as_json:

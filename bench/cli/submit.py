@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, make_request, print_json
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, make_request, print_json, projection_text
 from bench.cli.grids import ONLY, matching
 
 if TYPE_CHECKING:
@@ -195,14 +195,11 @@ def _preflight(bundles: list[Bundle], request: Request, out: Any) -> None:
 
 def _confirm(out: Any, bundles: list[Bundle], request: Request, yes: bool) -> None:
     from bench.errors import BenchError
-    from slurm.preflight import projected_hours
+    from bench.pace import project
 
-    hours, unknown = projected_hours(bundles, request.store)
-    cells = sum(len(b.cells) for b in bundles)
-    time = f"about {duration(3600 * hours)} of computing" if unknown < cells else "no pace known yet"
-    if 0 < unknown < cells:
-        time += f", without {unknown} cells whose pace isn't known yet"
-    out.print(f"{cells} cells in {len(bundles)} arrays; {time}")
+    cells = [planned.cell for bundle in bundles for planned in bundle.cells]
+    time = projection_text(project(cells, request.store))
+    out.print(f"{len(cells)} cells in {len(bundles)} arrays; {time}", markup=False)
     if yes:
         return
     if not sys.stdin.isatty():

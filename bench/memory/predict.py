@@ -24,7 +24,6 @@ from bench.spec.cell import Cell, canonical
 from bench.spec.sections import Resources
 from bench.store.files import read_json, write_json
 from bench.store.run import Run
-from bench.train.again import from_scratch
 from bench.train.build import build_method
 from bench.train.loader import HostBatch, Loader
 from bench.train.loop import Hooks, Trainer
@@ -91,7 +90,7 @@ def predict_step(cell: Cell, num_classes: int) -> dict[str, Any]:
     """Return the predicted memory of a cell's step in bytes: `phases` and `peak_memory_bytes`; or `error`, why not."""
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            found = measure_blank_step(from_scratch(cell), num_classes)
+            found = measure_blank_step(cell.from_scratch(), num_classes)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     del found["peak_rss_bytes"]

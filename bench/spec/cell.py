@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -139,6 +139,13 @@ class Cell:
         parts: dict[str, Any] = {kind: getattr(self, kind).spec() for kind in PARTS}
         sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
         return {**parts, **sections, "split_sha256": self.split_sha256}
+
+    def from_scratch(self) -> Cell:
+        """Return the cell without initial weights: for who brings others, or asks only for time or memory."""
+        config = self.network.config
+        if not hasattr(config, "weights"):
+            return self
+        return replace(self, network=replace(self.network, config=config.model_copy(update={"weights": "none"})))
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies the run: everything that may change its result, and nothing else."""

@@ -156,6 +156,8 @@ class Resources(Config):
         checkpoint_every: iterations between checkpoints.
         checkpoint_seconds: a checkpoint is also written when this much time has passed.
         log_every: iterations between lines of losses in metrics.jsonl.
+        compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
+            off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -166,3 +168,4 @@ class Resources(Config):
     checkpoint_every: PositiveInt = 1000
     checkpoint_seconds: PositiveFloat = 120.0
     log_every: PositiveInt = 50
+    compile: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,8 @@ class Evaluator:
         if weights is None:
             raise BenchError(f"{run.weights(which)}: there are no such weights; the run is not done")
         ids = dataset.ids(dataset.config.eval_split)
-        predictor = build_method(from_scratch(cell), len(dataset.classes)).predictor.to(place)
+        # The run's own weights replace the initial ones, whose file may be elsewhere by now.
+        predictor = build_method(cell.from_scratch(), len(dataset.classes)).predictor.to(place)
         predictor.load_state_dict(weights)
         return cls(cell, predictor.eval(), Reader(dataset, ids, 0), ids, place)
 
@@ -98,14 +99,6 @@ class Evaluator:
             files.append(folder / f"{image_id.replace('/', '_')}.png")
             Image.fromarray(sheet).save(files[-1])
         return files
-
-
-def from_scratch(cell: Cell) -> Cell:
-    """Return the cell without initial weights, which the run's own replace: their file may be elsewhere by now."""
-    config = cell.network.config
-    if not hasattr(config, "weights"):
-        return cell
-    return replace(cell, network=replace(cell.network, config=config.model_copy(update={"weights": "none"})))
 
 
 def _spread(ids: Sequence[str], count: int) -> list[str]:

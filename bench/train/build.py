@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from bench.environment import cpu_model
 from bench.seeds import derive
 from bench.spec.cell import Cell
+from bench.spec.sections import Resources
+from bench.store.run import Run
+from bench.train.loader import Loader
+from bench.train.loop import Hooks, Trainer
+from bench.train.reader import Reader, UInt8
 from methods._base import Build, Method
+
+if TYPE_CHECKING:
+    from datasets._base import SegmentationDataset
+    from datasets._split import Split
 
 
 def _network_factory(cell: Cell, num_classes: int) -> Callable[[], nn.Module]:
@@ -36,8 +47,66 @@ def build_method(cell: Cell, num_classes: int) -> Method:
     return method
 
 
+def compile_networks(method: Method, network: type[nn.Module]) -> None:
+    """Compile the parts of a method's networks of a class, in place: names and state stay as they are.
+
+    The parts, because methods call a network's ``features`` and ``classify``, which are no ``forward``.
+    """
+    for module in method.modules():
+        if isinstance(module, network):
+            for child in module.children():
+                parts = child if isinstance(child, nn.ModuleList) else [child]
+                for part in parts:
+                    if any(part.children()):
+                        part.compile()
+
+
 def pick_device(wanted: str) -> torch.device:
     """Return the device for ``resources.device``."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
+
+
+def hardware(device: torch.device) -> str:
+    """Name a device and, of a CPU, the threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_model()}, {torch.get_num_threads()} threads"
+
+
+def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
+    """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all."""
+    protocol, seed, training = cell.protocol.cls(cell.protocol.config), cell.seeds.split, frozenset(labelled)
+
+    def visible(image_id: str, mask: UInt8) -> UInt8:
+        seen: UInt8 = protocol.visible(image_id, mask, seed) if image_id in training else mask
+        return seen
+
+    return visible
+
+
+def build_trainer(
+    cell: Cell,
+    dataset: SegmentationDataset,
+    split: Split,
+    run: Run,
+    resources: Resources,
+    hooks: Hooks,
+    device: torch.device,
+) -> Trainer:
+    """Return a cell's trainer with all that it needs, on its device; nothing has been trained or written yet."""
+    labelled = list(split.labelled)
+    readable = (*labelled, *dataset.ids(dataset.config.eval_split))
+    reader = Reader(dataset, readable, resources.cache_mb << 20, what_is_given(cell, labelled))
+    memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
+    method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
+    if resources.compile:
+        compile_networks(method, cell.network.cls)
+    schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
+    augmentation = cell.augmentation.cls(cell.augmentation.config)
+    pool = split.unlabelled if method.uses_unlabelled else ()
+    loader = Loader(
+        reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, bool(split.given)
+    )
+    return Trainer(cell, method, loader, run, resources, hooks, device)

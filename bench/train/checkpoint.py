@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -13,9 +15,59 @@ from torch import Tensor
 from bench.store.files import write_atomically
 
 
-def save(path: Path, content: Any) -> None:
-    """Write tensors and plain values, atomically."""
-    write_atomically(path, lambda file: torch.save(content, file))
+def save(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:
+    """Write tensors and plain values, atomically; what `before_rename` raises leaves `path` as it was."""
+
+    def write(file: BinaryIO) -> None:
+        torch.save(content, file)
+        if before_rename is not None:
+            before_rename()
+
+    write_atomically(path, write)
+
+
+def on_host(content: Any) -> Any:
+    """Return a copy of nested dicts, lists and tuples whose tensors lie in host memory and nobody else changes."""
+    if isinstance(content, Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, Mapping):
+        return {key: on_host(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(on_host(value) for value in content)
+    return content
+
+
+class Writer:
+    """Writes files while training goes on: one thread, one file after the other, in the order in which they were given.
+
+    Files are as whole as ever, only later. An error of a write is raised by the next call.
+
+    Args:
+        may_write: called on the thread when a file is complete but doesn't have its name yet; raises if it must not.
+    """
+
+    WAITING = 1  # files that may wait while one is written; more would fill the memory where the disk is slow
+
+    def __init__(self, may_write: Callable[[], None]) -> None:
+        self._may_write = may_write
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._open: deque[Future[None]] = deque()
+
+    def write(self, path: Path, content: Any) -> None:
+        """Copy `content` to host memory and write it behind the caller's back; waits while too many files wait."""
+        while self._open and (self._open[0].done() or len(self._open) > self.WAITING):
+            self._open.popleft().result()
+        self._open.append(self._pool.submit(save, path, on_host(content), self._may_write))
+
+    def finish(self) -> None:
+        """Wait until everything is on the disk."""
+        while self._open:
+            self._open.popleft().result()
+
+    def close(self) -> None:
+        """Wait, and end the thread; errors are no longer raised."""
+        wait(self._open)
+        self._pool.shutdown()
 
 
 def load(path: Path, device: torch.device) -> Any:

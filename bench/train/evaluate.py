@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from datasets._base import SegmentationDataset
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+WAITING = 8  # batches' worth of samples that may wait for others of their shape
 
 
 def describe(evaluation: Evaluation, dataset: SegmentationDataset) -> str:
@@ -92,10 +95,22 @@ def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tenso
 
 
 def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """Group neighbours of equal shape into batches of at most `size`."""
-    for _, group in itertools.groupby(samples, key=lambda s: s[0].shape):
-        while batch := list(itertools.islice(group, size)):
-            yield batch
+    """Bring samples of equal shape together into batches of at most `size`; few of them wait for others of their shape."""
+    waiting: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        batch = waiting.setdefault(sample[0].shape, [])
+        batch.append(sample)
+        if len(batch) == size:
+            yield waiting.pop(sample[0].shape)
+        elif sum(map(len, waiting.values())) > WAITING * size:
+            yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+    yield from waiting.values()
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Run compiled modules as they are written, so that a score is the same bits whoever asks for it."""
+    nothing_is_compiled = "torch._dynamo" not in sys.modules
+    return nullcontext() if nothing_is_compiled else torch.compiler.set_stance("force_eager")
 
 
 @torch.inference_mode()
@@ -108,7 +123,7 @@ def evaluate(
     precision: str = "fp32",
     channels_last: bool = True,
 ) -> Score:
-    """Score a predictor over (image, mask) samples; its train/eval mode is restored.
+    """Score a predictor over (image, mask) samples, never compiled; its train/eval mode is restored.
 
     Args:
         predictor: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w).
@@ -128,7 +143,7 @@ def evaluate(
             image = torch.from_numpy(np.stack([s[0] for s in batch])).to(device).permute(0, 3, 1, 2)
             image = image.to(torch.float32, memory_format=memory) / 255
             label = torch.from_numpy(np.stack([s[1] for s in batch])).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 scores = scores_of(predictor, image, evaluation)
             total += confusion_matrix(scores.argmax(1), label, num_classes)
     finally:

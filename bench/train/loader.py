@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.environment import usable_cores
 from bench.seeds import derive, rng
 from bench.spec.sections import Resources, Schedule
 from bench.train.reader import Reader
 from bench.train.sampling import sample
-from methods._base import Batch, Labelled, Unlabelled
+from methods._base import Batch, Labelled, Unlabelled, phase
 
 UInt8 = NDArray[np.uint8]
 
@@ -69,8 +70,10 @@ class Loader:
         self.reader = reader
         self.labelled, self.unlabelled = tuple(labelled), tuple(unlabelled)
         self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
-        self.threads = resources.loader_threads or 2
         self.prefetch = resources.prefetch
+        # A CPU that trains has no cores to spare for more; beside a GPU, each batch made ahead may have one.
+        spare = usable_cores() - 1 if device.type == "cuda" else 2
+        self.threads = resources.loader_threads or max(min(self.prefetch, spare), 2)
         self.partial = partial
         self.waited = 0.0  # seconds the loop has waited for data
 
@@ -117,11 +120,11 @@ class Loader:
         """Finish a micro-batch on the device: float images in [0, 1], photometric augmentation of the labelled ones."""
         step, share = host.step, len(host.image)
         slots = range(host.micro * share, (host.micro + 1) * share)
-        image, label = self.augmentation.finish(
-            self._to_device(host.image).permute(0, 3, 1, 2),
-            self._to_device(host.mask),
-            [self._rng("labelled", "photometric", step, slot) for slot in slots],
-        )
+        image, label = self._to_device(host.image).permute(0, 3, 1, 2), self._to_device(host.mask)
+        with phase("augment"):
+            image, label = self.augmentation.finish(
+                image, label, [self._rng("labelled", "photometric", step, slot) for slot in slots]
+            )
         unlabelled = None
         if host.weak is not None and host.valid is not None:
             share = len(host.weak)

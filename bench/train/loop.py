@@ -70,7 +70,8 @@ class Progress:
         loss_sums: sum of each loss since the last logged line.
         loss_count: steps in these sums.
         evaluations: `last` and `best` so far, with their step.
-        seconds: spent training so far, over all attempts.
+        seconds: spent training and evaluating so far, over all attempts.
+        evaluation_seconds: of these, spent on evaluations.
     """
 
     step: int = 0
@@ -79,6 +80,7 @@ class Progress:
     loss_count: int = 0
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
+    evaluation_seconds: float = 0.0
 
 
 class Trainer:
@@ -108,6 +110,7 @@ class Trainer:
         self.resources, self.hooks, self.device = resources, hooks, device
         self.schedule = cell.schedule
         self.optimizer = make_optimizer(cell.optimizer, method)
+        self.writer = checkpoint.Writer(lambda: self.hooks.still_ours())
         self.progress = Progress()
         # First step with a loss that isn't finite; kept on the device, so that looking for it never waits.
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -176,6 +179,15 @@ class Trainer:
             Diverged: on a loss that isn't finite; the last checkpoint is from before it.
             Stopped: when asked to stop, after writing a checkpoint.
         """
+        try:
+            self._train()
+            self.save()
+            self.writer.finish()
+        finally:
+            self.writer.close()
+        return self.progress
+
+    def _train(self) -> None:
         self.restore()
         self.method.train()
         start, last_time, last_step = self.progress.step, time.monotonic(), self.progress.step
@@ -198,8 +210,6 @@ class Trainer:
             self.hooks.progress(step, self._facts())
             if not ends:
                 self._checkpoint_if_due()
-        self.save()
-        return self.progress
 
     def _facts(self) -> dict[str, Any]:
         last = self.progress.evaluations.get("last")
@@ -211,6 +221,7 @@ class Trainer:
         if stopping or late or self.progress.step % self.resources.checkpoint_every == 0:
             self.save()
         if stopping:
+            self.writer.finish()
             raise Stopped(self.progress.step)
 
     def check_finite(self) -> None:
@@ -230,7 +241,7 @@ class Trainer:
     def _log_timing(self, step: int, seconds: float) -> None:
         rate = self.images_per_step / seconds if seconds else None
         row = {"step": step, "seconds_per_step": seconds, "images_per_s": rate}
-        append_jsonl(self.run.timing, {**row, "data_wait_seconds": self.loader.waited, **memory(self.device)})
+        append_jsonl(self.run.timing, {**row, "data_wait_seconds": self.loader.waited, **whole_run(self.device)})
 
     def _evaluation_is_missing(self) -> bool:
         p, every = self.progress, self.cell.evaluation.every
@@ -239,12 +250,14 @@ class Trainer:
 
     def _evaluate(self) -> None:
         self.check_finite()
-        p = self.progress
+        p, begin = self.progress, time.monotonic()
         try:
             score = self.hooks.evaluate(self.method)
         except EvaluationStopped:
             self.save()
+            self.writer.finish()
             raise Stopped(p.step) from None
+        p.evaluation_seconds += time.monotonic() - begin
         found = {"step": p.step, **score.as_dict()}
         if not math.isfinite(found["miou"]):
             raise Diverged(p.step)
@@ -252,12 +265,12 @@ class Trainer:
         p.evaluations["last"] = found
         if found["miou"] > p.evaluations.get("best", {"miou": -1.0})["miou"]:
             p.evaluations["best"] = found
-            checkpoint.save(self.run.weights("best"), self.method.predictor.state_dict())
+            self.writer.write(self.run.weights("best"), self.method.predictor.state_dict())
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of a state that is known to be good.
+        """Write a checkpoint of a state that is known to be good; its copy is made here, the file while training goes on.
 
         Raises:
             Diverged: instead of writing a state that isn't.
@@ -273,7 +286,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(p),
         }
-        checkpoint.save(self.run.checkpoint, content)
+        self.writer.write(self.run.checkpoint, content)
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
@@ -285,8 +298,3 @@ class Trainer:
             self.progress = Progress(**content["progress"])
         with self.run.metrics.open("ab") as file:
             file.truncate(self.progress.metrics_bytes)
-
-
-def memory(device: torch.device) -> dict[str, int]:
-    """Return peak memory in bytes: of the process, and of the CUDA device where there is one."""
-    return whole_run(device)

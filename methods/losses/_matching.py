@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -32,6 +31,8 @@ def solve(cost: NDArray[Any]) -> NDArray[np.int64]:
         cost: (N, T); a column of infinities is a target that takes no part. NaN counts as very costly, so that a run
             that has diverged fails by its loss, not here.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, which planning need not wait for
+
     region = np.full(cost.shape[1], -1, np.int64)
     present = np.flatnonzero(~np.isposinf(cost).all(0))
     rows, columns = linear_sum_assignment(np.nan_to_num(cost[:, present], nan=1e9, posinf=1e9, neginf=-1e9))

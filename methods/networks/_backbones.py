@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
-from torchvision.models import get_model
-from torchvision.models.resnet import BasicBlock
 
 from bench.config import Config
 from bench.errors import BenchError
 from methods._base import IMAGENET_MEAN, IMAGENET_STD
 from methods.networks import _weights
+
+if TYPE_CHECKING:
+    from torchvision.models.resnet import BasicBlock
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large", "tiny"]
 _TINY = (16, 24, 48, 64, 64)
@@ -104,6 +105,8 @@ def _split_mobilenet(net: nn.Module) -> list[nn.Module]:
 
 
 def _residual(inputs: int, outputs: int, stride: int) -> BasicBlock:
+    from torchvision.models.resnet import BasicBlock  # torchvision takes two seconds, which planning need not wait for
+
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     return BasicBlock(inputs, outputs, stride, shortcut)
 
@@ -121,13 +124,20 @@ def _tiny() -> nn.Sequential:
     return net
 
 
+def _torchvision(name: BackboneName) -> nn.Module:
+    from torchvision.models import get_model
+
+    network: nn.Module = get_model(name, weights=None)
+    return network
+
+
 def _spec(name: BackboneName) -> _Spec:
     if name == "tiny":
         return _Spec(_tiny, lambda net: list(net.children()), _TINY[1:])
     if name == "mobilenet_v3_large":
-        return _Spec(lambda: get_model(name, weights=None), _split_mobilenet, (24, 40, 112, 960), ("classifier.",))
+        return _Spec(lambda: _torchvision(name), _split_mobilenet, (24, 40, 112, 960), ("classifier.",))
     channels = (64, 128, 256, 512) if name in ("resnet18", "resnet34") else (256, 512, 1024, 2048)
-    return _Spec(lambda: get_model(name, weights=None), _split_resnet, channels)
+    return _Spec(lambda: _torchvision(name), _split_resnet, channels)
 
 
 def dilate(stage: nn.Module, rate: int) -> None:

@@ -13,7 +13,6 @@ from typing import IO
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
 
 from bench.errors import BenchError, unknown
 
@@ -28,6 +27,8 @@ _CHUNK = 1 << 20
 @lru_cache(maxsize=1)
 def urls() -> dict[str, str]:
     """Return torchvision's download address of each weights file, by name: ``resnet50``, ``resnet50-v2``."""
+    from torchvision.models import get_model_weights  # two seconds, which planning need not wait for
+
     found = {}
     for network in _NETWORKS:
         members = get_model_weights(network).__members__

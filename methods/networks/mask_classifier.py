@@ -15,7 +15,6 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import FeaturePyramidNetwork
 
 from bench.errors import BenchError
 from bench.registry import register
@@ -124,6 +123,8 @@ class MaskClassifier(nn.Module):
     Config = MaskClassifierConfig
 
     def __init__(self, config: MaskClassifierConfig, num_classes: int) -> None:
+        from torchvision.ops import FeaturePyramidNetwork  # two seconds, which planning need not wait for
+
         super().__init__()
         widths = _TINY if config.backbone == "tiny" else _AUTHORS
         hidden = widths.hidden

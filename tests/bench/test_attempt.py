@@ -119,7 +119,7 @@ def test_a_full_disk_still_says_so(make_job: Callable[[str], Job], monkeypatch: 
     run = run_of(job)
     full, original = False, files.write_atomically
 
-    def save(path: Path, content: object) -> None:
+    def save(path: Path, content: object, *rest: object) -> None:
         nonlocal full
         full = True
         raise OSError(28, "No space left on device")

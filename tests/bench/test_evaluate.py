@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.spec.sections import Evaluation
-from bench.train.evaluate import _starts, evaluate, scores_of
+from bench.train.evaluate import WAITING, Sample, _batches, _starts, evaluate, scores_of
 from bench.train.metrics import confusion_matrix, score
 
 CPU = torch.device("cpu")
@@ -105,3 +107,27 @@ def test_mode_of_the_module_is_restored() -> None:
     module = Brightness().train()
     evaluate(module, samples([(8, 8)]), 2, Evaluation(), CPU)
     assert module.training
+
+
+def test_samples_of_one_shape_come_together_though_others_lie_between_and_none_is_lost() -> None:
+    data = samples([(30, 40), (40, 30)] * 6 + [(20 + i, 30) for i in range(40)])
+    batches = list(_batches(iter(data), 4))
+    assert [len(b) for b in batches[:2]] == [4, 4]
+    assert all(len({s[0].shape for s in batch}) == 1 for batch in batches)
+    assert sorted(id(s) for batch in batches for s in batch) == sorted(id(s) for s in data)
+
+
+def test_few_samples_wait_for_others_of_their_shape() -> None:
+    taken = 0
+
+    def counted() -> Iterator[Sample]:
+        nonlocal taken
+        for sample in samples([(20 + i, 30) for i in range(100)]):
+            taken += 1
+            yield sample
+
+    given = 0
+    for batch in _batches(counted(), 2):
+        given += len(batch)
+        assert taken - given <= WAITING * 2
+    assert given == 100

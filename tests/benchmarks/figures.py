@@ -68,6 +68,8 @@ def table(figures: list[Figure]) -> str:
     lines = ["| what | against | figure | aim | |", "| --- | --- | ---: | ---: | --- |"]
     for f in figures:
         aim = f"{'≤' if f.sense == '<=' else '≥'} {number(f.aim, f.unit)}"
-        lines.append(f"| {f.what} | {f.against} | {number(f.value, f.unit)} | {aim} | {'met' if f.met else '**missed**'} |")
+        lines.append(
+            f"| {f.what} | {f.against} | {number(f.value, f.unit)} | {aim} | {'met' if f.met else '**missed**'} |"
+        )
     missed = [f"- {f.what}: {f.reason or 'no reason known'}" for f in figures if not f.met]
     return "\n".join([*lines, *(["", "Missed:", *missed] if missed else [])])

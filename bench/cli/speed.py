@@ -1,0 +1,136 @@
+"""``speed``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import DATA, JSON, SET, STORE, console, duration, make_request, print_json, projection_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.plan import Plan, PlannedCell
+    from bench.speed.measure import Speed
+
+OPERATORS = 10  # shown with --profile
+
+
+def speed(
+    methods: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]…", help="As the grid names them; all where none is given.")
+    ] = None,
+    grid: Annotated[str, typer.Option("--grid", metavar="GRID", help="Whose cells: a file, or a name.")] = "demo",
+    profile: Annotated[
+        bool, typer.Option("--profile", help=f"Also list each phase's time and the {OPERATORS} costliest operators.")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps to measure of each kind.")] = 20,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Measure a grid's methods on this machine: steps and images per second, share per phase, hours; kept for `plan`."""
+    from bench.environment import let_threads_sleep
+
+    let_threads_sleep()  # as a local run does
+    from bench.cli.data import progress_bar
+    from bench.pace import keep, project
+    from bench.plan import make_plan
+    from bench.speed.measure import as_json as plain
+    from bench.speed.measure import measure
+
+    request = make_request(grid, sets, data, store)
+    plan = make_plan(request)
+    chosen, found = shapes(plan, methods or []), []
+    with progress_bar("measuring", as_json) as step:
+        for planned in chosen:
+            found.append(measure(planned, request, plan.grid.resources, steps, OPERATORS if profile else 0))
+            keep(request.store, planned.cell, found[-1].pace)
+            step(len(found), len(chosen))
+    projection = project([p.cell for p in plan.cells], request.store)
+    if as_json:
+        print_json({"cells": [plain(s) for s in found], "grid": plan.name, "projected_seconds": projection.seconds})
+        return
+    out = console()
+    out.print(table(found))
+    if profile:
+        for each in found:
+            out.print(profile_table(each))
+    out.print(f"{plan.name}: {projection_text(projection)}", markup=False)
+
+
+def shapes(plan: Plan, methods: list[str]) -> list[PlannedCell]:
+    """Return the first cell of each shape whose method is among `methods` (all where that is empty).
+
+    Raises:
+        BenchError: for a method that the grid doesn't have.
+    """
+    from bench.errors import unknown
+    from bench.pace import shape_key
+
+    known = {str(p.coords["method"]) for p in plan.cells}
+    for name in methods:
+        if name not in known:
+            raise unknown(f"method of grid {plan.name}", name, known)
+    found: dict[str, PlannedCell] = {}
+    for planned in plan.cells:
+        if not methods or planned.coords["method"] in methods:
+            found.setdefault(shape_key(planned.cell), planned)
+    return list(found.values())
+
+
+def _name(speed: Speed, found: list[Speed]) -> str:
+    """Return a cell's method, and its slug where the method has several shapes."""
+    method = speed.planned.coords["method"]
+    alone = sum(s.planned.coords["method"] == method for s in found) == 1
+    return str(method) if alone else speed.planned.cell.slug
+
+
+def table(found: list[Speed]) -> Table:
+    """Return the table of all cells measured."""
+    from rich.table import Table
+
+    from bench.speed.clock import PHASES
+
+    shown = Table(title=f"On {found[0].pace.hardware}; share of a step in %", title_justify="left", box=None)
+    shown.add_column("method", no_wrap=True)
+    for heading in ("it/s", "images/s", *PHASES, "waits for data", "a run"):
+        shown.add_column(heading, justify="right")
+    for one in found:
+        rate = 1 / one.pace.seconds_per_step
+        shares = [f"{100 * share:.0f}" for share in one.shares.values()]
+        shown.add_row(
+            _name(one, found),
+            f"{rate:.3g}",
+            f"{rate * one.images_per_step:.3g}",
+            *shares,
+            f"{100 * one.waited:.1f} %",
+            duration(one.pace.seconds(one.planned.cell)),
+        )
+    return shown
+
+
+def profile_table(speed: Speed) -> Table:
+    """Return one step's phases and costliest operators."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=f"A step of {speed.planned.cell.slug}", title_justify="left", box=None)
+    shown.add_column("phase or operator", no_wrap=True)
+    for heading in ("calls", "ms", "%"):
+        shown.add_column(heading, justify="right")
+    whole = sum(speed.phases.values())
+    for name, seconds in speed.phases.items():
+        shown.add_row(name, "", f"{1e3 * seconds:.1f}", f"{100 * seconds / whole:.1f}")
+    shown.add_section()
+    busy = sum(seconds for _, _, seconds in speed.operators)
+    for name, calls, seconds in speed.operators:
+        shown.add_row(escape(name), str(calls), f"{1e3 * seconds:.1f}", f"{100 * seconds / busy:.1f}" if busy else "–")
+    return shown
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's verb."""
+    app.command()(speed)

@@ -1,0 +1,1 @@
+"""How fast cells are on this machine, and where a step's time goes."""

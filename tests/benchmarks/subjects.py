@@ -1,0 +1,146 @@
+"""What the benchmarks of a step and of the loop measure: a cell's trainer as a run has it, and the bare network."""
+
+from __future__ import annotations
+
+import copy
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data import DataRoots, open_dataset
+from bench.outline import Request
+from bench.plan import PlannedCell, make_plan
+from bench.spec.sections import Resources
+from bench.splits import load_split
+from bench.store.run import Run
+from bench.train.build import build_method, build_trainer
+from bench.train.loop import Hooks, Trainer
+from bench.worker import set_up_torch
+from methods._base import Batch
+from tests.benchmarks.blobs import CLASSES
+
+Step = Callable[[], Any]
+
+
+class NoHooks:
+    """Surroundings in which nothing happens."""
+
+    def still_ours(self) -> None:
+        """Let everything be written."""
+
+
+def plan_cells(
+    folder: Path, methods: list[Any], backbone: str, crop: int, images: int, precision: str
+) -> tuple[list[PlannedCell], Request]:
+    """Return one cell per method on the dataset `blobs`, and the request that planned them."""
+    os.environ["BENCH_PLUGINS"] = str(Path(__file__).with_name("blobs.py"))
+    grid = {
+        "recipe": {
+            "dataset": "blobs",
+            "network": {"name": "deeplabv3plus", "backbone": backbone},
+            "augmentation": {"reco": {"crop_size": crop}},
+            "schedule": {"iterations": 10_000, "batch": {"labelled": images, "unlabelled": images}},
+            "numerics": {"precision": precision},
+        },
+        "axes": {"method": methods, "protocol": [{"ratio": "1/2"}]},
+    }
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(grid))
+    request = Request(str(path), (), (), folder / "store")
+    return make_plan(request).cells, request
+
+
+class Subject:
+    """One cell's trainer, as a run has it, and the bare network with the same passes.
+
+    Args:
+        planned: the cell.
+        request: for the store that keeps its split.
+        folder: where the trainer may write.
+    """
+
+    def __init__(self, planned: PlannedCell, request: Request, folder: Path) -> None:
+        self.cell = cell = planned.cell
+        self.name = str(planned.coords["method"])
+        self.device = set_up_torch(Resources())
+        dataset = open_dataset(cell.dataset, DataRoots())
+        split = load_split(request.store, cell.split_sha256)
+        folder.mkdir(parents=True, exist_ok=True)
+        hooks = cast(Hooks, NoHooks())
+        self.trainer: Trainer = build_trainer(cell, dataset, split, Run(folder), Resources(), hooks, self.device)
+        self.trainer.method.train()
+        self.batches: Iterator[Iterator[Batch]] = self.trainer.loader.steps(0)
+        loader = self.trainer.loader
+        self.one_batch: Batch = loader.device_batch(loader.host_batch(0, 0))
+
+    def loop(self) -> None:
+        """Take a step as a run takes it, data included."""
+        self.trainer.step(next(self.batches))
+
+    def make_network(self) -> nn.Module:
+        """Return a new network of the cell on its device."""
+        network: nn.Module = build_method(self.cell, CLASSES).predictor
+        return network.to(self.device).to(memory_format=torch.channels_last).train()
+
+    def make_bare(self) -> tuple[Step, nn.Module, torch.optim.Optimizer]:
+        """Return a step of the bare network's passes on tensors in memory; all its weights; and its optimizer.
+
+        ReCo's representation head is a part of its student's passes.
+        """
+        networks = nn.ModuleList([self.make_network().requires_grad_(True), self.make_network().requires_grad_(False)])
+        student, teacher = networks
+        head = copy.deepcopy(getattr(self.trainer.method, "representation", None))  # ReCo's, a part of its student
+        if head is not None:
+            networks.append(head)
+        optimizer = torch.optim.SGD([p for p in networks.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
+        image = self.one_batch.labelled.image.contiguous(memory_format=torch.channels_last)
+        label = self.one_batch.labelled.label
+        bf16 = self.cell.numerics.precision == "bf16"
+        unlabelled = bool(self.trainer.loader.unlabelled)
+
+        def one_loss() -> Tensor:
+            features = None if head is None else cast(Any, student).features(image)
+            scores = student(image) if features is None else cast(Any, student).classify(features)
+            scores = F.interpolate(scores, size=image.shape[2:], mode="bilinear", align_corners=True)
+            loss = F.cross_entropy(scores.float(), label, ignore_index=255)
+            return loss if head is None else loss + head(features).float().mean()
+
+        def step() -> None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                if unlabelled:
+                    with torch.inference_mode():
+                        teacher(image)
+                loss = one_loss() + one_loss() if unlabelled else one_loss()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step, networks, optimizer
+
+
+def seconds(step: Step, device: torch.device) -> float:
+    """Return the time of a call."""
+    begin = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def medians(versions: dict[str, Step], rounds: int, device: torch.device) -> dict[str, float]:
+    """Return each version's median time; they take turns, and the first round only warms up."""
+    times: dict[str, list[float]] = {name: [] for name in versions}
+    for number in range(rounds + 1):
+        for name, step in versions.items():
+            took = seconds(step, device)
+            if number:
+                times[name].append(took)
+    return {name: statistics.median(values) for name, values in times.items()}
