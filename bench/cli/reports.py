@@ -62,12 +62,26 @@ def _made(
     return (tables.per_class if per_class else tables.build)(runs, found, rule)
 
 
+def _raw(runs: DataFrame, fmt: Format | None) -> str:
+    """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
+    from bench.errors import BenchError
+
+    if fmt is Format.JSON:
+        return f"{runs.to_json(orient='records', indent=1)}\n"
+    if fmt in (None, Format.CSV):
+        return str(runs.convert_dtypes().to_csv(index=False))
+    raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
+
+
 def table(
     grid: GRID,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
     compare: COMPARE = None,
+    each: Annotated[
+        bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
     sets: SET = None,
     data: DATA = None,
@@ -81,17 +95,20 @@ def table(
     from bench.report import frame, terminal
     from bench.report.render import render
 
-    if per_class and compare:
-        raise BenchError("--per-class and --compare: give one of them")
+    if sum([per_class, bool(compare), each]) > 1:
+        raise BenchError("--per-class, --compare and --runs: give one of them")
     request = make_request(grid, sets, data, store)
     found = outline(request)
-    made = _made(frame.load(request.store, found["cells"]), found, select, per_class, compare)
-    chosen = Format.JSON if as_json else fmt
-    if chosen is None and output is None:
-        screen = console()
-        screen.print(terminal.drawn(made, screen.width))
-        return
-    text = render(made, (chosen or Format.MD).value)
+    runs, chosen = frame.load(request.store, found["cells"]), Format.JSON if as_json else fmt
+    if each:
+        text = _raw(runs, chosen)
+    else:
+        made = _made(runs, found, select, per_class, compare)
+        if chosen is None and output is None:
+            screen = console()
+            screen.print(terminal.drawn(made, screen.width))
+            return
+        text = render(made, (chosen or Format.MD).value)
     if output is None:
         sys.stdout.write(text)
     else:

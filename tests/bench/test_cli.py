@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -37,6 +38,11 @@ def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) ->
     assert table
     for fmt in ("md", "csv", "latex", "html"):
         assert "supervised" in bench("table", grid, *store, "--format", fmt)
+    (row,) = csv.DictReader(bench("table", grid, *store, "--runs").splitlines())
+    (same,) = json.loads(bench("table", grid, *store, "--runs", "--json"))
+    assert row["id"] == same["id"] == cell["id"]
+    assert float(row["miou_last"]) == pytest.approx(same["miou_last"])
+    assert "written as csv or json" in bench("table", grid, *store, "--runs", "--format", "latex", code=2)
     plots = json.loads(bench("plot", "ratio", grid, *store, "--output", str(tmp_path / "plots"), "--json"))["files"]
     plots += json.loads(bench("plot", "convergence", grid, *store, "--output", str(tmp_path / "plots"), "--json"))[
         "files"

@@ -133,5 +133,5 @@ def test_the_table_of_a_grid_that_has_not_run(grid: Path, tmp_path: Path) -> Non
 
 
 def test_classes_and_a_comparison_are_not_asked_for_together() -> None:
-    with pytest.raises(BenchError, match="--per-class and --compare: give one of them"):
+    with pytest.raises(BenchError, match="--per-class, --compare and --runs: give one of them"):
         reports.table("demo", per_class=True, compare=("reco", "supervised"))
