@@ -2,10 +2,11 @@
 
 ``python -m tests.benchmarks.bench_grids [--cells 10000 100000] [--rounds 3] [--folder DIR]``
 
-In a temporary folder (of DIR; in memory where the machine has /dev/shm) stands a grid on the embedded dataset, methods × protocols × seeds ×
-learning rates, and a store with a made-up run for each cell, in the files of a real one but for its weights: done, but
-for one in fifty that was preempted. A figure is the wall time of the command, ``python bench.py …`` in a process of its
-own, files in the page cache: the median over the rounds up to 20,000 cells, one round above.
+In a temporary folder (of DIR; in memory where the machine has /dev/shm) stands a grid on the embedded dataset,
+methods × protocols × seeds × learning rates, and a store with a made-up run for each cell, in the files of a real one
+but for its weights: done, but for one in fifty that was preempted. A figure is the wall time of the command,
+``python bench.py …`` in a process of its own, files in the page cache: the median over the rounds up to 20,000 cells,
+one round above.
 
 *plan, first*: into an empty store; the dataset is drawn already. *plan, later*: the outline is in the store, and so are
 the runs. *table, cold* reads every run; *table, warm* has its cache of them.
