@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Call `write` on a temporary file beside `path`, sync it and rename it to `path`.
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], None], before_rename: Callable[[], None] | None = None
+) -> None:
+    """Call `write` on a temporary file beside `path`, sync it, call `before_rename` and rename it to `path`.
 
     The directory entry is synced too, so that after a power cut either the old or the new file is there. On an error the
     temporary file is removed and `path` is as it was.
@@ -23,6 +25,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if before_rename is not None:
+            before_rename()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +17,7 @@ from bench.store.files import write_atomically
 
 def save(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:
     """Write tensors and plain values, atomically; what `before_rename` raises leaves `path` as it was."""
-
-    def write(file: BinaryIO) -> None:
-        torch.save(content, file)
-        if before_rename is not None:
-            before_rename()
-
-    write_atomically(path, write)
+    write_atomically(path, lambda file: torch.save(content, file), before_rename)
 
 
 def on_host(content: Any) -> Any:
