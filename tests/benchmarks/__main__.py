@@ -22,7 +22,7 @@ from bench.train.build import hardware, pick_device
 from tests.benchmarks.figures import COLLECT, collected, table
 
 # How often a benchmark is run, where that isn't once without options.
-RUNS: dict[str, tuple[list[str], ...]] = {"bench_step": ([], ["--precision", "bf16"])}
+RUNS: dict[str, tuple[list[str], ...]] = {"bench_step": ([], ["--precision", "bf16", "reco"])}
 
 
 def main() -> None:
