@@ -34,7 +34,8 @@ def on_host(content: Any) -> Any:
 class Writer:
     """Writes files while training goes on: one thread, one file after the other, in the order in which they were given.
 
-    Files are as whole as ever, only later. An error of a write is raised by the next call.
+    Files are as whole as ever, only later. An error of a write is raised by a later call; what was given after the file
+    that failed is not written, because it may speak of it (a checkpoint knows which weights are the best).
 
     Args:
         may_write: called on the thread when a file is complete but doesn't have its name yet; raises if it must not.
@@ -46,12 +47,22 @@ class Writer:
         self._may_write = may_write
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._open: deque[Future[None]] = deque()
+        self._failed = False  # only the thread changes it
 
     def write(self, path: Path, content: Any) -> None:
         """Copy `content` to host memory and write it behind the caller's back; waits while too many files wait."""
         while self._open and (self._open[0].done() or len(self._open) > self.WAITING):
             self._open.popleft().result()
-        self._open.append(self._pool.submit(save, path, on_host(content), self._may_write))
+        self._open.append(self._pool.submit(self._save, path, on_host(content)))
+
+    def _save(self, path: Path, content: Any) -> None:
+        if self._failed:
+            return
+        try:
+            save(path, content, self._may_write)
+        except BaseException:
+            self._failed = True
+            raise
 
     def finish(self) -> None:
         """Wait until everything is on the disk."""

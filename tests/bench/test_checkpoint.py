@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,14 @@ def test_an_error_is_raised_by_a_later_write(tmp_path: Path) -> None:
         for _ in range(3):
             writer.write(missing, {})
     writer.close()
+
+
+def test_what_comes_after_a_file_that_failed_is_not_written(tmp_path: Path) -> None:
+    writer = Writer(nobody_minds)
+    writer.write(tmp_path / "no such folder" / "weights-best.pt", {})
+    with contextlib.suppress(FileNotFoundError):
+        writer.write(tmp_path / "checkpoint.pt", {})
+    with contextlib.suppress(FileNotFoundError):
+        writer.finish()
+    writer.close()
+    assert list(tmp_path.iterdir()) == []
