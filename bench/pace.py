@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -76,12 +76,16 @@ class Paces:
     def of(self, shape: str) -> Pace | None:
         """Return the pace of a shape (see :func:`shape_key`) that was measured last; None where none was."""
         if shape not in self._read:
-            self._read[shape] = _pace(read_json(self._files[shape][-1])) if shape in self._files else None
+            self._read[shape] = _read_pace(self._files[shape][-1]) if shape in self._files else None
         return self._read[shape]
 
 
-def _pace(content: Mapping[str, Any] | None) -> Pace | None:
-    return None if content is None else Pace(**content)
+def _read_pace(path: Path) -> Pace | None:
+    """Read a kept pace; one that is damaged, or of another version, is as good as none."""
+    try:
+        return Pace(**read_json(path))
+    except (ValueError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,15 @@ def test_the_last_pace_counts(grid_file: Path) -> None:
     assert project([cell], store).seconds == 8.0
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"pace": 1}', "null"])
+def test_a_damaged_pace_is_as_good_as_none(grid_file: Path, content: str) -> None:
+    store, cell = grid_file.parent / "store", make(grid_file).cells[0].cell
+    keep(store, cell, SLOW)
+    [path] = (store / ".cache" / "pace").iterdir()
+    path.write_text(content)
+    assert project([cell], store).unknown == 1
+
+
 def test_a_finished_run_leaves_its_pace(grid_file: Path) -> None:
     plan, store = make(grid_file, "resources.threads=1"), grid_file.parent / "store"
     request = Request(str(grid_file), (), (), store)
