@@ -136,6 +136,5 @@ class Hooks:
             len(self.reader.dataset.classes),
             self.cell.evaluation,
             self.device,
-            self.cell.numerics.precision,
-            self.cell.numerics.channels_last,
+            self.cell.numerics,
         )

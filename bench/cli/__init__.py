@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -22,3 +23,6 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {where}{error.strerror or error}\n")
         raise SystemExit(2) from None
+    finally:
+        if not gc.isenabled():  # see `spare_the_collector`; the interpreter would search everything as it ends
+            gc.freeze()

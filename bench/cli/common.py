@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import json
 import os
@@ -50,7 +49,6 @@ def make_request(grid: str, sets: list[str] | None, data: list[str] | None, stor
 def spare_the_collector() -> None:
     """Turn Python's garbage collector off, for a verb that reads much, makes no cycles worth a search, and ends soon."""
     gc.disable()
-    atexit.register(gc.freeze)  # or the interpreter would search everything as it ends
 
 
 def console(stderr: bool = False) -> Console:

@@ -87,7 +87,6 @@ def _evaluation(trainer: Trainer) -> float:
     reader, cell = trainer.loader.reader, trainer.cell
     ids = reader.dataset.ids(reader.dataset.config.eval_split)
     some = ids[:EVALUATED]
-    numerics = cell.numerics
     begin = time.perf_counter()
     evaluate(
         trainer.method.predictor,
@@ -95,8 +94,7 @@ def _evaluation(trainer: Trainer) -> float:
         len(reader.dataset.classes),
         cell.evaluation,
         trainer.device,
-        numerics.precision,
-        numerics.channels_last,
+        cell.numerics,
     )
     return (time.perf_counter() - begin) * len(ids) / len(some)
 

@@ -61,18 +61,9 @@ class Evaluator:
 
     def score(self) -> Score:
         """Evaluate over the whole evaluation split."""
-        numerics = self.cell.numerics
         classes = len(self.reader.dataset.classes)
         pairs = self.reader.pairs(self.ids)
-        return evaluate(
-            self.predictor,
-            pairs,
-            classes,
-            self.cell.evaluation,
-            self.device,
-            numerics.precision,
-            numerics.channels_last,
-        )
+        return evaluate(self.predictor, pairs, classes, self.cell.evaluation, self.device, self.cell.numerics)
 
     @torch.inference_mode()
     def predict(self, image_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.spec.sections import Evaluation
+from bench.spec.sections import Evaluation, Numerics
 from bench.train.metrics import Score, confusion_matrix, score
 
 if TYPE_CHECKING:
     from datasets._base import SegmentationDataset
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+NUMERICS = Numerics()  # as they are by default
 WAITING = 8  # batches' worth of samples that may wait for others of their shape
 
 
@@ -120,8 +121,7 @@ def evaluate(
     num_classes: int,
     evaluation: Evaluation,
     device: torch.device,
-    precision: str = "fp32",
-    channels_last: bool = True,
+    numerics: Numerics = NUMERICS,
 ) -> Score:
     """Score a predictor over (image, mask) samples, never compiled; its train/eval mode is restored.
 
@@ -131,19 +131,18 @@ def evaluate(
         num_classes: K.
         evaluation: mode, sizes, batch size.
         device: where to compute.
-        precision: `fp32` or `bf16` (autocast).
-        channels_last: memory format of the images.
+        numerics: precision, and memory format of the images.
     """
     was_training = predictor.training
     predictor.eval()
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    memory = torch.channels_last if channels_last else torch.contiguous_format
+    memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
         for batch in _batches(samples, evaluation.batch_size):
             image = torch.from_numpy(np.stack([s[0] for s in batch])).to(device).permute(0, 3, 1, 2)
             image = image.to(torch.float32, memory_format=memory) / 255
             label = torch.from_numpy(np.stack([s[1] for s in batch])).to(device)
-            with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
                 scores = scores_of(predictor, image, evaluation)
             total += confusion_matrix(scores.argmax(1), label, num_classes)
     finally:
