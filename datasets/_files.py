@@ -7,13 +7,16 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
+from simplejpeg import decode_jpeg
 
 from bench.errors import BenchError
-from datasets._base import IGNORE_INDEX, Progress
+from datasets._base import IGNORE_INDEX, Progress, UInt8
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MASK_SUFFIX = ".png"
@@ -98,6 +101,25 @@ def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
     if image.mode[0] in "IF":
         raise BenchError(f"{path}: more than 8 bits per channel (mode {image.mode}); save it as an 8-bit image")
     return image.convert("RGB")
+
+
+def decode_rgb(path: Path) -> UInt8:
+    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG a third sooner.
+
+    Both decode with libjpeg-turbo, but simplejpeg writes the pixels where they are wanted; Pillow keeps them in four
+    bytes each and copies them twice.
+
+    Raises:
+        BenchError: as :func:`load_rgb` does.
+    """
+    with suppress(*_DAMAGED):  # Pillow finds the words, or has a way with it
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:  # says what it is, and stops bombs
+            plain = header.mode == "RGB"
+        if plain:
+            pixels: UInt8 = decode_jpeg(data, colorspace="RGB", strict=True)
+            return pixels
+    return np.array(load_rgb(path), dtype=np.uint8)
 
 
 def load_index_mask(path: Path, data: bytes | None = None) -> Image.Image:

@@ -23,11 +23,11 @@ from datasets._cache import Presence, cached_presence, fingerprint
 from datasets._check import check_layout
 from datasets._files import (
     MASK_SUFFIX,
+    decode_rgb,
     escapes,
     find_image,
     illegal_labels,
     load_index_mask,
-    load_rgb,
     on_threads,
     read_classes,
     read_lines,
@@ -97,7 +97,10 @@ class VocLayout(SegmentationDataset):
 
     def image(self, image_id: str) -> UInt8:
         """Return the decoded RGB image, resized to the prepared size (bilinear, antialiased), (H, W, 3) uint8."""
-        return np.array(self._prepared(load_rgb(self.image_path(image_id)), Image.Resampling.BILINEAR), dtype=np.uint8)
+        pixels = decode_rgb(self.image_path(image_id))
+        if self.config.size is None:
+            return pixels
+        return np.array(self._prepared(Image.fromarray(pixels), Image.Resampling.BILINEAR), dtype=np.uint8)
 
     def mask(self, image_id: str) -> UInt8:
         """Return the mask, resized to the prepared size (nearest), (H, W) uint8: class index, 255 = void.

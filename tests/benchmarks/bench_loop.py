@@ -24,9 +24,11 @@ from bench.environment import usable_cores
 from bench.spec.sections import Evaluation, Resources
 from bench.train.evaluate import evaluate
 from bench.train.reader import Reader, UInt8
-from tests.benchmarks.bench_augment import CAMVID, Pair, find_pairs, load
+from datasets._files import decode_rgb, load_index_mask
+from tests.benchmarks.bench_augment import CAMVID, find_pairs
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note
+from tests.benchmarks.pipelines import Pair
 from tests.benchmarks.subjects import Subject, medians, plan_cells, seconds
 
 EVALUATED, EVALUATION_BATCH = 16, 4
@@ -40,11 +42,11 @@ class Files(Reader):
 
     def image(self, image_id: str) -> UInt8:
         """Return the image (H, W, 3)."""
-        return np.asarray(load(self.files[image_id][0]))
+        return decode_rgb(self.files[image_id][0])
 
     def mask(self, image_id: str) -> UInt8:
         """Return the mask (H, W)."""
-        return np.asarray(load(self.files[image_id][1]))
+        return np.array(load_index_mask(self.files[image_id][1]), dtype=np.uint8)
 
 
 def wait(data: Path | None, rounds: int) -> None:

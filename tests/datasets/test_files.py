@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.seeds import rng
 from datasets._files import (
+    decode_rgb,
     escapes,
     find_image,
     illegal_labels,
@@ -88,6 +91,27 @@ def test_rgb_from_any_8_bit_mode(tmp_path: Path, mode: str) -> None:
     assert (image.mode, image.size) == ("RGB", (5, 4))
 
 
+SAVED: list[tuple[str, dict[str, Any]]] = [
+    ("RGB", {"quality": 95, "subsampling": 0}),
+    ("RGB", {"quality": 40, "subsampling": 1}),
+    ("RGB", {"quality": 75, "subsampling": 2}),
+    ("RGB", {"progressive": True, "optimize": True}),
+    ("RGB", {"keep_rgb": True}),
+    ("L", {}),
+    ("CMYK", {}),
+]
+
+
+@pytest.mark.parametrize(("mode", "options"), SAVED)
+def test_pixels_are_those_that_pillow_decodes(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    """Every kind of JPEG, odd sizes and a name that says PNG included."""
+    path = tmp_path / "a.png"
+    for size in ((37, 53), (16, 16), (1, 1)):
+        noise = rng(0, "pixels", *size).integers(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(noise).convert(mode).save(path, format="JPEG", **options)
+        np.testing.assert_array_equal(decode_rgb(path), np.array(Image.open(path).convert("RGB")))
+
+
 def test_modes_that_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
@@ -114,10 +138,14 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
             path = tmp_path / f"broken{suffix}"
             path.write_bytes(broken)
             try:
-                load_rgb(path)
+                decoded = np.array(load_rgb(path))
             except BenchError as error:
                 refused += 1
                 assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+                with pytest.raises(BenchError, match=re.escape(str(error))):
+                    decode_rgb(path)
+            else:
+                np.testing.assert_array_equal(decode_rgb(path), decoded)
     assert refused > 100
 
 
