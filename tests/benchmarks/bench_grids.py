@@ -5,8 +5,7 @@
 In a temporary folder (of DIR; in memory where the machine has /dev/shm) stands a grid on the embedded dataset,
 methods × protocols × seeds × learning rates, and a store with a made-up run for each cell, in the files of a real one
 but for its weights: done, but for one in fifty that was preempted. A figure is the wall time of the command,
-``python bench.py …`` in a process of its own, files in the page cache: the median over the rounds up to 20,000 cells,
-one round above.
+``python bench.py …`` in a process of its own, files in the page cache: the median over the rounds.
 
 *plan, first*: into an empty store; the dataset is drawn already. *plan, later*: the outline is in the store, and so are
 the runs. *table, cold* reads every run; *table, warm* has its cache of them.
@@ -40,7 +39,6 @@ from tests.benchmarks.figures import Figure, note, number
 AIMS = {"plan, first": 2.0, "plan, later": 2.0, "status": 2.0, "table, cold": 5.0, "table, warm": 1.0}  # seconds
 AIMED_AT = 10_000  # cells, at which those aims hold
 GROWTH = 10.0  # at most, where the grid is ten times as big
-FEW = 20_000  # cells up to which a command is timed more than once
 METHODS = ["supervised", "mean_teacher", "classmix", "reco", "rc2l"]
 PROTOCOLS: list[Any] = [{"few_labels": 16}, {"few_labels": 32}, {"ratio": "1/4"}, "full"]
 SEEDS = 25
@@ -96,7 +94,7 @@ class Bench:
     """A grid of some size with its store in a folder of its own, and the user's commands on it."""
 
     def __init__(self, folder: Path, cells: int, rounds: int) -> None:
-        self.rounds = rounds if cells <= FEW else 1
+        self.rounds = rounds
         self.grid, self.store = folder / "big.yaml", folder / "store"
         self.grid.write_text(yaml.safe_dump(make_grid(cells)))
         self.seconds: Seconds = {}
