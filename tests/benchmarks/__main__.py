@@ -1,10 +1,12 @@
 """``make bench``: runs every benchmark of this folder, one after the other, each in a process of its own.
 
-What they hand over (see ``figures``) is printed as one table and written to ``results/measured/speed-<hardware>.json``.
+What they hand over (see ``figures``) is printed as one table and kept, by benchmark, in
+``results/measured/speed-<hardware>.json``. ``python -m tests.benchmarks bench_step`` runs and renews one alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,36 +22,52 @@ from bench import environment
 from bench.data import REPOSITORY
 from bench.store.files import write_json
 from bench.train.build import hardware, pick_device
-from tests.benchmarks.figures import COLLECT, collected, table
+from tests.benchmarks.figures import COLLECT, Figure, collected, table
 
 # How often a benchmark is run, where that isn't once without options.
 RUNS: dict[str, tuple[list[str], ...]] = {"bench_step": ([], ["--precision", "bf16", "reco"])}
+
+
+def run(name: str) -> list[Figure] | None:
+    """Run a benchmark and return its figures; None if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        collect = Path(folder) / "figures.jsonl"
+        for options in RUNS.get(name, ([],)):
+            print(f"== {' '.join([name, *options])}", flush=True)
+            command = [sys.executable, "-m", f"tests.benchmarks.{name}", *options]
+            if subprocess.run(command, check=False, env={**os.environ, COLLECT: str(collect)}).returncode:
+                return None
+        return collected(collect)
+
+
+def keep(path: Path, name: str, figures: list[Figure], facts: dict[str, Any]) -> None:
+    """Put a benchmark's figures, with the facts about machine and code, in the place of its last ones."""
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    kept[name] = {"environment": facts, "figures": [{**asdict(f), "met": f.met} for f in figures]}
+    write_json(path, dict(sorted(kept.items())))
 
 
 def main() -> None:
     """Run all benchmarks, or those named on the command line; exit with 1 if one fails."""
     every = sorted(p.stem for p in Path(__file__).parent.glob("bench_*.py"))
     wanted = sys.argv[1:] or every
+    if unknown := sorted(set(wanted) - set(every)):
+        raise SystemExit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(every)}")
     environment.let_threads_sleep()
-    failed = []
-    with tempfile.TemporaryDirectory() as folder:
-        collect = Path(folder) / "figures.jsonl"
-        for name in wanted:
-            for options in RUNS.get(name, ([],)):
-                print(f"== {' '.join([name, *options])}", flush=True)
-                command = [sys.executable, "-m", f"tests.benchmarks.{name}", *options]
-                if subprocess.run(command, check=False, env={**os.environ, COLLECT: str(collect)}).returncode:
-                    failed.append(name)
-        figures = collected(collect)
     torch.set_num_threads(environment.usable_cores())
     on = hardware(pick_device("auto"))
-    print(f"\nOn {on}, torch {torch.__version__}:\n\n{table(figures)}\n")
-    if wanted == every and not failed:
-        path = REPOSITORY / "results" / "measured" / f"speed-{re.sub('[^a-z0-9]+', '-', on.lower()).strip('-')}.json"
-        facts = {**environment.describe(), "hardware": on}
-        write_json(path, {"environment": facts, "figures": [{**asdict(f), "met": f.met} for f in figures]})
-        print(f"wrote {path}")
-    if failed:
+    facts = {**environment.describe(), "hardware": on}  # before a written file makes the tree dirty
+    path = REPOSITORY / "results" / "measured" / f"speed-{re.sub('[^a-z0-9]+', '-', on.lower()).strip('-')}.json"
+    found: dict[str, list[Figure] | None] = {}
+    for name in wanted:
+        found[name] = figures = run(name)
+        if figures is not None:
+            keep(path, name, figures, facts)
+    print(
+        f"\nOn {on}, torch {torch.__version__}:\n\n{table([f for figures in found.values() for f in figures or ()])}\n"
+    )
+    print(f"wrote {path}")
+    if failed := [name for name, figures in found.items() if figures is None]:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 

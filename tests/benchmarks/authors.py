@@ -67,7 +67,7 @@ class Steps:
 
     def _views(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores, _ = self.ema.model(images)
-        scores = F.interpolate(scores, size=images.shape[2:], mode="bilinear", align_corners=True)
+        scores = F.interpolate(scores, size=images.shape[2:], mode="bilinear", align_corners=True).float()  # for PIL
         views: Any = (images, *reversed(torch.max(torch.softmax(scores, 1), 1)))
         views = self.data.batch_transform(*views, self.crop, self.scale, apply_augmentation=False)
         views = self.losses.generate_unsup_data(*views, mode="classmix")
