@@ -29,7 +29,7 @@ from tests.benchmarks.bench_augment import CAMVID, find_pairs
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note
 from tests.benchmarks.pipelines import Pair
-from tests.benchmarks.subjects import Subject, medians, plan_cells, seconds
+from tests.benchmarks.subjects import Subject, plan_cells, seconds, take_turns
 
 EVALUATED, EVALUATION_BATCH = 16, 4
 
@@ -98,8 +98,8 @@ def evaluation(rounds: int) -> None:
             "forward": forward,
             "evaluation": lambda: evaluate(predictor, reader.pairs(ids), CLASSES, protocol, device),
         }
-        found = medians(versions, rounds, device)
-    ratio = found["evaluation"] / found["forward"]
+        times = take_turns(versions, rounds, device)
+    ratio, found = times.ratio("evaluation", "forward"), times.medians()
     what = f"evaluation (ResNet-50, {EVALUATED} images of 240×320, {CLASSES} classes)"
     print(f"{what}: {found['evaluation']:.2f} s, forward alone {found['forward']:.2f} s: {ratio:.2f}")
     reason = "scores of all classes are resized to the mask before the arg max"

@@ -6,7 +6,8 @@
 *loop*: the project's steps as a run takes them, data included. *bare*: the same forward and backward passes of student
 and teacher on tensors ready in memory, plain SGD, nothing else. *authors*: their step (ClassMix and ReCo) on the same
 shapes, batches ready in memory; it takes part when ``BENCH_RECO_CHECKOUT`` names a checkout of github.com/lorenmt/reco.
-All take turns; times are medians over the rounds. Memory is the peak of one step: of tensors alive on a CPU, of the
+All take turns, the authors' in every third round; times are medians over the rounds, and so are ratios, of each round's
+(with the quartiles in brackets). Memory is the peak of one step: of tensors alive on a CPU, of the
 allocator on CUDA.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -27,11 +29,12 @@ from bench.speed.clock import StepClock
 from tests.benchmarks import authors
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note
-from tests.benchmarks.subjects import Step, Subject, medians, plan_cells
+from tests.benchmarks.subjects import Step, Subject, Times, plan_cells, take_turns
 
 CROP, IMAGES, BACKBONE = 161, 4, "resnet50"
 SAME_LOSSES = ("classmix", "mean_teacher", "supervised")  # whose losses need no more memory than the bare network's
 CLOCKED = 3  # steps over which phases are timed
+RARE = 3  # rounds of which the authors' step, ten times as long as ours, takes part in one
 
 
 def authors_step(subject: Subject) -> Step:
@@ -68,44 +71,49 @@ def phases(subject: Subject) -> dict[str, float]:
     return {name: seconds / CLOCKED for name, seconds in clock.seconds.items()}
 
 
+def spread(times: Times) -> str:
+    """Return the loop's time over the bare network's, with the quartiles over the rounds."""
+    low, _, high = statistics.quantiles(times.ratios("loop", "bare"), method="inclusive")
+    return f"{times.ratio('loop', 'bare'):.2f} ({low:.2f} to {high:.2f})"
+
+
 def report(subject: Subject, rounds: int, precision: str) -> None:
     """Measure a method and print its line."""
     bare, weights, optimizer = subject.make_bare()
     versions: dict[str, Step] = {"loop": subject.loop, "bare": bare}
     if subject.name == "reco" and authors.CHECKOUT in os.environ:
         versions["authors"] = authors_step(subject)
-    found = medians(versions, rounds, subject.device)
+    times = take_turns(versions, rounds, subject.device, {"authors": RARE})
     trainer = subject.trainer
     memory = (
         peak(subject.loop, trainer.method, trainer.optimizer, subject.device),
         peak(bare, weights, optimizer, subject.device),
     )
-    of_step, of_memory = found["loop"] / found["bare"], memory[0] / memory[1]
-    line = f"{subject.name:<14}{found['loop']:8.3f}{found['bare']:8.3f}{of_step:11.2f}"
+    of_memory = memory[0] / memory[1]
+    line = f"{subject.name:<14}{times.median('loop'):8.3f}{times.median('bare'):8.3f}{spread(times):>20}"
     line += f"{memory[0] / 1e6:9.0f}{memory[1] / 1e6:9.0f}{of_memory:11.2f}"
-    if "authors" in found:
-        line += f"{found['authors']:11.2f}{found['authors'] / found['loop']:14.1f}"
+    if "authors" in times:
+        line += f"{times.median('authors'):11.2f}{times.ratio('authors', 'loop'):14.1f}"
     print(line, flush=True)
     share = phases(subject)
     print("              " + "  ".join(f"{k} {1e3 * v:.0f}" for k, v in share.items()) + "  ms")
-    hand_over(subject, found, share, of_memory, precision)
+    hand_over(subject, times, share, of_memory, precision)
 
 
-def hand_over(
-    subject: Subject, found: dict[str, float], share: dict[str, float], of_memory: float, precision: str
-) -> None:
+def hand_over(subject: Subject, times: Times, share: dict[str, float], of_memory: float, precision: str) -> None:
     """Give `make bench` the figures that have an aim."""
     cuda, setting = subject.device.type == "cuda", f"{BACKBONE}, crop {CROP}, {IMAGES}+{IMAGES}, {precision}"
     extra = {k: v for k, v in share.items() if k not in ("teacher", "student", "backward")}
     largest = ", ".join(f"{k} {1e3 * v:.0f} ms" for k, v in sorted(extra.items(), key=lambda kv: -kv[1])[:3])
-    parts = {**found, "phases": share}
-    value = found["loop"] / found["bare"]
+    parts = {**times.medians(), "ratios": times.ratios("loop", "bare"), "phases": share}
+    value = times.ratio("loop", "bare")
     name, aim = f"step of {subject.name} ({setting})", 1.25 if cuda else 1.15
-    note(Figure(name, "the bare network", value, "×", "<=", aim, f"largest beside the passes: {largest}", parts))
-    if "authors" in found:
+    reason = f"quartiles {spread(times)}; largest beside the passes: {largest}"
+    note(Figure(name, "the bare network", value, "×", "<=", aim, reason, parts))
+    if "authors" in times:
         aim = 8 if precision == "bf16" else 5
         name = f"ReCo's step ({setting})"
-        note(Figure(name, "the authors' code", found["authors"] / found["loop"], "×", ">=", aim, "", found))
+        note(Figure(name, "the authors' code", times.ratio("authors", "loop"), "×", ">=", aim, "", times.medians()))
     if subject.name in SAME_LOSSES:
         name = f"peak memory of a step of {subject.name} ({setting})"
         note(Figure(name, "the bare network", of_memory, "×", "<=", 1.1))
@@ -115,7 +123,7 @@ def main() -> None:
     """Print, per method, seconds and peak memory per step of each version and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", metavar="METHOD")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args()
     torch.set_num_threads(usable_cores())
@@ -125,7 +133,7 @@ def main() -> None:
         where = f"{BACKBONE}, crop {CROP}, {IMAGES} + {IMAGES}, {CLASSES} classes, {options.precision}"
         print(f"{where}; {usable_cores()} threads")
         heads = (
-            f"{'method':<14}{'loop s':>8}{'bare s':>8}{'loop/bare':>11}{'loop MB':>9}{'bare MB':>9}{'loop/bare':>11}"
+            f"{'method':<14}{'loop s':>8}{'bare s':>8}{'loop/bare':>20}{'loop MB':>9}{'bare MB':>9}{'loop/bare':>11}"
         )
         print(heads + f"{'authors s':>11}{'authors/loop':>14}")
         for planned in cells:

@@ -135,12 +135,51 @@ def seconds(step: Step, device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def medians(versions: dict[str, Step], rounds: int, device: torch.device) -> dict[str, float]:
-    """Return each version's median time; they take turns, and the first round only warms up."""
-    times: dict[str, list[float]] = {name: [] for name in versions}
+class Times:
+    """Seconds that some versions of a thing took, by round.
+
+    A ratio is the median over the rounds of the two times of one round, which followed each other: a host that is slow
+    for some seconds then slows both, whereas the ratio of two medians may compare a slow with a quick stretch.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, dict[int, float]] = {}
+
+    def add(self, name: str, number: int, taken: float) -> None:
+        """Keep what a version took in a round."""
+        self._seconds.setdefault(name, {})[number] = taken
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._seconds
+
+    def median(self, name: str) -> float:
+        """Return the median seconds of a version."""
+        return statistics.median(self._seconds[name].values())
+
+    def medians(self) -> dict[str, float]:
+        """Return the median seconds of every version."""
+        return {name: self.median(name) for name in self._seconds}
+
+    def ratios(self, name: str, reference: str) -> list[float]:
+        """Return a version's time over the reference's, in order, for each round in which both took part."""
+        ours, theirs = self._seconds[name], self._seconds[reference]
+        return sorted(ours[number] / theirs[number] for number in ours.keys() & theirs.keys())
+
+    def ratio(self, name: str, reference: str) -> float:
+        """Return the median of the ratios."""
+        return statistics.median(self.ratios(name, reference))
+
+
+def take_turns(
+    versions: dict[str, Step], rounds: int, device: torch.device, every: dict[str, int] | None = None
+) -> Times:
+    """Time versions in turns, the first time of each only to warm up; one of `every` takes part in each n-th round."""
+    times = Times()
     for number in range(rounds + 1):
         for name, step in versions.items():
-            took = seconds(step, device)
+            if number and number % (every or {}).get(name, 1):
+                continue
+            taken = seconds(step, device)
             if number:
-                times[name].append(took)
-    return {name: statistics.median(values) for name, values in times.items()}
+                times.add(name, number, taken)
+    return times
