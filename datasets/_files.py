@@ -104,7 +104,7 @@ def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
 
 
 def decode_rgb(path: Path) -> UInt8:
-    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG a third sooner.
+    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG a quarter sooner.
 
     Both decode with libjpeg-turbo, but simplejpeg writes the pixels where they are wanted; Pillow keeps them in four
     bytes each and copies them twice.

@@ -56,17 +56,21 @@ def main() -> None:
     environment.let_threads_sleep()
     torch.set_num_threads(environment.usable_cores())
     on = hardware(pick_device("auto"))
-    facts = {**environment.describe(), "hardware": on}  # before a written file makes the tree dirty
+    facts = {
+        **environment.describe(),
+        "hardware": on,
+        "command": ["tests.benchmarks", *wanted],
+    }  # before a written file makes the tree dirty
     path = REPOSITORY / "results" / "measured" / f"speed-{re.sub('[^a-z0-9]+', '-', on.lower()).strip('-')}.json"
     found: dict[str, list[Figure] | None] = {}
     for name in wanted:
         found[name] = figures = run(name)
         if figures is not None:
             keep(path, name, figures, facts)
+            print(f"kept in {path}")
     print(
         f"\nOn {on}, torch {torch.__version__}:\n\n{table([f for figures in found.values() for f in figures or ()])}\n"
     )
-    print(f"wrote {path}")
     if failed := [name for name, figures in found.items() if figures is None]:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

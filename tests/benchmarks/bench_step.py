@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds: at least 2, or there are no quartiles")
     torch.set_num_threads(usable_cores())
     with tempfile.TemporaryDirectory() as name:
         folder, methods = Path(name), options.methods or registry.names("method")
