@@ -30,18 +30,20 @@ def grid_status(store: Path, outline: Mapping[str, Any]) -> dict[str, Any]:
         done = cell["iterations"] if state["state"] == State.DONE.value else int(state.get("step") or 0)
         rows.append({**state, "step": done, **cell})
     stale = stale_runs(store, outline)
-    totals = Counter(row["state"] for row in rows)
-    if stale:
-        totals[State.STALE.value] = len(stale)
     return {
         "grid": outline["name"],
         "store": str(store),
-        "totals": dict(totals),
+        "totals": totals(rows, stale),
         "cells": rows,
         "stale": stale,
         "progress": sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1),
         "eta_seconds": _eta(rows),
     }
+
+
+def totals(cells: list[dict[str, Any]], stale: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many rows are in each state."""
+    return dict(Counter(row["state"] for row in [*cells, *stale]))
 
 
 def _eta(rows: list[dict[str, Any]]) -> float | None:

@@ -117,7 +117,8 @@ def _as_it_began(run: Run, resources: Resources) -> Resources:
 
 
 def set_up_torch(resources: Resources) -> torch.device:
-    """Fix determinism and threads as every run has them; return the device."""
+    """Fix determinism, threads and the handling of memory as every run has them; return the device."""
+    environment.keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.status import totals
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 from slurm import controller, records
@@ -51,7 +52,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
     state["contradictions"], state["slurm_error"] = contradictions, error
     state["held"] = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
     state["bad_nodes"] = records.bad_nodes(records.failures(store))
-    state["totals"] = _totals(state)
+    state["totals"] = totals(state["cells"], state["stale"])
     return state
 
 
@@ -60,13 +61,6 @@ def _accounts(jobs: set[str]) -> dict[tuple[str, str], Seen]:
         return controller.accounts(jobs)
     except SlurmError:  # a cluster without accounting: the queue alone has to do
         return {}
-
-
-def _totals(state: Mapping[str, Any]) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for row in [*state["cells"], *state["stale"]]:
-        totals[row["state"]] = totals.get(row["state"], 0) + 1
-    return totals
 
 
 def job_of(array: Array, index: int) -> str | None:

@@ -72,7 +72,7 @@ def plan(
         return
     out = console()
     out.print(f"[bold]{outline['name']}[/]: {outline['title']}")
-    axes = {k: len({str(c["coords"].get(k)) for c in outline["cells"]}) for k in outline["cells"][0]["coords"]}
+    axes = {k: len({str(c["coords"].get(k)) for c in outline["cells"]}) for k in outline["axes"]}
     shape = " × ".join(f"{n} {k}" for k, n in axes.items() if n > 1) or "1 cell"
     out.print(f"{len(outline['cells'])} cells ({shape}), {len(splits)} label splits; {totals(state)}")
     out.print(projection_text(projection), markup=False)

@@ -199,8 +199,8 @@ def _starts(groups: _Groups) -> Tensor:
 def _contrast(rows: Tensor, mean: Tensor, samples: Samples, temperature: float) -> Tensor:
     """Return the cross-entropy of each class, averaged over its queries, (K,)."""
     classes, queries = samples.query.shape
-    # Indexing, not index_select: its backward is deterministic on CUDA, where a pixel is drawn more than once.
-    unit = F.normalize(rows[samples.query.flatten()], dim=1, eps=_EPS)
+    # Not index_select, whose backward isn't deterministic on CUDA, where a pixel is drawn more than once.
+    unit = F.normalize(F.embedding(samples.query.flatten(), rows), dim=1, eps=_EPS)
     keys = rows.detach()
     scale = 1 / (temperature * torch.linalg.vector_norm(keys, dim=1).clamp_min(_EPS))
     negative = negatives_logsumexp(unit, keys, scale, samples.negative.flatten(0, 1)).view(classes, queries)
