@@ -30,4 +30,4 @@ def faults(call: str) -> int:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library isn't glibc")
 def test_freed_memory_is_not_given_back_to_the_kernel() -> None:
-    assert faults("keep_freed_memory()") < 1_000 < 20_000 < faults("")
+    assert 10 * faults("keep_freed_memory()") < faults("")
