@@ -8,22 +8,22 @@ import pytest
 
 from bench.data import REPOSITORY
 
-PAGES_OF = """
+ASK_TWICE = """
 import resource
 from bench.environment import keep_freed_memory
 
-SIZE = 96 << 20
+def ask():
+    blocks = [b"\\1" * (12 << 20) for _ in range(8)]  # all at once, and freed at the end
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
 {call}
-b"\\1" * SIZE  # freed at once; the second time it may come back as it is
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-b"\\1" * SIZE
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(-ask() + ask())
 """
 
 
 def faults(call: str) -> int:
-    """Return how many pages of 96 MiB the kernel had to give a process that asks for them a second time."""
-    code = PAGES_OF.format(call=call)
+    """Return how many pages the kernel had to give a process that asks for 96 MiB for the second time."""
+    code = ASK_TWICE.format(call=call)
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
