@@ -53,7 +53,6 @@ def main() -> None:
     wanted = sys.argv[1:] or every
     if unknown := sorted(set(wanted) - set(every)):
         raise SystemExit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(every)}")
-    environment.let_threads_sleep()
     torch.set_num_threads(environment.usable_cores())
     on = hardware(pick_device("auto"))
     facts = {

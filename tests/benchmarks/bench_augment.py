@@ -102,9 +102,9 @@ def summarise(times: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
     }
 
 
-def show(times: dict[str, dict[str, float]], summary: dict[str, dict[str, float]], crop: int) -> None:
+def show(times: dict[str, dict[str, float]], summary: dict[str, dict[str, float]], crop: int, what_files: str) -> None:
     """Print parts and ratios."""
-    print(f"crop {crop}; CPU ms per image (half of them labelled), one thread")
+    print(f"crop {crop}, {what_files}; CPU ms per image (half of them labelled), one thread")
     for name, parts in times.items():
         print(f"  {name:12}" + "  ".join(f"{part} {ms:.2f}" for part, ms in parts.items()))
     print(f"  {'pipeline':12} {'images/s':>9} {'ours is':>9} {'ours, cached':>13} {'both decoded':>13}   aim")
@@ -149,9 +149,10 @@ def main() -> None:
         for crop in options.crop:
             times = measure(pairs, crop, options.batch, options.rounds, Path(checkout) if checkout else None)
             results[crop] = {"parts_ms": times, "summary": summarise(times)}
-            hand_over(times, results[crop]["summary"], crop, data.name if data else "made JPEGs")
+            figures = times, results[crop]["summary"], crop, data.name if data else "made JPEGs"
+            hand_over(*figures)
             if not options.json:
-                show(times, results[crop]["summary"], crop)
+                show(*figures)
     if options.json:
         print(json.dumps(results, indent=2))
 

@@ -4,8 +4,8 @@
 
 *Data*: the share of the time that the loop waits for data, ResNet-18, crop 161, 8 + 8 images, on CamVid where it is at
 hand (``--data``), decoding everything (no cache). *Evaluation*: an evaluation against the forward passes alone, on the
-same images and batches, ResNet-50. *Checkpoint*: the time that writing one adds to the steps around it, the largest
-state (student, teacher, momentum; ResNet-50), over the default interval. Medians over the rounds.
+same images and batches, ResNet-50. *Checkpoint*: the time that writing one adds to the steps meanwhile, against as many
+right after, of the largest state (student, teacher, momentum; ResNet-50), over the default interval. Medians over rounds.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def checkpoint(rounds: int) -> None:
         cells, request = plan_cells(Path(name), ["classmix"], "resnet50", 161, 4, "fp32")
         subject = Subject(cells[0], request, Path(name) / "run")
         trainer, resources = subject.trainer, Resources()
-        steps = [seconds(subject.loop, subject.device) for _ in range(2 + 3 * rounds)][2:]
-        step, added, held = statistics.median(steps), [], []
+        plain, added, held = list[float](), list[float](), list[float]()
+        for _ in range(2):
+            subject.loop()
         for _ in range(rounds):
             begin, count = time.perf_counter(), 0
             trainer.save()
@@ -121,11 +122,14 @@ def checkpoint(rounds: int) -> None:
             while count < 3 or not all(f.done() for f in trainer.writer._open):
                 subject.loop()
                 count += 1
-            added.append(time.perf_counter() - begin - count * step)
+            taken = time.perf_counter() - begin
+            after = [seconds(subject.loop, subject.device) for _ in range(count)]  # at once: the host's pace drifts
+            added.append(taken - sum(after))
+            plain += after
         trainer.writer.finish()
         size = trainer.run.checkpoint.stat().st_size / 1e6
         trainer.writer.close()
-    interval = min(resources.checkpoint_every * step, resources.checkpoint_seconds)
+    interval = min(resources.checkpoint_every * statistics.median(plain), resources.checkpoint_seconds)
     share = 100 * max(statistics.median(added), 0.0) / interval
     what = f"checkpoint of {size:.0f} MB, at the default interval ({interval:.0f} s here)"
     print(
