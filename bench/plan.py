@@ -216,7 +216,7 @@ def make_outline(plan: Plan, request: Request | None = None) -> dict[str, Any]:
         "select": plan.grid.select,
         "iterations": plan.cells[0].cell.schedule.iterations,
         "recipe": plan.grid.recipe,
-        "axes": list(plan.cells[0].coords),  # in the order of the coordinates, which a JSON object does not keep
+        "axes": [[key, len(values)] for key, values in plan.grid.axes.items()],
         "cells": [
             {
                 "id": p.cell.id,

@@ -24,5 +24,6 @@ def main() -> None:
         sys.stderr.write(f"error: {where}{error.strerror or error}\n")
         raise SystemExit(2) from None
     finally:
-        if not gc.isenabled():  # see `spare_the_collector`; the interpreter would search everything as it ends
+        # See `spare_the_collector`: the interpreter would search everything as it ends. Torch's own libraries count on that.
+        if not gc.isenabled() and "torch" not in sys.modules:
             gc.freeze()

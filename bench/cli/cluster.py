@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, duration, make_request, print_json
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, counted, duration, make_request, print_json
 from bench.cli.grids import ONLY, matching, totals, viewed
 from bench.cli.submit import YES
 
@@ -32,7 +32,11 @@ def cancel(
     request = make_request(grid, sets, data, store)
     with records.submitting(request.store):
         rows = matching(viewed(request)["cells"], lambda row: row["coords"], only)
-        if not yes and sys.stdin.isatty() and not typer.confirm(f"Cancel what is open of {len(rows)} cells?"):
+        if (
+            not yes
+            and sys.stdin.isatty()
+            and not typer.confirm(f"Cancel what is open of {counted(len(rows), 'cell')}?")
+        ):
             raise BenchError("nothing was cancelled")
         try:
             taken = control.cancel(request.store, rows)
@@ -41,7 +45,7 @@ def cancel(
     if as_json:
         print_json({"cancelled": taken})
     else:
-        console().print(f"cancelled {len(taken)} cells" if taken else "nothing to cancel")
+        console().print(f"cancelled {counted(len(taken), 'cell')}" if taken else "nothing to cancel")
 
 
 def wait(

@@ -64,6 +64,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """Write ``1 cell``, ``2 cells``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration(seconds: float | None) -> str:
     """Write seconds as people do: ``42 s``, ``7 min``, ``3 h 05 min``."""
     if seconds is None:

@@ -18,6 +18,7 @@ from bench.cli.common import (
     SET,
     STORE,
     console,
+    counted,
     duration,
     make_request,
     print_json,
@@ -72,9 +73,9 @@ def plan(
         return
     out = console()
     out.print(f"[bold]{outline['name']}[/]: {outline['title']}")
-    axes = {k: len({str(c["coords"].get(k)) for c in outline["cells"]}) for k in outline["axes"]}
-    shape = " × ".join(f"{n} {k}" for k, n in axes.items() if n > 1) or "1 cell"
-    out.print(f"{len(outline['cells'])} cells ({shape}), {len(splits)} label splits; {totals(state)}")
+    shape = " × ".join(f"{n} {key}" for key, n in outline["axes"] if n > 1)
+    cells = counted(len(outline["cells"]), "cell") + (f" ({shape})" if shape else "")
+    out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}", markup=False)
     out.print(projection_text(projection), markup=False)
     for cell in outline["cells"][: None if every else SHOWN]:
         out.print(f"  {cell['id']}{describe(found.get(cell['id']))}", markup=False)
@@ -242,7 +243,7 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
     )
     table = Table(
-        title=f"{state['grid']} ({len(state['cells'])} cells)",
+        title=f"{state['grid']} ({counted(len(state['cells']), 'cell')})",
         caption=caption + (f"; {hidden} more cells (--all)" if hidden else ""),
         title_justify="left",
         caption_justify="left",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, make_request, print_json, projection_text
+from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, counted, make_request, print_json, projection_text
 from bench.cli.grids import ONLY, matching
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _print_scripts(bundles: list[Bundle], request: Request) -> None:
     for number, bundle in enumerate(bundles):
         name = f"bench-SUBMISSION-{number}"
         text = script(bundle.profile, folder / "SUBMISSION" / "jobs", folder / "code" / "SNAPSHOT", name, bundle.tasks)
-        sys.stdout.write(f"# {name}: {len(bundle.cells)} cells in {bundle.tasks} tasks\n{text}\n")
+        sys.stdout.write(f"# {name}: {counted(len(bundle.cells), 'cell')} in {counted(bundle.tasks, 'task')}\n{text}\n")
 
 
 def _preflight(bundles: list[Bundle], request: Request, out: Any) -> None:
@@ -199,7 +199,7 @@ def _confirm(out: Any, bundles: list[Bundle], request: Request, yes: bool) -> No
 
     cells = [planned.cell for bundle in bundles for planned in bundle.cells]
     time = projection_text(project(cells, request.store))
-    out.print(f"{len(cells)} cells in {len(bundles)} arrays; {time}", markup=False)
+    out.print(f"{counted(len(cells), 'cell')} in {counted(len(bundles), 'array')}; {time}", markup=False)
     if yes:
         return
     if not sys.stdin.isatty():
@@ -210,7 +210,7 @@ def _confirm(out: Any, bundles: list[Bundle], request: Request, yes: bool) -> No
 
 def _say(out: Any, array: Any) -> None:
     where = f"job {array.job_id}" if isinstance(array.job_id, str) else f"{len(array.job_id)} processes here"
-    out.print(f"{len(array.cells)} cells: {where}")
+    out.print(f"{counted(len(array.cells), 'cell')}: {where}")
 
 
 def _report(out: Any, made: Any, as_json: bool) -> None:
@@ -221,9 +221,8 @@ def _report(out: Any, made: Any, as_json: bool) -> None:
     elif made is None:
         out.print("nothing to submit")
     else:
-        out.print(
-            f"submitted {sum(len(a.cells) for a in arrays)} cells as {made.id}; follow them with `status` or `wait`"
-        )
+        cells = counted(sum(len(a.cells) for a in arrays), "cell")
+        out.print(f"submitted {cells} as {made.id}; follow them with `status` or `wait`")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -165,7 +165,7 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     assert "a bug" in log and "Traceback" in log and "failed: ZeroDivisionError" in log
     # `retry` takes what it is told and nothing else; a cancelled cell goes on with `submit`
     said = grid("retry", "--state", "oom", "--dry-run")
-    assert said.startswith("left alone") and "1 cells in 1 tasks" in said
+    assert said.startswith("left alone") and "1 cell in 1 task" in said
     said = grid("submit", "--dry-run")
     assert "2 cells in 2 tasks" in said
     text = grid("status")
