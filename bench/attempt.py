@@ -66,8 +66,12 @@ class Signals:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen while the context lasts; only the main thread of a process can."""
-        old = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        """Listen while the context lasts; only the main thread of a process can.
+
+        A process that was started deaf to Ctrl-C, as shells do with what a script puts in the background, stays so.
+        """
+        deaf = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set()
+        old = {number: signal.signal(number, self._note) for number in STOP_SIGNALS if number not in deaf}
         try:
             yield
         finally:

@@ -145,3 +145,17 @@ def test_a_caller_that_listens_hears_the_signal(make_job: Callable[[str], Job]) 
         os.kill(os.getpid(), signal.SIGUSR2)
         assert run_cell(job, signals) is State.PREEMPTED
     assert signals.received == signal.SIGUSR2
+
+
+def test_what_was_put_in_the_background_stays_deaf_to_ctrl_c() -> None:
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        signals = Signals()
+        with signals.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signals.received is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received == signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, old)

@@ -110,6 +110,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(grid_file: Path, tmp_path: Path) -> No
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run deaf to it
     )
     deadline = time.monotonic() + 120
     while not any((p / "timing.jsonl").exists() for p in (tmp_path / "store").glob("toy*")):
