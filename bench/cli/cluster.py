@@ -32,11 +32,8 @@ def cancel(
     request = make_request(grid, sets, data, store)
     with records.submitting(request.store):
         rows = matching(viewed(request)["cells"], lambda row: row["coords"], only)
-        if (
-            not yes
-            and sys.stdin.isatty()
-            and not typer.confirm(f"Cancel what is open of {counted(len(rows), 'cell')}?")
-        ):
+        question = f"Cancel what is open of {counted(len(rows), 'cell')}?"
+        if not yes and sys.stdin.isatty() and not typer.confirm(question):
             raise BenchError("nothing was cancelled")
         try:
             taken = control.cancel(request.store, rows)

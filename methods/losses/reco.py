@@ -189,7 +189,8 @@ def _negatives(groups: _Groups, uniform: Tensor, edge: Tensor, active: Tensor) -
 def _reached(uniform: Tensor, edge: Tensor) -> Tensor:
     """Return for each number (K, M) how many of its row's edges (K, K), the last not counted, it has reached; uint8.
 
-    It is what ``searchsorted`` returns. With as many edges as classes, comparing with all of them takes half the time.
+    Labels are uint8 with 255 for ignored pixels, so that K is at most 255. It is what ``searchsorted`` returns; with as
+    many edges as classes, comparing with all of them takes half the time.
     """
     reached = torch.zeros(uniform.shape, dtype=torch.uint8, device=uniform.device)
     for column in range(edge.shape[1] - 1):

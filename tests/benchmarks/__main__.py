@@ -6,7 +6,6 @@ What they hand over (see ``figures``) is printed as one table and kept, by bench
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -20,7 +19,7 @@ import torch
 
 from bench import environment
 from bench.data import REPOSITORY
-from bench.store.files import write_json
+from bench.store.files import read_json, write_json
 from bench.train.build import hardware, pick_device
 from tests.benchmarks.figures import COLLECT, Figure, collected, table
 
@@ -42,7 +41,7 @@ def run(name: str) -> list[Figure] | None:
 
 def keep(path: Path, name: str, figures: list[Figure], facts: dict[str, Any]) -> None:
     """Put a benchmark's figures, with the facts about machine and code, in the place of its last ones."""
-    kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    kept = read_json(path) or {}
     kept[name] = {"environment": facts, "figures": [{**asdict(f), "met": f.met} for f in figures]}
     write_json(path, dict(sorted(kept.items())))
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from methods.losses import _negatives
 from methods.losses._negatives import bag_kernel, gather_kernel
-from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, draw, reco_loss, sample_indices
+from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, _reached, draw, reco_loss, sample_indices
 
 SETTING: Any = {"strong_threshold": 0.6, "temperature": 0.5}
 LARGEST = 1 - 2**-53
@@ -272,3 +272,15 @@ def test_peak_memory_at_the_papers_setting(kernel: Any, monkeypatch: pytest.Monk
             torch.autograd.grad(reco_loss(*inputs, draw(21, 256, 512, seed=0), **SETTING), inputs[0])
     peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"] - sum(x.nbytes for x in inputs)
     assert 54e6 < peak < 250e6
+
+
+@pytest.mark.parametrize("classes", [1, 2, 21, 255])  # 255 is the most that labels can name
+def test_a_number_reaches_the_edges_that_searchsorted_says(classes: int) -> None:
+    g = torch.Generator().manual_seed(classes)
+    edge = torch.rand(classes, classes, generator=g, dtype=torch.float64).cumsum(1)
+    edge = (edge / edge[:, -1:]).masked_fill(torch.arange(classes) == classes - 1, 1)
+    edge[0] = 1  # a row without another class
+    uniform = torch.cat([torch.rand(classes, 999, generator=g, dtype=torch.float64), edge.clamp_max(1 - 2**-53)], 1)
+    uniform[:, :1] = 0
+    expected = torch.searchsorted(edge, uniform, right=True)
+    assert torch.equal(_reached(uniform, edge).long(), expected)
