@@ -29,7 +29,7 @@ HOMES: dict[Kind, str] = {
     "network": "methods.networks",
     "dataset": "datasets",
     "protocol": "datasets.protocols",
-    "augmentation": "datasets.transforms",
+    "augmentation": "datasets.augmentation",
     "probe": "methods.losses.probes",
 }
 

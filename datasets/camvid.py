@@ -6,8 +6,8 @@ from functools import cached_property
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._files import read_classes
-from datasets._voc_layout import VocLayout
+from datasets.layout.files import read_classes
+from datasets.layout.voc_layout import VocLayout
 
 # Class and colour, in index order. Source: SegNet (Badrinarayanan et al., 2017) and its released label colours.
 COLOURS = {

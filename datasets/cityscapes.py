@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import ClassVar
 
 from bench.registry import register
-from datasets._archives import Sources
-from datasets._base import IGNORE_INDEX, DatasetConfig, SplitName
-from datasets._official import OfficialConfig, OfficialDataset
-from datasets._prepare import Pair, Plan
+from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.official.archives import Sources
+from datasets.official.official import OfficialConfig, OfficialDataset
+from datasets.official.prepare import Pair, Plan
 
 # Label id, name and colour in the order of the train ids. Source: cityscapesScripts, helpers/labels.py.
 LABELS = (

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from bench.registry import register
-from datasets._base import DatasetConfig
-from datasets._files import escapes
-from datasets._voc_layout import Layout, VocLayout
+from datasets.base import DatasetConfig
+from datasets.layout.files import escapes
+from datasets.layout.voc_layout import Layout, VocLayout
 
 
 def _inside(path: str) -> str:

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._archives import Sources
-from datasets._base import IGNORE_INDEX, DatasetConfig, FewLabelsProcedure, SplitName
-from datasets._official import OfficialConfig, OfficialDataset
-from datasets._palette import voc_palette
-from datasets._prepare import Pair, Plan
+from datasets.base import IGNORE_INDEX, DatasetConfig, FewLabelsProcedure, SplitName
+from datasets.layout.palette import voc_palette
+from datasets.official.archives import Sources
+from datasets.official.official import OfficialConfig, OfficialDataset
+from datasets.official.prepare import Pair, Plan
 
 CLASSES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter"),

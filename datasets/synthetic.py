@@ -15,11 +15,11 @@ from pydantic import Field
 from bench.config import Config
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._base import DatasetConfig, Progress
-from datasets._files import MASK_SUFFIX
-from datasets._palette import voc_palette
 from datasets._scenes import CLASSES, draw_scene
-from datasets._voc_layout import Layout, VocLayout
+from datasets.base import DatasetConfig, Progress
+from datasets.layout.files import MASK_SUFFIX
+from datasets.layout.palette import voc_palette
+from datasets.layout.voc_layout import Layout, VocLayout
 
 _Count = Annotated[int, Field(ge=1, le=100_000)]
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._archives import Sources
-from datasets._base import IGNORE_INDEX, DatasetConfig, SplitName
-from datasets._files import load_index_mask, read_lines
-from datasets._official import OfficialDataset
-from datasets._prepare import Pair, Plan
+from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.layout.files import load_index_mask, read_lines
+from datasets.official.archives import Sources
+from datasets.official.official import OfficialDataset
+from datasets.official.prepare import Pair, Plan
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

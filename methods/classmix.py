@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.registry import register
-from methods._base import Batch
-from methods._student import View
-from methods._teacher import TeacherConfig, TeacherMethod
+from methods.base import Batch
 from methods.losses.segmentation import Reduction, pseudo_label_loss
 from methods.mixing import Mix, mix
+from methods.student import View
+from methods.teacher import TeacherConfig, TeacherMethod
 
 
 class ClassMixConfig(TeacherConfig):

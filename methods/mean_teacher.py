@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.registry import register
-from methods._base import IGNORE_INDEX, Batch
-from methods._student import View
-from methods._teacher import TeacherConfig, TeacherMethod
+from methods.base import IGNORE_INDEX, Batch
 from methods.losses.segmentation import consistency
+from methods.student import View
+from methods.teacher import TeacherConfig, TeacherMethod
 
 
 class MeanTeacherConfig(TeacherConfig):

@@ -16,13 +16,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.phases import phase
 from bench.registry import register
 from bench.seeds import rng
-from methods._base import Batch, Build, Method, Unlabelled, phase
-from methods._teacher import TeacherConfig, with_given
+from methods.base import Batch, Build, Method, Unlabelled
 from methods.ema import Ema
 from methods.losses import rc2l
-from methods.losses._matching import Matching, match
 from methods.losses.mask_classification import (
     Targets,
     Weights,
@@ -32,8 +31,10 @@ from methods.losses.mask_classification import (
     pairwise_cost,
     shrink,
 )
+from methods.losses.matching import Matching, match
 from methods.mixing import class_mask, rectangle_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
+from methods.teacher import TeacherConfig, with_given
 
 
 class RC2LConfig(TeacherConfig):

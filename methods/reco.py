@@ -14,16 +14,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.phases import phase
 from bench.registry import register
 from bench.seeds import derive
-from methods._base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, phase
-from methods._student import StudentMethod, Target, View, Views
-from methods._teacher import TeacherConfig, with_given
+from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig
 from methods.classmix import ClassMix, ClassMixConfig
 from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
 from methods.losses.segmentation import Reduction, resize
 from methods.mean_teacher import MeanTeacher, MeanTeacherConfig
+from methods.student import StudentMethod, Target, View, Views
 from methods.supervised import Supervised, SupervisedConfig
+from methods.teacher import TeacherConfig, with_given
 
 Base = Literal["supervised", "mean_teacher", "classmix", "cutmix", "cutout"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from bench.registry import register
-from methods._base import MethodConfig
-from methods._student import StudentMethod
+from methods.base import MethodConfig
+from methods.student import StudentMethod
 
 
 class SupervisedConfig(MethodConfig):

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.data import DataRoots, open_dataset
+from bench.cost.predict import Predictions
+from bench.data.roots import DataRoots, open_dataset
 from bench.errors import BenchError
-from bench.memory.predict import Predictions
-from bench.outline import Request
+from bench.files import read_json, write_json
+from bench.plan.request import Request
 from bench.spec.cell import Part, canonical
-from bench.store.files import read_json, write_json
-from slurm import controller
-from slurm.controller import SlurmError
+from slurm import commands
+from slurm.commands import SlurmError
 from slurm.profiles import Profile, minutes
 from slurm.request import Bundle, script
 
@@ -109,10 +109,10 @@ def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[st
 
 
 def _slurm_problems(bundles: Sequence[Bundle], store: Path, notes: list[str]) -> list[str]:
-    if not controller.available():
+    if not commands.available():
         return ["there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local"]
     try:
-        partitions = controller.partitions()
+        partitions = commands.partitions()
     except SlurmError as error:
         return [f"Slurm doesn't answer: {error}"]
     found: list[str] = []
@@ -149,7 +149,7 @@ def _refusals(profile: Profile) -> list[str]:
         path = Path(folder) / "test.sh"
         path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
         try:
-            controller.ask("sbatch", "--test-only", str(path))
+            commands.ask("sbatch", "--test-only", str(path))
         except SlurmError as error:
             return [f"Slurm refuses the request: {str(error).removeprefix('sbatch: ')}"]
     return []
@@ -165,7 +165,7 @@ def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
     # The test ends with 3 where the store is missing or read-only; other codes are srun's own.
     command += ["--chdir=/", *options, "sh", "-c", 'touch "$1" || exit 3', "sh", str(path)]
     try:
-        with controller.outside_any_job():
+        with commands.outside_any_job():
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         notes.append("no node answered in a minute, so whether jobs can write the store was not tried")

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 
 from bench.config import Config
 from bench.errors import BenchError, unknown
-from bench.spec.problems import validate
-from bench.spec.text import parse_yaml
+from bench.spec.messages import validate
+from bench.spec.yaml import parse_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
 _TIME = re.compile(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.store.files import read_json, write_json
+from bench.files import read_json, write_json
 
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.environment import usable_cores
 from bench.errors import BenchError
-from bench.plan import PlannedCell
-from slurm import controller, snapshot
+from bench.machine import usable_cores
+from bench.plan.cells import PlannedCell
+from slurm import commands, snapshot
 from slurm.profiles import Profile, minutes
 
 
@@ -129,7 +129,7 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Any:
     """
     import submitit
 
-    if profile.executor == "slurm" and not controller.available():
+    if profile.executor == "slurm" and not commands.available():
         raise BenchError("there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local")
     python = {f"{profile.executor}_python": python_command(profile)}
     executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **python)

@@ -8,10 +8,9 @@ import shutil
 import uuid
 from pathlib import Path
 
-from bench.data import REPOSITORY
-from bench.environment import SNAPSHOT, code_state
+from bench.files import REPOSITORY, write_json
 from bench.registry import plugin_paths
-from bench.store.files import write_json
+from bench.run.provenance import SNAPSHOT, code_state
 
 ROOMS = ("bench", "methods", "datasets", "slurm")
 SUFFIXES = {".py", ".yaml"}

@@ -1,4 +1,4 @@
-"""Slurm's view of a grid beside the files': added to ``bench.status``'s rows, never in their place."""
+"""Slurm's view of a grid beside the files': added to ``bench.store.status``'s rows, never in their place."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.status import totals
 from bench.store.run import Run, State
+from bench.store.status import totals
 from bench.store.ticket import read_ticket
-from slurm import controller, records
-from slurm.controller import FINAL, Seen, SlurmError
+from slurm import commands, records
+from slurm.commands import FINAL, Seen, SlurmError
+from slurm.job import TRY_AGAIN
 from slurm.records import Array, Submission
-from slurm.task import TRY_AGAIN
 
 NEWS_TAKE = 60.0  # seconds for which Slurm may not have heard of a job it has just accepted
 LAUNCH_FAILED = "launch failed requeued held"
 
 
 def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Add to a grid's status (``bench.status.grid_status``) what Slurm says of its jobs.
+    """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs.
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
     can't tell). Where Slurm knows the end of a run whose files don't, the end is written to its files. The status gets
@@ -36,7 +36,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
     if jobs:
         try:
             names = {array.name for s in known.values() if s is not None for array in s.arrays}
-            seen = {**_accounts(jobs), **controller.queue(names)}
+            seen = {**_accounts(jobs), **commands.queue(names)}
         except SlurmError as problem:
             error = str(problem)
     contradictions: list[str] = []
@@ -58,7 +58,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
 
 def _accounts(jobs: set[str]) -> dict[tuple[str, str], Seen]:
     try:
-        return controller.accounts(jobs)
+        return commands.accounts(jobs)
     except SlurmError:  # a cluster without accounting: the queue alone has to do
         return {}
 

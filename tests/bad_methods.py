@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.registry import register
-from methods._base import Batch, Build, Method, MethodConfig
+from methods.base import Batch, Build, Method, MethodConfig
 
 
 class BadConfig(MethodConfig):

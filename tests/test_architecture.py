@@ -13,8 +13,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("bench", "methods", "datasets", "slurm")
 # The contracts that the harness may name; everything else in methods and datasets goes through the registry.
-CONTRACTS = {"methods._base", "methods.networks._weights", "datasets._base", "datasets._split"}
-TORCH_FREE = ("bench.report", "bench.store", "bench.status", "bench.outline", "bench.spec", "bench.cli", "datasets")
+CONTRACTS = {"methods.base", "methods.networks.weights", "datasets.base", "datasets.split"}
+TORCH_FREE = (
+    "bench.report",
+    "bench.store",
+    "bench.store.status",
+    "bench.plan.summary",
+    "bench.spec",
+    "bench.cli",
+    "datasets",
+)
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -82,7 +90,7 @@ def test_the_harness_names_no_method_and_no_dataset() -> None:
     "code",
     [
         "import bench.cli.app",
-        "import bench.status, bench.outline, bench.report.frame, bench.report.tables, bench.report.plots",
+        "import bench.store.status, bench.plan.summary, bench.report.frame, bench.report.tables, bench.report.figures.ratio",
         "from bench import registry; registry.names('dataset'); registry.names('protocol')",
     ],
 )
@@ -94,7 +102,7 @@ def test_what_must_start_fast_never_imports_torch(code: str) -> None:
 
 def test_our_datasets_package_wins_over_an_installed_one(tmp_path: Path) -> None:
     """The name `datasets` is taken by a well-known distribution; ours must win here and in child processes."""
-    from bench.outline import child_environment
+    from bench.machine import child_environment
 
     stub = tmp_path / "site" / "datasets"
     stub.mkdir(parents=True)
@@ -103,7 +111,7 @@ def test_our_datasets_package_wins_over_an_installed_one(tmp_path: Path) -> None
     environment["PYTHONPATH"] += os.pathsep + str(stub.parent)
     for command in (
         ["bench.py", "list", "datasets"],
-        ["-c", "import bench.worker, datasets; print(datasets.__file__)"],
+        ["-c", "import bench.run.worker, datasets; print(datasets.__file__)"],
     ):
         done = subprocess.run(
             [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -12,7 +12,7 @@ from bench import registry
 from bench.cli.app import app
 from bench.spec.cell import PARTS, resolve_part
 from bench.spec.grid import expand, read_grid
-from methods._base import Build
+from methods.base import Build
 from tests.methods.fakes import CLASSES, batch, network
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.registry import register
 from bench.seeds import rng
-from datasets._base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
+from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
 
 SIZE = 40
 COUNTS = {"train": 24, "val": 6, "test": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli import cluster, data, grids, memory, reports, runs, speed, splits, submit
+from bench.cli import cluster, data, grids, inspect, memory, reports, speed, splits, submit
 
 app = typer.Typer(
     name="bench.py",
@@ -14,5 +14,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (grids, submit, cluster, reports, memory, speed, data, splits, runs):
+for room in (grids, submit, cluster, reports, memory, speed, data, splits, inspect):
     room.add_to(app)

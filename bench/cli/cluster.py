@@ -26,8 +26,8 @@ def cancel(
 ) -> None:
     """Take cells back from the cluster, waiting ones too; those that run keep their checkpoint."""
     from bench.errors import BenchError
-    from slurm import control, records
-    from slurm.controller import SlurmError
+    from slurm import records, resubmit
+    from slurm.commands import SlurmError
 
     request = make_request(grid, sets, data, store)
     with records.submitting(request.store):
@@ -36,7 +36,7 @@ def cancel(
         if not yes and sys.stdin.isatty() and not typer.confirm(question):
             raise BenchError("nothing was cancelled")
         try:
-            taken = control.cancel(request.store, rows)
+            taken = resubmit.cancel(request.store, rows)
         except SlurmError as error:
             raise BenchError(f"the cells are marked, but Slurm did not answer: {error}; cancel again later") from None
     if as_json:
@@ -54,8 +54,8 @@ def wait(
     as_json: JSON = False,
 ) -> None:
     """Wait until no cell of a grid runs or waits any more; exit code 0 if all are done, 1 if not."""
-    from slurm import control
-    from slurm.controller import SlurmError
+    from slurm import resubmit
+    from slurm.commands import SlurmError
     from slurm.view import is_open
 
     request = make_request(grid, sets, data, store)
@@ -69,7 +69,7 @@ def wait(
         if not any(is_open(row) for row in state["cells"]):
             break
         with contextlib.suppress(SlurmError):  # the next round tries again
-            control.release(state)
+            resubmit.release(state)
         if timeout is not None and time.monotonic() - begin > timeout:
             out.print(f"gave up after {duration(timeout)}")
             break

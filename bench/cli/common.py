@@ -14,8 +14,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.outline import Request
-    from bench.pace import Projection
+    from bench.plan.request import Request
+    from bench.store.throughput import Projection
 
 GRID = Annotated[str, typer.Argument(metavar="GRID", help="A grid file, or the name of one in bench/grids.")]
 DATA = Annotated[
@@ -34,14 +34,14 @@ JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def store_path(store: Path | None) -> Path:
     """Return the store: the option, else ``BENCH_STORE``, else ``results/runs`` of this checkout."""
-    from bench.data import REPOSITORY
+    from bench.files import REPOSITORY
 
     return store or Path(os.environ.get("BENCH_STORE") or REPOSITORY / "results" / "runs")
 
 
 def make_request(grid: str, sets: list[str] | None, data: list[str] | None, store: Path | None) -> Request:
     """Bring a verb's options together."""
-    from bench.outline import Request
+    from bench.plan.request import Request
 
     return Request(grid, tuple(sets or ()), tuple(data or ()), store_path(store))
 

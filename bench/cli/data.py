@@ -88,7 +88,7 @@ def _profiles() -> list[dict[str, Any]]:
 
 def dataset_part(name: str, sets: list[str] | None) -> Part:
     """Resolve a dataset with options given as ``--set size=[180,240]``."""
-    from bench.plan import parse_sets
+    from bench.plan.request import parse_sets
     from bench.spec.cell import resolve_part
 
     return resolve_part("dataset", {"name": name, **parse_sets(tuple(sets or ()))}, "dataset")
@@ -107,7 +107,7 @@ def prepare(
     as_json: JSON = False,
 ) -> None:
     """Make a dataset ready where it is looked for. Killed, it goes on where it was; done, doing it again is quick."""
-    from bench.data import DataRoots
+    from bench.data.roots import DataRoots
 
     part, roots = dataset_part(name, sets), DataRoots.parse(data or [], must_exist=False)
     if download:
@@ -126,7 +126,7 @@ def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False
     """Walk a whole dataset and report every problem. Exit code 1 if there is one."""
     from dataclasses import asdict
 
-    from bench.data import DataRoots, open_dataset
+    from bench.data.roots import DataRoots, open_dataset
 
     dataset = open_dataset(dataset_part(name, sets), DataRoots.parse(data or []))
     with progress_bar(f"checking {name}", as_json) as step:

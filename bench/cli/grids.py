@@ -29,7 +29,7 @@ from bench.cli.common import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.outline import Request
+    from bench.plan.request import Request
     from bench.store.run import State
 
 T = TypeVar("T")
@@ -54,9 +54,9 @@ def plan(
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
     from bench.cli.predicted import describe, predictions
-    from bench.pace import Work, project_work
-    from bench.plan import make_plan, planned_outline
-    from bench.status import grid_status
+    from bench.plan.summary import make_plan, planned_outline
+    from bench.store.status import grid_status
+    from bench.store.throughput import Work, project_work
 
     request, found = make_request(grid, sets, data, store), dict[str, dict[str, Any]]()
     if predict or gpu_memory is not None:
@@ -120,13 +120,14 @@ def run(
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
     from bench.cli.progress import GridProgress
-    from bench.local import run_local
-    from bench.plan import make_plan, write_cells
+    from bench.plan.jobs import make_jobs
+    from bench.plan.summary import make_plan
+    from bench.run.local import run_local
 
     request = make_request(grid, sets, data, store)
     planned = make_plan(request)
     cells = matching(planned.cells, lambda cell: cell.coords, only)
-    jobs, done = write_cells(planned, cells, request, retry)
+    jobs, done = make_jobs(planned, cells, request, retry)
     out = console(stderr=as_json)
     if done:
         out.print(f"{done} of {len(cells)} cells are done already")
@@ -162,8 +163,8 @@ def _report(
 
 def viewed(request: Request) -> dict[str, Any]:
     """Return a grid's status with Slurm's view beside the files'."""
-    from bench.outline import outline
-    from bench.status import grid_status
+    from bench.plan.summary import outline
+    from bench.store.status import grid_status
 
     state = grid_status(request.store, outline(request))
     if any(row.get("submission") for row in state["cells"]):

@@ -32,9 +32,9 @@ def memory(
 ) -> None:
     """Measure the extra memory of losses over their settings, each in a fresh process; keep it for `plot memory`."""
     from bench.cli.data import progress_bar
-    from bench.memory.spec import read_spec, result_path, spec_path
-    from bench.memory.sweep import check, sweep
-    from bench.store.files import write_json
+    from bench.cost.sweep import check, sweep
+    from bench.cost.sweep_spec import read_spec, result_path, spec_path
+    from bench.files import write_json
 
     read = read_spec(spec)
     if mode is not None:
@@ -90,11 +90,12 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
     Raises:
         BenchError: if the sweep has not been measured yet.
     """
+    from bench.cost.sweep_spec import result_path
     from bench.errors import BenchError
-    from bench.memory.spec import result_path
-    from bench.outline import outline
-    from bench.report import frame, memory_plot
-    from bench.store.files import read_json
+    from bench.files import read_json
+    from bench.plan.summary import outline
+    from bench.report import frame
+    from bench.report.figures import memory
 
     request = make_request(spec, None, data, store)
     path = result_path(request.store, spec)
@@ -104,8 +105,8 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
     runs = None
     if found["grid"] is not None:
         cells = outline(make_request(found["grid"], None, data, store))["cells"]
-        runs = memory_plot.scores(request.store, frame.load(request.store, cells), found["rows"])
-    files = memory_plot.draw(found, runs, output)
+        runs = memory.scores(request.store, frame.load(request.store, cells), found["rows"])
+    files = memory.draw(found, runs, output)
     if as_json:
         print_json({"files": [str(f) for f in files], "slopes": found["slopes"]})
         return

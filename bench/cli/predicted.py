@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.outline import Request
-    from bench.plan import Plan
+    from bench.plan.cells import Plan
+    from bench.plan.request import Request
 
 
 def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: bool) -> dict[str, dict[str, Any]]:
-    """Return each cell's prediction by id (see ``bench.memory.predict.predict_step``).
+    """Return each cell's prediction by id (see ``bench.cost.predict.predict_step``).
 
     Args:
         plan: the grid's cells; those of one method, network and shape share a prediction.
@@ -19,8 +19,8 @@ def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: b
         quiet: show no progress.
     """
     from bench.cli.data import progress_bar
-    from bench.data import DataRoots
-    from bench.memory.predict import Predictions
+    from bench.cost.predict import Predictions
+    from bench.data.roots import DataRoots
 
     known, found = Predictions(request.store, DataRoots.parse(request.data)), {}
     with progress_bar("predicting memory", quiet) as step:

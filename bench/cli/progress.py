@@ -14,7 +14,7 @@ from bench.store.run import Run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.local import Event
+    from bench.run.local import Event
 
 
 class GridProgress:

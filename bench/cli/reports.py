@@ -56,9 +56,9 @@ def _made(
 
     rule = select.value if select else None
     if compare:
-        from bench.report import paired
+        from bench.report import pairs
 
-        return paired.build(runs, found, *compare, rule)
+        return pairs.build(runs, found, *compare, rule)
     return (tables.per_class if per_class else tables.build)(runs, found, rule)
 
 
@@ -91,9 +91,10 @@ def table(
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too."""
     spare_the_collector()
     from bench.errors import BenchError
-    from bench.outline import outline
-    from bench.report import frame, terminal
-    from bench.report.render import render
+    from bench.plan.summary import outline
+    from bench.report import frame
+    from bench.report.formats import terminal
+    from bench.report.formats.view import render
 
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
@@ -129,8 +130,9 @@ def plot(
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
-    from bench.outline import outline
-    from bench.report import frame, plots
+    from bench.plan.summary import outline
+    from bench.report import frame
+    from bench.report.figures import ratio
 
     if select is not None and kind is not Plot.RATIO:
         raise BenchError(f"--select {select.value}: only `plot ratio` has a selection rule; leave it out")
@@ -144,10 +146,10 @@ def plot(
     runs = frame.load(request.store, found["cells"])
     rule = select.value if select else None
     if kind is Plot.RATIO:
-        files = plots.ratio(runs, found, output, rule)
+        files = ratio.ratio(runs, found, output, rule)
     else:
         curves = frame.curves(request.store, [cell["id"] for cell in found["cells"]])
-        files = plots.convergence(runs, curves, found, output)
+        files = ratio.convergence(runs, curves, found, output)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:

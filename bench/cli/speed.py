@@ -11,8 +11,8 @@ from bench.cli.common import DATA, JSON, SET, STORE, console, duration, make_req
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.plan import Plan, PlannedCell
-    from bench.speed.measure import Speed
+    from bench.cost.measure import Speed
+    from bench.plan.cells import Plan, PlannedCell
 
 OPERATORS = 10  # shown with --profile
 
@@ -32,14 +32,14 @@ def speed(
     as_json: JSON = False,
 ) -> None:
     """Measure a grid's methods on this machine: steps and images per second, share per phase, hours; kept for `plan`."""
-    from bench.environment import let_threads_sleep
+    from bench.machine import let_threads_sleep
 
     let_threads_sleep()  # as a local run does
     from bench.cli.data import progress_bar
-    from bench.pace import keep, project
-    from bench.plan import make_plan
-    from bench.speed.measure import as_json as plain
-    from bench.speed.measure import measure
+    from bench.cost.measure import as_json as plain
+    from bench.cost.measure import measure
+    from bench.plan.summary import make_plan
+    from bench.store.throughput import keep, project
 
     request = make_request(grid, sets, data, store)
     plan = make_plan(request)
@@ -68,7 +68,7 @@ def shapes(plan: Plan, methods: list[str]) -> list[PlannedCell]:
         BenchError: for a method that the grid doesn't have.
     """
     from bench.errors import unknown
-    from bench.pace import shape_key
+    from bench.store.throughput import shape_key
 
     known = {str(p.coords["method"]) for p in plan.cells}
     for name in methods:
@@ -92,7 +92,7 @@ def table(found: list[Speed]) -> Table:
     """Return the table of all cells measured."""
     from rich.table import Table
 
-    from bench.speed.clock import PHASES
+    from bench.cost.clock import PHASES
 
     shown = Table(title=f"On {found[0].pace.hardware}; share of a step in %", title_justify="left", box=None)
     shown.add_column("method", no_wrap=True)

@@ -30,12 +30,12 @@ def split(
     as_json: JSON = False,
 ) -> None:
     """Draw a label split, print its manifest and keep it in the store; or tell how two splits overlap."""
-    from bench.data import DataRoots
+    from bench.data.roots import DataRoots
+    from bench.data.splits import draw_split, keep_split, split_path
     from bench.errors import BenchError
+    from bench.files import write_json
     from bench.spec.cell import resolve_part
-    from bench.spec.text import parse_yaml
-    from bench.splits import draw_split, keep_split, split_path
-    from bench.store.files import write_json
+    from bench.spec.yaml import parse_yaml
 
     if compare is not None:
         _compare(compare, store_path(store), as_json)
@@ -66,7 +66,7 @@ def split(
 
 
 def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
-    from bench.splits import compare_splits, find_split
+    from bench.data.overlap import compare_splits, find_split
 
     first, second = (find_split(store, name) for name in names)
     found = compare_splits(first, second)

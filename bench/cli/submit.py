@@ -12,8 +12,8 @@ from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, counted, mak
 from bench.cli.grids import ONLY, matching
 
 if TYPE_CHECKING:
-    from bench.outline import Request
-    from bench.plan import Plan, PlannedCell
+    from bench.plan.cells import Plan, PlannedCell
+    from bench.plan.request import Request
     from slurm.request import Bundle
 
 PROFILE = Annotated[
@@ -37,7 +37,7 @@ def submit(
     as_json: JSON = False,
 ) -> None:
     """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
-    from slurm.control import SUBMITTED
+    from slurm.resubmit import SUBMITTED
 
     request = make_request(grid, sets, data, store)
     _submit(Wish(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json))
@@ -60,7 +60,7 @@ def retry(
 ) -> None:
     """Submit cells that ended badly again; they go on from their last checkpoint."""
     from bench.errors import unknown
-    from slurm.control import RETRIED
+    from slurm.resubmit import RETRIED
 
     wanted = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
     for name in sorted(wanted - RETRIED):
@@ -85,10 +85,11 @@ class Wish:
 
 def _submit(wish: Wish) -> None:
     from bench.errors import BenchError
-    from bench.plan import make_plan, write_cells
+    from bench.plan.jobs import make_jobs
+    from bench.plan.summary import make_plan
     from bench.spec.grid import grid_path
-    from slurm import records, submission
-    from slurm.controller import max_array_size
+    from slurm import records, submit
+    from slurm.commands import max_array_size
     from slurm.profiles import read_profile
     from slurm.request import bundle
 
@@ -107,45 +108,45 @@ def _submit(wish: Wish) -> None:
         if todo:
             _preflight(bundles, request, out)
             _confirm(out, bundles, request, wish.yes)
-            jobs, _ = write_cells(plan, todo, request, retry="diverged" in wish.wanted)
+            jobs, _ = make_jobs(plan, todo, request, retry="diverged" in wish.wanted)
             if len(jobs) < len(todo):
                 raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
-            made = submission.order(request.store, plan.name, bundles, jobs)
-            submission.send(request.store, made, lambda array: _say(out, array))
+            made = submit.order(request.store, plan.name, bundles, jobs)
+            submit.send(request.store, made, lambda array: _say(out, array))
     _report(out, made, wish.as_json)
 
 
 def _open_cells(wish: Wish, plan: Plan, out: Any) -> list[PlannedCell]:
     """Return the cells to submit, after finishing what an earlier submitter had to leave; say what is left alone."""
     from bench.errors import BenchError
-    from bench.plan import make_outline
-    from bench.status import grid_status
-    from slurm import control
-    from slurm.controller import SlurmError
+    from bench.plan.summary import make_outline
+    from bench.store.status import grid_status
+    from slurm import resubmit
+    from slurm.commands import SlurmError
     from slurm.view import add_view
 
     store = wish.request.store
     cells = matching(plan.cells, lambda cell: cell.coords, wish.only)
     if not wish.dry_run:
         try:
-            for line in control.recover(store):
+            for line in resubmit.recover(store):
                 out.print(line, markup=False)
         except SlurmError as error:
             raise BenchError(f"an interrupted submission waits for Slurm, which doesn't answer: {error}") from None
     state = add_view(store, grid_status(store, make_outline(plan)))
     if not wish.dry_run:
         _release(out, state)
-    chosen = set(control.choose(state["cells"], wish.wanted))
+    chosen = set(resubmit.choose(state["cells"], wish.wanted))
     _say_what_is_left(out, state, {c.cell.id for c in cells}, chosen)
     return [c for c in cells if c.cell.id in chosen]
 
 
 def _release(out: Any, state: dict[str, Any]) -> None:
-    from slurm import control
-    from slurm.controller import SlurmError
+    from slurm import resubmit
+    from slurm.commands import SlurmError
 
     try:
-        if count := control.release(state):
+        if count := resubmit.release(state):
             out.print(f"released {count} jobs that Slurm held because a node failed to launch them")
     except SlurmError as error:
         out.print(f"note: held jobs could not be released: {error}", markup=False)
@@ -195,7 +196,7 @@ def _preflight(bundles: list[Bundle], request: Request, out: Any) -> None:
 
 def _confirm(out: Any, bundles: list[Bundle], request: Request, yes: bool) -> None:
     from bench.errors import BenchError
-    from bench.pace import project
+    from bench.store.throughput import project
 
     cells = [planned.cell for bundle in bundles for planned in bundle.cells]
     time = projection_text(project(cells, request.store))

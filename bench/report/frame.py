@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.report import runs
-from bench.store.current import current_state
-from bench.store.files import write_atomically
+from bench.files import write_atomically
+from bench.report import rows as run_rows
+from bench.store.liveness import current_state
 from bench.store.run import Run, State
 
 CACHE = Path(".cache", "frame.parquet")
@@ -33,7 +33,7 @@ _ARROW = {"number": pa.float64(), "text": pa.string(), "json": pa.string()}
 _SCHEMA = pa.schema(
     [pa.field("id", pa.string())]
     + [pa.field(name, pa.int64()) for name in _STAMPS]
-    + [pa.field(name, _ARROW[field.type]) for name, field in runs.FIELDS.items()],
+    + [pa.field(name, _ARROW[field.type]) for name, field in run_rows.FIELDS.items()],
     metadata={b"format": CACHE_FORMAT},
 )
 Stamps = NDArray[np.int64]
@@ -41,7 +41,7 @@ Stamps = NDArray[np.int64]
 
 def axes(frame: pd.DataFrame) -> list[str]:
     """Return the names of the frame's coordinate columns: the axes of the grid, `seed` among them."""
-    known = {"id", "slug", "order", "score", *runs.FIELDS}
+    known = {"id", "slug", "order", "score", *run_rows.FIELDS}
     return [str(name) for name in frame.columns if name not in known]
 
 
@@ -93,7 +93,7 @@ def _write_cache(path: Path, table: pa.Table) -> None:
 def _read(store: Path, ids: Sequence[str], stamps: Stamps, positions: Sequence[int]) -> pa.Table:
     rows = []
     for i in positions:
-        row = runs.read(store / ids[i]) if stamps[i].any() else runs.EMPTY
+        row = run_rows.read(store / ids[i]) if stamps[i].any() else run_rows.EMPTY
         rows.append({"id": ids[i], **dict(zip(_STAMPS, stamps[i].tolist(), strict=True)), **row})
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
@@ -130,7 +130,7 @@ def _coords(cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {key: [str(cell[key]) for cell in cells] for key in ("id", "slug")}
     columns["order"] = [cell.get("order", i) for i, cell in enumerate(cells)]
     for name in names:
-        columns[name] = [runs.one_line(str(cell["coords"].get(name, ""))) for cell in cells]
+        columns[name] = [run_rows.one_line(str(cell["coords"].get(name, ""))) for cell in cells]
     columns["seed"] = [int(cell["coords"]["seed"]) for cell in cells]
     return pd.DataFrame(columns)
 
@@ -139,8 +139,8 @@ def _see_running(store: Path, frame: pd.DataFrame) -> None:
     """Replace the state of runs that say they are running but whose process is gone, which no file tells."""
     for i in frame.index[frame["state"] == State.RUNNING.value]:
         state = current_state(Run(store / str(frame.at[i, "id"])))
-        if state["state"] in runs.STATES:
-            frame.loc[i, ["state", "reason"]] = [state["state"], runs.one_line(str(state.get("reason") or ""))]
+        if state["state"] in run_rows.STATES:
+            frame.loc[i, ["state", "reason"]] = [state["state"], run_rows.one_line(str(state.get("reason") or ""))]
 
 
 def load(store: Path, cells: Sequence[Mapping[str, Any]], refresh: bool = False) -> pd.DataFrame:
@@ -153,14 +153,14 @@ def load(store: Path, cells: Sequence[Mapping[str, Any]], refresh: bool = False)
 
     Returns:
         The cell's id, slug, order and coordinates (text; the seed an integer), then the columns of
-        :data:`bench.report.runs.FIELDS`. mIoU, IoU and pixel accuracy are in %, times in seconds, memory in bytes.
+        :data:`bench.report.run_rows.FIELDS`. mIoU, IoU and pixel accuracy are in %, times in seconds, memory in bytes.
 
     The cache, `STORE/.cache/frame.parquet`, is written whole and renamed; a damaged one is built again.
     """
     coords = _coords(cells)
     cache = _SCHEMA.empty_table() if refresh else _read_cache(store / CACHE)
     ids = [str(cell["id"]) for cell in cells]
-    values = _refresh(store, ids, cache).select(list(runs.FIELDS)).to_pandas()
+    values = _refresh(store, ids, cache).select(list(run_rows.FIELDS)).to_pandas()
     frame: pd.DataFrame = pd.concat([coords, values], axis=1)
     planned = pd.Series([cell.get("iterations") for cell in cells], dtype="float64")
     frame["iterations"] = planned.fillna(frame["iterations"])

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.report.runs import STATES
-from bench.report.select import RULES, Rule
+from bench.report.headline import RULES, Rule
+from bench.report.rows import STATES
 
 NOTHING = "–"
 ABSENT = "absent"

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from bench.report.headline import Rule
 from bench.report.model import STOPPED, Run, Table, Unfinished
-from bench.report.runs import STATES, one_line
-from bench.report.select import Rule
+from bench.report.rows import STATES, one_line
 
 Record = dict[str, Any]
 T = TypeVar("T")

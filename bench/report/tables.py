@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report import notes
 from bench.report.frame import axes
+from bench.report.headline import RULES, rule
 from bench.report.model import Cell, Column, Row, Run, Section, Table, best, cell
 from bench.report.notes import Record, group, pick, varying
-from bench.report.runs import one_line
-from bench.report.select import RULES, rule
+from bench.report.rows import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +188,7 @@ def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = Non
     made = budgets(records(frame), frame, grid, select)
     if not grid.get("published"):
         return made
-    from bench.report.compare_notes import annotated
+    from bench.report.papers.notes import annotated
 
     return annotated(made, grid)
 

@@ -14,10 +14,8 @@ from bench import NUMERICS, registry
 from bench.config import Config
 from bench.errors import BenchError
 from bench.registry import Kind
-from bench.spec.problems import validate
+from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
-from bench.store.files import read_json
-from bench.store.run import Run
 
 PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
 SECTIONS: dict[str, type[Config]] = {
@@ -175,16 +173,3 @@ class Cell:
         texts |= {"split": canonical(self.split_sha256), "numerics_version": canonical(NUMERICS)}
         text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
         return f"{self.slug}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-
-
-def read_cell(run: Run) -> Cell:
-    """Read the cell of a run's directory.
-
-    Raises:
-        BenchError: if it holds none, or one of another version.
-    """
-    try:
-        spec = read_json(run.cell)["spec"]
-    except (ValueError, TypeError, KeyError):
-        raise BenchError(f"{run.cell}: missing or damaged; run the grid again") from None
-    return Cell.from_spec(spec, str(run.cell))

@@ -1,7 +1,7 @@
 """The grid file: a recipe, axes, excludes and overrides, and how they expand into points.
 
 A *point* is one combination of axis values: the raw cell (dotted keys applied to the recipe) and its coordinates, which
-are the readable labels that tables and plots use. Points become cells in :mod:`bench.plan`, which adds the split.
+are the readable labels that tables and plots use. Points become cells in :mod:`bench.plan.cells`, which adds the split.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import BeforeValidator, Field
 from bench.config import Config
 from bench.errors import BenchError, nearest, unknown
 from bench.spec.cell import PARTS, SECTIONS, part_mapping
-from bench.spec.problems import validate
+from bench.spec.messages import validate
 from bench.spec.sections import Resources
-from bench.spec.text import parse_yaml
+from bench.spec.yaml import parse_yaml
 
 GRIDS = Path(__file__).parents[1] / "grids"
 # `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
-from bench.store.files import append_jsonl, read_json, write_json
+from bench.files import append_jsonl, read_json, write_json
 
 
 class State(str, Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field, replace
 
-from bench.store.files import read_json, write_json
+from bench.files import read_json, write_json
 from bench.store.run import Run
 
 

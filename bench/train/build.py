@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bench.environment import cpu_model
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
@@ -16,11 +15,11 @@ from bench.store.run import Run
 from bench.train.loader import Loader
 from bench.train.loop import Hooks, Trainer
 from bench.train.reader import Reader, UInt8
-from methods._base import Build, Method
+from methods.base import Build, Method
 
 if TYPE_CHECKING:
-    from datasets._base import SegmentationDataset
-    from datasets._split import Split
+    from datasets.base import SegmentationDataset
+    from datasets.split import Split
 
 
 def _network_factory(cell: Cell, num_classes: int) -> Callable[[], nn.Module]:
@@ -59,20 +58,6 @@ def compile_networks(method: Method, network: type[nn.Module]) -> None:
                 for part in parts:
                     if any(part.children()):
                         part.compile()
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Return the device for ``resources.device``."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
-
-
-def hardware(device: torch.device) -> str:
-    """Name a device and, of a CPU, the threads that torch uses."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{cpu_model()}, {torch.get_num_threads()} threads"
 
 
 def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:

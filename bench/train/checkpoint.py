@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.store.files import write_atomically
+from bench.files import write_atomically
 
 
 def save(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:

@@ -19,7 +19,7 @@ from bench.spec.sections import Evaluation, Numerics
 from bench.train.metrics import Score, confusion_matrix, score
 
 if TYPE_CHECKING:
-    from datasets._base import SegmentationDataset
+    from datasets.base import SegmentationDataset
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 NUMERICS = Numerics()  # as they are by default

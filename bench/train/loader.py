@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.environment import usable_cores
+from bench.machine import usable_cores
+from bench.phases import phase
 from bench.seeds import derive, rng
 from bench.spec.sections import Resources, Schedule
 from bench.train.reader import Reader
 from bench.train.sampling import sample
-from methods._base import Batch, Labelled, Unlabelled, phase
+from methods.base import Batch, Labelled, Unlabelled
 
 UInt8 = NDArray[np.uint8]
 
@@ -47,7 +48,7 @@ class Loader:
         reader: images of both pools and masks of the labelled one.
         labelled: ids.
         unlabelled: ids; empty for methods that use none.
-        augmentation: the registered augmentation, see ``datasets/transforms.py``.
+        augmentation: the registered augmentation, see ``datasets/augmentation/reco.py``.
         schedule: batch sizes (the labelled one already multiplied by the method's factor).
         seed: data seed.
         device: where batches are finished.

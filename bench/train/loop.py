@@ -11,17 +11,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bench.memory.meters import StepMeter, in_phase, whole_run
+from bench.files import append_jsonl, write_json
+from bench.phases import in_phase, phase
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.files import append_jsonl, write_json
 from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.loader import Loader
+from bench.train.meters import StepMeter, whole_run
 from bench.train.metrics import Score
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
-from methods._base import Batch, Method, phase
+from methods.base import Batch, Method
 
 
 class Diverged(Exception):  # noqa: N818 (an outcome, not a mistake)

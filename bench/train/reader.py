@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from datasets._base import SegmentationDataset
+    from datasets.base import SegmentationDataset
 
 UInt8 = NDArray[np.uint8]
 

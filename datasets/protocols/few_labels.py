@@ -14,8 +14,8 @@ from pydantic import Field
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._base import FewLabelsProcedure, SegmentationDataset
-from datasets._split import Protocol, ProtocolConfig, Split
+from datasets.base import FewLabelsProcedure, SegmentationDataset
+from datasets.split import Protocol, ProtocolConfig, Split
 
 
 class FewLabelsConfig(ProtocolConfig):

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from bench.errors import BenchError
 from bench.registry import register
-from datasets._base import SegmentationDataset
-from datasets._files import IMAGE_SUFFIXES, read_lines
-from datasets._split import Protocol, ProtocolConfig, Split
+from datasets.base import SegmentationDataset
+from datasets.layout.files import IMAGE_SUFFIXES, read_lines
+from datasets.split import Protocol, ProtocolConfig, Split
 
 # Cityscapes' image files carry it behind the id.
 _IMAGE_TAG = "_leftImg8bit"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.registry import register
-from datasets._base import SegmentationDataset
-from datasets._split import Protocol, Split
+from datasets.base import SegmentationDataset
+from datasets.split import Protocol, Split
 
 
 @register("protocol", "full")

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator
 
 from bench.registry import register
 from bench.seeds import rng
-from datasets._base import IGNORE_INDEX, SegmentationDataset, UInt8
-from datasets._split import Protocol, ProtocolConfig, Split
+from datasets.base import IGNORE_INDEX, SegmentationDataset, UInt8
+from datasets.split import Protocol, ProtocolConfig, Split
 
 VERSION = 1  # raise it when other pixels are drawn
 

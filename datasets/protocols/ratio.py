@@ -12,8 +12,8 @@ from pydantic import BeforeValidator
 from bench.errors import BenchError
 from bench.registry import register
 from bench.seeds import derive
-from datasets._base import SegmentationDataset
-from datasets._split import Protocol, ProtocolConfig, Split
+from datasets.base import SegmentationDataset
+from datasets.split import Protocol, ProtocolConfig, Split
 
 
 def _canonical(value: Any) -> str:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods._base import IGNORE_INDEX
-from methods.losses._matching import Matching
+from methods.base import IGNORE_INDEX
+from methods.losses.matching import Matching
 
 FOCAL_ALPHA = 0.25  # Lin et al.; weight of cells inside the target
 FOCAL_GAMMA = 2.0

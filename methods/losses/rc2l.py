@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.losses._matching import Matching
 from methods.losses.mask_classification import Targets, at_matched, mean_where
+from methods.losses.matching import Matching
 
 _EPS = 1e-6
 

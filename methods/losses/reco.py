@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.losses._negatives import negatives_logsumexp
+from methods.losses.negatives import negatives_logsumexp
 
 QuerySampling = Literal["hard", "easy", "random"]
 KeySampling = Literal["active", "random"]

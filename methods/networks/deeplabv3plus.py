@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.registry import register
-from methods.networks._backbones import BackboneConfig, build_backbone
+from methods.networks.backbones import BackboneConfig, build_backbone
 
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 

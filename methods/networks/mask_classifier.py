@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.registry import register
-from methods.networks._backbones import BackboneConfig, build_backbone
+from methods.networks.backbones import BackboneConfig, build_backbone
 
 
 class Widths(NamedTuple):

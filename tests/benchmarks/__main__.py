@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from bench import environment
-from bench.data import REPOSITORY
-from bench.store.files import read_json, write_json
-from bench.train.build import hardware, pick_device
+from bench import machine
+from bench.files import REPOSITORY, read_json, write_json
+from bench.run import provenance
+from bench.train.setup import hardware, pick_device
 from tests.benchmarks.figures import COLLECT, Figure, collected, table
 
 # How often a benchmark is run, where that isn't once without options.
@@ -52,10 +52,10 @@ def main() -> None:
     wanted = sys.argv[1:] or every
     if unknown := sorted(set(wanted) - set(every)):
         raise SystemExit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(every)}")
-    torch.set_num_threads(environment.usable_cores())
+    torch.set_num_threads(machine.usable_cores())
     on = hardware(pick_device("auto"))
     facts = {
-        **environment.describe(),
+        **provenance.describe(),
         "hardware": on,
         "command": ["tests.benchmarks", *wanted],
     }  # before a written file makes the tree dirty

@@ -14,7 +14,6 @@ the runs. *table, cold* reads every run; *table, warm* has its cache of them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -28,10 +27,12 @@ from typing import Any
 
 import yaml
 
-from bench.data import REPOSITORY
-from bench.outline import Request
-from bench.plan import Plan, PlannedCell, describe_cell, make_plan
+from bench.files import REPOSITORY
+from bench.plan.cells import Plan, PlannedCell
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
 from bench.report.frame import CACHE
+from bench.store.cells import write_cell
 from bench.store.run import Run
 from tests.bench.report.conftest import Store
 from tests.benchmarks.figures import Figure, note, number
@@ -84,7 +85,7 @@ def make_run(store: Store, grid: str, index: int, planned: PlannedCell) -> None:
         store.done(run.path, miou, iou=iou, evaluation="whole image, original size, val", **facts)
         store.state(run.path, "done", step=400, miou=miou, **where)
     store.evaluations(run.path, dict.fromkeys(range(100, 500, 100), 40.0))
-    run.cell.write_text(json.dumps(describe_cell(grid, planned), indent=1, sort_keys=True))
+    write_cell(run, grid, planned.cell, planned.coords)
     run.lock.write_text('{"host": "made-up", "pid": 1, "since": 0}')
     for path in (run.timing, run.attempts, run.log):
         path.touch()

@@ -25,8 +25,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from methods.losses import rc2l
-from methods.losses._matching import Matching, match
 from methods.losses.mask_classification import Targets, Weights, pairwise_cost
+from methods.losses.matching import Matching, match
 from methods.losses.pixel_contrast import pixel_contrast_loss
 from methods.networks.mask_classifier import semantic_scores
 

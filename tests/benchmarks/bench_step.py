@@ -23,9 +23,9 @@ import torch
 from torch import nn
 
 from bench import registry
-from bench.environment import usable_cores
-from bench.memory.meters import StepMeter
-from bench.speed.clock import StepClock
+from bench.cost.clock import StepClock
+from bench.machine import usable_cores
+from bench.train.meters import StepMeter
 from tests.benchmarks import authors
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.registry import register
 from bench.seeds import rng
-from datasets._base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
+from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
 
 CLASSES = 21
 COUNTS = {"train": 40, "val": 4, "test": 0}

@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from bench.seeds import rng
-from datasets._files import decode_rgb, load_index_mask
-from datasets.transforms import Augmentation, AugmentationConfig
+from datasets.augmentation.reco import Augmentation, AugmentationConfig
+from datasets.layout.files import decode_rgb, load_index_mask
 
 SCALE = (0.5, 1.5)
 Pair = tuple[Path, Path]  # an image and its mask

@@ -15,16 +15,17 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.data import DataRoots, open_dataset
-from bench.outline import Request
-from bench.plan import PlannedCell, make_plan
+from bench.data.roots import DataRoots, open_dataset
+from bench.data.splits import load_split
+from bench.plan.cells import PlannedCell
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
 from bench.spec.sections import Resources
-from bench.splits import load_split
 from bench.store.run import Run
 from bench.train.build import build_method, build_trainer
 from bench.train.loop import Hooks, Trainer
-from bench.worker import set_up_torch
-from methods._base import Batch
+from bench.train.setup import set_up_torch
+from methods.base import Batch
 from tests.benchmarks.blobs import CLASSES
 
 Step = Callable[[], Any]

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from bench.seeds import rng
-from datasets._base import DatasetConfig, SegmentationDataset, SplitName, UInt8
-from datasets._voc_layout import Layout, VocLayout
+from datasets.base import DatasetConfig, SegmentationDataset, SplitName, UInt8
+from datasets.layout.voc_layout import Layout, VocLayout
 
 CLASSES = ("ground", "house", "tree")
 LISTS: dict[str, tuple[str, ...]] = {"train": ("b", "a", "c"), "val": ("d", "e"), "test": ("f",)}

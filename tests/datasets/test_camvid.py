@@ -9,7 +9,7 @@ import pytest
 
 from bench import registry
 from bench.errors import BenchError
-from datasets._base import DatasetConfig
+from datasets.base import DatasetConfig
 from datasets.camvid import COLOURS, CamVid
 from tests.datasets.made import CLASSES, labels, make_voc
 

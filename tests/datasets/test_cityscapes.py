@@ -13,7 +13,7 @@ from torchvision.datasets import Cityscapes as TorchvisionCityscapes
 from bench import registry
 from bench.errors import BenchError
 from datasets.cityscapes import Cityscapes, CityscapesConfig
-from tests.datasets.official import (
+from tests.datasets.archived import (
     CITIES,
     city_labels,
     cityscapes_files,

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from bench import registry
-from datasets._voc_layout import Layout
 from datasets.folder import Folder, FolderConfig
+from datasets.layout.voc_layout import Layout
 from tests.datasets.made import CLASSES, labels, make_voc, picture
 
 

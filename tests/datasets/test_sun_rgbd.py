@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from datasets import sun_rgbd
 from datasets.protocols.few_labels import FewLabels, FewLabelsConfig
 from datasets.sun_rgbd import CLASSES, SunRgbd, SunRgbdConfig
-from tests.datasets.official import (
+from tests.datasets.archived import (
     Files,
     contents,
     encoded,

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from datasets import _scenes, synthetic
-from datasets._base import SplitName
 from datasets._scenes import CLASSES, THINGS, draw_scene
+from datasets.base import SplitName
 from datasets.synthetic import Counts, Synthetic, SyntheticConfig
 
 SMALL = SyntheticConfig(image_size=32, counts=Counts(train=3, val=2, test=1))

@@ -12,9 +12,9 @@ from PIL import Image
 
 from bench import registry
 from bench.errors import BenchError
-from datasets._official import OfficialConfig
+from datasets.official.official import OfficialConfig
 from datasets.voc import CLASSES, Voc
-from tests.datasets.official import (
+from tests.datasets.archived import (
     TRAIN_AUG,
     VOC_TRAIN,
     VOC_VAL,

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.errors import BenchError
-from datasets._official import OfficialConfig
+from datasets.official.official import OfficialConfig
 from datasets.voc import Voc
-from tests.datasets.official import (
+from tests.datasets.archived import (
     SBD_ONLY,
     TRAIN_AUG,
     prepared_voc,

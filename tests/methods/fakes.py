@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.registry import get
 from bench.seeds import derive
-from methods._base import IGNORE_INDEX, Batch, Build, Labelled, Method, Unlabelled
+from methods.base import IGNORE_INDEX, Batch, Build, Labelled, Method, Unlabelled
 from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
 
 CLASSES = 4

@@ -11,10 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
 from bench.registry import get
-from methods._base import IGNORE_INDEX, Batch, Method
-from methods._teacher import TeacherMethod
+from methods.base import IGNORE_INDEX, Batch, Method
 from methods.mean_teacher import sigmoid_ramp
 from methods.supervised import Supervised, SupervisedConfig
+from methods.teacher import TeacherMethod
 from tests.methods.fakes import CLASSES, SHIFT, batch, method
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.seeds import rng
 from methods import mixing
-from methods._base import IMAGENET_MEAN
+from methods.base import IMAGENET_MEAN
 
 Triple = tuple[Tensor, Tensor, Tensor]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from methods._base import Batch, Build
+from methods.base import Batch, Build
 from methods.losses.mask_classification import Targets
 from methods.networks.mask_classifier import MaskClassifier, MaskClassifierConfig, Masks
 from methods.rc2l import RC2L, RC2LConfig, Teaching, _mixed, confident_regions

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.seeds import derive
-from methods._base import IGNORE_INDEX
+from methods.base import IGNORE_INDEX
 from methods.reco import ReCo
 from tests.methods.fakes import CLASSES, batch, method
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.store.files import read_json, read_jsonl
+from bench.files import read_json, read_jsonl
 from bench.store.run import Run
 from slurm import records
 from tests.slurm import chaos

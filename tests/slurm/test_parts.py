@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.attempt import Job
 from bench.errors import BenchError
-from bench.outline import Request
-from bench.plan import make_plan
-from bench.store.current import current_state
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
+from bench.store.job import Job
+from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm import controller, records, snapshot
-from slurm.control import choose
-from slurm.controller import Seen
+from slurm import commands, records, snapshot
+from slurm.commands import Seen
 from slurm.profiles import Profile, minutes, profile_names, read_profile
 from slurm.records import Array, Submission, bad_nodes
 from slurm.request import bundle, script
+from slurm.resubmit import choose
 from slurm.view import add_view, is_open
 from tests.slurm.test_task import submitted
 
@@ -192,7 +192,7 @@ def test_a_snapshot_is_the_code_and_the_same_code_once(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_ticket_is_gone_leaves_the_run_alone(tmp_path: Path) -> None:
-    from bench.attempt import holds_ticket
+    from bench.store.job import holds_ticket
 
     run = Run(tmp_path)
     job = Job(str(tmp_path), run.id, submission="s")
@@ -211,8 +211,8 @@ def test_two_submitters_at_once(tmp_path: Path) -> None:
 
 def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
-    monkeypatch.setattr(controller, "ask", lambda *_: said)
-    found = controller.accounts(["7"])
+    monkeypatch.setattr(commands, "ask", lambda *_: said)
+    found = commands.accounts(["7"])
     assert {job: seen.state for (job, _), seen in found.items()} == {
         "7_3": "CANCELLED", "7_4": "CANCELLED", "7_5": "CANCELLED", "7_8": "CANCELLED", "7_1": "COMPLETED",
     }  # fmt: skip
@@ -230,8 +230,8 @@ def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: p
     row = {"id": run.id, **current_state(run), "coords": {}, "iterations": 2}
     assert row["state"] == "queued"
     ended = Seen("9", "NODE_FAIL", False, "n2", "exit code 1:0")
-    monkeypatch.setattr(controller, "queue", lambda names: {})
-    monkeypatch.setattr(controller, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
+    monkeypatch.setattr(commands, "queue", lambda names: {})
+    monkeypatch.setattr(commands, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
     status = add_view(store, {"cells": [row], "stale": [], "totals": {}})
     assert status["cells"][0]["state"] == "failed"
     assert "NODE_FAIL on n2" in current_state(run)["reason"]

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.outline import Request
-from bench.plan import make_plan, write_cells
-from bench.store.files import read_jsonl
+from bench.files import read_jsonl
+from bench.plan.jobs import make_jobs
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm.task import Task
+from slurm.job import Task
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -32,7 +33,7 @@ def submitted(tmp_path: Path) -> Task:
     path.write_text(GRID)
     request = Request(str(path), (), (), tmp_path / "store")
     plan = make_plan(request)
-    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
+    jobs, _ = make_jobs(plan, plan.cells, request, retry=False)
     Ticket("s", 0, 0).write(Run(request.store / jobs[0].cell_id))
     return Task((replace(jobs[0], submission="s"),), 1, 1)
 
@@ -63,7 +64,7 @@ def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
 
 def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = submitted(tmp_path)
-    monkeypatch.setattr("slurm.task.STORE_WAIT", 1.0)
+    monkeypatch.setattr("slurm.job.STORE_WAIT", 1.0)
     (tmp_path / "store").rename(tmp_path / "lost")
     with pytest.raises(SystemExit) as ended:
         task()
@@ -86,8 +87,8 @@ def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkey
     """Else it would count as completed, and nobody would go on when the first process dies."""
     task, requeued = submitted(tmp_path), list[str]()
     run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
-    monkeypatch.setattr("slurm.task._requeue", lambda: requeued.append("yes"))
-    monkeypatch.setattr("slurm.task.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGUSR2))
-    monkeypatch.setattr("bench.worker.run_cell", lambda job, signals: State.RUNNING)
+    monkeypatch.setattr("slurm.job._requeue", lambda: requeued.append("yes"))
+    monkeypatch.setattr("slurm.job.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGUSR2))
+    monkeypatch.setattr("bench.run.worker.run_cell", lambda job, signals: State.RUNNING)
     assert task() == [f"{run.id}: running"]
     assert requeued == ["yes"]

@@ -93,14 +93,14 @@ def grid() -> dict[str, Any]:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs whose files have been opened, in order."""
-    from bench.report import runs
+    from bench.report import rows
 
     opened: list[str] = []
-    real = runs.read
+    real = rows.read
 
     def counting(directory: Path) -> dict[str, Any]:
         opened.append(directory.name)
         return real(directory)
 
-    monkeypatch.setattr(runs, "read", counting)
+    monkeypatch.setattr(rows, "read", counting)
     return opened

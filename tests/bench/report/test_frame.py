@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.report import frame, runs, select
+from bench.report import frame, headline
+from bench.report import rows as run_rows
 from bench.store.run import Run
 from tests.bench.report.conftest import CLASSES, Store
 
@@ -48,7 +49,7 @@ def test_a_store_that_is_not_there_is_all_pending(store: Store) -> None:
     assert not (store.path / "nowhere").exists() or not list((store.path / "nowhere").glob("run*"))
 
 
-@pytest.mark.parametrize("state", [s for s in runs.STATES if s not in ("done", "running")])
+@pytest.mark.parametrize("state", [s for s in run_rows.STATES if s not in ("done", "running")])
 def test_every_state_is_kept_with_its_reason(store: Store, state: str) -> None:
     store.state(store.plan("a", "20", 0), state, step=7, reason="why\nnot\x1b[31m")
     row = rows(store)[0]
@@ -113,7 +114,7 @@ def test_a_result_that_can_not_be_is_a_failure_that_names_the_file(store: Store,
     assert math.isnan(row["miou_last"])
 
 
-@pytest.mark.parametrize("file", runs.FILES)
+@pytest.mark.parametrize("file", run_rows.FILES)
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"state": "flying"}'])
 def test_a_damaged_file_never_raises(store: Store, file: str, content: bytes) -> None:
     run, whole = store.plan("a", "20", 0), store.plan("a", "20", 1)
@@ -140,7 +141,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(runs.FILES), JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
+@given(st.sampled_from(run_rows.FILES), JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
 def test_any_content_gives_a_row_that_arrow_takes(file: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Store(Path(folder))
@@ -148,7 +149,7 @@ def test_any_content_gives_a_row_that_arrow_takes(file: str, content: bytes) -> 
         made.done(run, 50.0)
         (run / file).write_bytes(content)
         loaded = frame.load(made.path, made.cells)
-        assert loaded["state"].tolist()[0] in runs.STATES
+        assert loaded["state"].tolist()[0] in run_rows.STATES
         assert frame.load(made.path, made.cells).equals(loaded)
 
 
@@ -259,17 +260,18 @@ def test_scores_follow_the_rule(store: Store) -> None:
     store.done(store.plan("a", "20", 0), 50.0, best=52.0)
     loaded = frame.load(store.path, store.cells)
     for name, score in (("last", 50.0), ("best", 52.0)):
-        assert select.scored(loaded, select.Rule(name, "last"))["score"].tolist() == [score]
-    assert "score" not in frame.axes(select.scored(loaded, select.Rule("last", "last")))
+        assert headline.scored(loaded, headline.Rule(name, "last"))["score"].tolist() == [score]
+    assert "score" not in frame.axes(headline.scored(loaded, headline.Rule("last", "last")))
 
 
 def test_reporting_imports_neither_torch_nor_what_it_does_not_need() -> None:
     script = (
-        "import sys, bench.report.frame, bench.report.select\n"
+        "import sys, bench.report.frame, bench.report.headline\n"
         "assert not {'torch', 'matplotlib', 'rich', 'jinja2', 'methods', 'datasets'} & set(sys.modules)\n"
-        "import bench.report.tables, bench.report.render, bench.report.terminal, bench.report.html, bench.report.latex\n"
+        "import bench.report.tables\n"
+        "from bench.report.formats import html, latex, terminal, view\n"
         "assert not {'torch', 'matplotlib', 'methods', 'datasets'} & set(sys.modules)\n"
-        "import bench.report.plots\n"
+        "import bench.report.figures.ratio\n"
         "assert not {'torch', 'matplotlib.pyplot', 'methods', 'datasets'} & set(sys.modules)\n"
     )
     root = Path(__file__).resolve().parents[3]

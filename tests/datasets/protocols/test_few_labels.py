@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from bench import registry
 from bench.errors import BenchError
 from bench.seeds import rng
-from datasets._base import FewLabelsProcedure, UInt8
-from datasets._cache import Presence
-from datasets._split import Split
+from datasets.base import FewLabelsProcedure, UInt8
+from datasets.layout.cache import Presence
 from datasets.protocols.few_labels import FewLabels, FewLabelsConfig
+from datasets.split import Split
 from tests.datasets.made import Listed
 
 Masks = dict[str, UInt8]

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.errors import BenchError
-from datasets._split import Split
 from datasets.protocols.files import Files, FilesConfig
+from datasets.split import Split
 from tests.datasets.made import Listed
 
 VOC = ("2007_000101", "2007_000102", "2008_000103", "2008_000104")

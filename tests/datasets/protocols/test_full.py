@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench import registry
-from datasets._split import ProtocolConfig
 from datasets.protocols.full import Full
+from datasets.split import ProtocolConfig
 from tests.datasets.made import Listed
 
 

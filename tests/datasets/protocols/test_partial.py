@@ -20,9 +20,9 @@ from bench.spec.cell import resolve_part
 from bench.spec.sections import Resources, Schedule
 from bench.train.loader import Loader
 from bench.train.reader import Reader
-from datasets._base import IGNORE_INDEX, UInt8
+from datasets.base import IGNORE_INDEX, UInt8
 from datasets.protocols.partial import Partial, PartialConfig, draw_pixels
-from methods._teacher import with_given
+from methods.teacher import with_given
 from tests.methods.fakes import batch, method
 from tests.methods.test_rc2l import method as rc2l_method
 
@@ -129,17 +129,18 @@ def test_every_method_learns_from_partial_labels(name: str) -> None:
 
 def test_all_labels_are_not_partial_labels(tmp_path: Path) -> None:
     """Under `full` every image is in both roles too, but no label goes with the unlabelled view."""
-    from bench.outline import Request
-    from bench.plan import make_plan, write_cells
-    from bench.store.files import read_json
-    from bench.worker import run_cell
+    from bench.files import read_json
+    from bench.plan.jobs import make_jobs
+    from bench.plan.request import Request
+    from bench.plan.summary import make_plan
+    from bench.run.worker import run_cell
     from tests.conftest import GRID
 
     path = tmp_path / "g.yaml"
     path.write_text(GRID.replace("[supervised]", "[classmix]").replace("{few_labels: 4}", "full, {partial: 5%}"))
     request = Request(str(path), (), (), tmp_path / "store")
     plan = make_plan(request)
-    jobs, _ = write_cells(plan, plan.cells, request, retry=False)
+    jobs, _ = make_jobs(plan, plan.cells, request, retry=False)
     for job in jobs:
         run_cell(job)
     full, partial = (read_json(request.store / job.cell_id / "result.json") for job in jobs)

@@ -13,8 +13,8 @@ from scipy.stats import chisquare
 
 from bench import registry
 from bench.errors import BenchError
-from datasets._split import Split
 from datasets.protocols.ratio import Ratio, RatioConfig
+from datasets.split import Split
 from tests.datasets.made import Listed
 
 IDS = [f"image{i}" for i in range(40)]

@@ -1,0 +1,1 @@
+"""What training costs, in memory and time: predicted, swept and measured."""

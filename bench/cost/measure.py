@@ -1,0 +1,159 @@
+"""Takes a cell's real steps on its real data, without leaving a trace in its run, and says how long they take."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from bench.cost.clock import StepClock
+from bench.data.roots import DataRoots, open_dataset
+from bench.data.splits import load_split
+from bench.spec.cell import Cell
+from bench.spec.sections import Resources
+from bench.store.run import Run
+from bench.store.throughput import Pace
+from bench.train.build import build_trainer
+from bench.train.evaluate import evaluate
+from bench.train.loop import Hooks, Trainer
+from bench.train.setup import hardware, set_up_torch
+from methods.base import Batch
+
+if TYPE_CHECKING:
+    from bench.plan.cells import PlannedCell
+    from bench.plan.request import Request
+
+WARM_UP = 3  # steps before anything counts
+EVALUATED = 32  # images on which an evaluation is timed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was found of one cell.
+
+    Attributes:
+        planned: the cell.
+        pace: seconds per step and per evaluation.
+        images_per_step: labelled and unlabelled images of a step.
+        waited: share of the time that the loop waited for data.
+        phases: seconds of a step per phase (see ``bench.cost.clock.PHASES``), measured on steps of their own.
+        operators: (name, calls, seconds) of a step's costliest operators; empty if they were not asked for.
+    """
+
+    planned: PlannedCell
+    pace: Pace
+    images_per_step: int
+    waited: float
+    phases: dict[str, float]
+    operators: list[tuple[str, int, float]]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each phase in a step."""
+        whole = sum(self.phases.values())
+        return {name: seconds / whole for name, seconds in self.phases.items()}
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _long_enough(cell: Cell, steps: int) -> Cell:
+    """Return the cell with so many iterations, if it has fewer."""
+    iterations = max(cell.schedule.iterations, steps)
+    return replace(cell, schedule=cell.schedule.model_copy(update={"iterations": iterations}))
+
+
+def _timed(trainer: Trainer, steps: Sequence[Iterator[Batch]] | Iterator[Iterator[Batch]]) -> tuple[float, float]:
+    """Take steps; return seconds and seconds waited for data, per step."""
+    _synchronise(trainer.device)
+    begin, waited, count = time.perf_counter(), trainer.loader.waited, 0
+    for batches in steps:
+        trainer.step(batches)
+        count += 1
+    _synchronise(trainer.device)
+    return (time.perf_counter() - begin) / count, (trainer.loader.waited - waited) / count
+
+
+def _evaluation(trainer: Trainer) -> float:
+    """Return the seconds that an evaluation of the whole split takes, by the pace of its first images."""
+    reader, cell = trainer.loader.reader, trainer.cell
+    ids = reader.dataset.ids(reader.dataset.config.eval_split)
+    some = ids[:EVALUATED]
+    begin = time.perf_counter()
+    evaluate(
+        trainer.method.predictor,
+        reader.pairs(some),
+        len(reader.dataset.classes),
+        cell.evaluation,
+        trainer.device,
+        cell.numerics,
+    )
+    return (time.perf_counter() - begin) * len(ids) / len(some)
+
+
+def _operators(trainer: Trainer, batches: Iterator[Batch], count: int) -> list[tuple[str, int, float]]:
+    """Return the costliest operators of a step: name, calls, seconds without those they call."""
+    from torch.profiler import ProfilerActivity, profile
+
+    cuda = trainer.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as profiler:
+        trainer.step(batches)
+        _synchronise(trainer.device)
+    time_of = "self_device_time_total" if cuda else "self_cpu_time_total"
+    found = sorted(profiler.key_averages(), key=lambda event: float(getattr(event, time_of)), reverse=True)
+    return [(str(e.key), int(e.count), float(getattr(e, time_of)) / 1e6) for e in found[:count]]
+
+
+def measure(planned: PlannedCell, request: Request, resources: Resources, steps: int, operators: int = 0) -> Speed:
+    """Measure a cell: `steps` steps that nobody watches, as many with a clock per phase, and an evaluation.
+
+    Args:
+        planned: the cell.
+        request: for the store, which keeps the split, and the data folders.
+        resources: device, threads, cache.
+        steps: to take of each kind.
+        operators: how many of the costliest operators to list.
+    """
+    device, cell = set_up_torch(resources), _long_enough(planned.cell.from_scratch(), WARM_UP + 2 * steps + 1)
+    dataset = open_dataset(cell.dataset, DataRoots.parse(request.data))
+    split = load_split(request.store, cell.split_sha256)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(cell, dataset, split, Run(Path(folder)), resources, cast(Hooks, None), device)
+        trainer.method.train()
+        loaded = trainer.loader.steps(0)
+        _timed(trainer, itertools.islice(loaded, WARM_UP))
+        seconds, waited = _timed(trainer, itertools.islice(loaded, steps))
+        clock = StepClock(device)
+        with clock:
+            _timed(trainer, itertools.islice(loaded, steps))
+        found = _operators(trainer, next(loaded), operators) if operators else []
+        pace = Pace(seconds, _evaluation(trainer), hardware(device), "speed")
+    phases = {name: value / steps for name, value in clock.seconds.items()}
+    return Speed(planned, pace, trainer.images_per_step, waited / seconds, phases, found)
+
+
+def as_json(speed: Speed) -> dict[str, Any]:
+    """Return plain values for programs."""
+    pace = speed.pace
+    return {
+        "method": speed.planned.coords["method"],
+        "cell": speed.planned.cell.id,
+        "hardware": pace.hardware,
+        "seconds_per_step": pace.seconds_per_step,
+        "steps_per_second": 1 / pace.seconds_per_step,
+        "images_per_second": speed.images_per_step / pace.seconds_per_step,
+        "seconds_per_evaluation": pace.seconds_per_evaluation,
+        "data_wait_share": speed.waited,
+        "phases": speed.phases,
+        "hours": pace.seconds(speed.planned.cell) / 3600,
+        "operators": [dict(zip(("name", "calls", "seconds"), row, strict=True)) for row in speed.operators],
+    }

@@ -1,0 +1,144 @@
+"""Peak memory of a cell's step, predicted on any machine: the real step on tensors that have a shape but no memory.
+
+The step runs under ``FakeTensorMode`` on the CPU, whatever the cell's device: without a CUDA driver, PyTorch can't run a
+backward pass on fake CUDA tensors. So where an operator has two implementations, the CPU's is the one that is counted;
+workspaces of cuDNN and the allocator's rounding aren't. A method whose work depends on data takes its worst case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bench.data.roots import DataRoots, open_dataset
+from bench.files import REPOSITORY, read_json, write_json
+from bench.registry import plugin_paths
+from bench.spec.cell import Cell, canonical
+from bench.spec.sections import Resources
+from bench.store.run import Run
+from bench.train.build import build_method
+from bench.train.loader import HostBatch, Loader
+from bench.train.loop import Hooks, Trainer
+from bench.train.meters import StepMeter
+from bench.train.reader import Reader
+from methods.base import Batch, Method
+
+CPU = torch.device("cpu")
+
+
+class _BlankLoader(Loader):
+    """Gives black images of the right shape; no data set is read."""
+
+    def host_batch(self, step: int, micro: int) -> HostBatch:
+        """Return a micro-batch of zeros."""
+        height, width = self.augmentation.config.crop_size
+        accumulate, batch = self.schedule.accumulate, self.schedule.batch
+        image = np.zeros((batch.labelled // accumulate, height, width, 3), np.uint8)
+        weak = np.zeros((batch.unlabelled // accumulate, height, width, 3), np.uint8) if self.unlabelled else None
+        valid = None if weak is None else np.ones(weak.shape[:3], bool)
+        return HostBatch(step, micro, image, image[..., 0], weak, valid)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Yield the micro-batches of a step."""
+        return (self.device_batch(self.host_batch(step, micro)) for micro in range(self.schedule.accumulate))
+
+
+def _channels_last(method: nn.Module) -> None:
+    """Do what ``Module.to(memory_format=…)`` refuses to do with fake parameters."""
+    for module in method.modules():
+        for name, old in module._parameters.items():
+            if old is not None and old.dim() == 4:
+                new = old.detach().contiguous(memory_format=torch.channels_last)
+                module._parameters[name] = nn.Parameter(new, requires_grad=old.requires_grad)
+
+
+def _blank_trainer(cell: Cell, method: Method) -> Trainer:
+    schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
+    augmentation = cell.augmentation.cls(cell.augmentation.config)
+    pool = ["unlabelled"] if method.uses_unlabelled else []
+    loader = _BlankLoader(cast(Reader, None), ["labelled"], pool, augmentation, schedule, 0, CPU, Resources())
+    return Trainer(cell, method, loader, Run(Path("none")), Resources(), cast(Hooks, None), CPU)
+
+
+def measure_blank_step(cell: Cell, num_classes: int) -> dict[str, Any]:
+    """Take two steps of a cell on black images and report the memory of the second (see ``StepMeter.report``).
+
+    Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step.
+    """
+    with torch.random.fork_rng(devices=[]):
+        method = build_method(cell, num_classes)
+        if cell.numerics.channels_last:
+            _channels_last(method)
+        method.train()
+        trainer = _blank_trainer(cell, method)
+        loader = cast(_BlankLoader, trainer.loader)
+        for step in range(2):  # optimizer state is there from the second step on
+            meter = StepMeter(CPU, method, trainer.optimizer)
+            with meter:
+                trainer.step(loader.batches(step))
+    return meter.report()
+
+
+def predict_step(cell: Cell, num_classes: int) -> dict[str, Any]:
+    """Return the predicted memory of a cell's step in bytes: `phases` and `peak_memory_bytes`; or `error`, why not."""
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            found = measure_blank_step(cell.from_scratch(), num_classes)
+    except Exception as error:  # foreign methods may do what fake tensors can't
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+    del found["peak_rss_bytes"]
+    return found
+
+
+def code_hash() -> str:
+    """Return the SHA-256 of the code that decides a step's memory, and of the version of PyTorch."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    rooms = ("methods", "datasets", "bench/memory", "bench/train", "bench/spec")
+    files = [path for room in rooms for path in sorted((REPOSITORY / room).rglob("*.py"))]
+    for path in [*files, *(p for p in plugin_paths() if p.is_file())]:
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def shape_of(cell: Cell, num_classes: int) -> str:
+    """Return canonical JSON of all that decides the memory of a cell's step: cells that share it share a prediction."""
+    parts = {k: getattr(cell, k).identity() for k in ("method", "network", "augmentation", "numerics")}
+    schedule = cell.schedule.model_dump(mode="json", include={"batch", "accumulate"})
+    optimizer = cell.optimizer.model_dump(mode="json", include={"name", "momentum", "clip_norm"})
+    return canonical({**parts, "schedule": schedule, "optimizer": optimizer, "classes": num_classes})
+
+
+class Predictions:
+    """Predictions, made once per shape and kept in the store.
+
+    Args:
+        store: the run store; they are kept in its ``.cache/predictions``.
+        roots: where the datasets lie, for their number of classes.
+    """
+
+    def __init__(self, store: Path, roots: DataRoots) -> None:
+        self.folder, self.roots = store / ".cache" / "predictions", roots
+        self.code = code_hash()
+
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """Return a cell's prediction (see :func:`predict_step`)."""
+        classes = len(open_dataset(cell.dataset, self.roots).classes)
+        key = hashlib.sha256(f"{self.code} {shape_of(cell, classes)}".encode()).hexdigest()[:24]
+        path = self.folder / f"{key}.json"
+        try:
+            known = read_json(path)
+        except ValueError:
+            known = None
+        if known is None:
+            known = predict_step(cell, classes)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, known)
+        prediction: dict[str, Any] = known
+        return prediction

@@ -1,0 +1,165 @@
+"""Sweeps losses over settings, each in a process of its own, so that none inherits another's memory."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.cost.sweep_spec import MemorySpec, Series, slopes
+from bench.spec.cell import resolve_part
+
+PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of one probe, in plain values for another process."""
+
+    probe: str
+    options: dict[str, Any]
+    mode: str
+    device: str
+    limit_bytes: int
+
+
+def _address_space() -> int:
+    """Return the bytes of this process's address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def _limit(limit_bytes: int, device: Any) -> None:
+    """Let allocations beyond the limit fail, instead of the machine swapping."""
+    import torch
+
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(limit_bytes / total, 1.0), device)
+    else:
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limit_bytes, hard))
+
+
+def measure(setting: Setting) -> dict[str, Any]:
+    """Measure one setting in this process.
+
+    Returns:
+        `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
+        their difference; `peak_rss_bytes` of the process.
+    """
+    import torch
+
+    from bench.train.setup import pick_device
+
+    torch.set_num_threads(1)
+    part = resolve_part("probe", {"name": setting.probe, **setting.options}, "probe")
+    if setting.mode == "fake":
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        with FakeTensorMode():
+            return _measure(part.cls(part.config, torch.device("cpu")))
+    device = pick_device(setting.device)
+    _limit(setting.limit_bytes, device)
+    return _measure(part.cls(part.config, device))
+
+
+def _measure(probe: Any) -> dict[str, Any]:
+    """Measure one forward and backward pass; on CUDA by the allocator, else by the tensors alive."""
+    import torch
+
+    from bench.train.tensor_bytes import AliveBytes
+
+    inputs = [value for value in vars(probe).values() if isinstance(value, torch.Tensor)]
+    alive = AliveBytes(inputs)
+    sizes = {"input_bytes": alive.now}
+    if inputs[0].device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() - alive.now
+        probe.loss().backward()
+        sizes["peak_bytes"] = torch.cuda.max_memory_allocated() - before
+    else:
+        with alive:
+            probe.loss().backward()
+        sizes["peak_bytes"] = alive.peak
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    extra = sizes["peak_bytes"] - sizes["input_bytes"]
+    return {"pixels": probe.pixels, **sizes, "extra_bytes": extra, "peak_rss_bytes": rss}
+
+
+def _child(setting: Setting, pipe: Connection) -> None:
+    try:
+        pipe.send({"state": "done", **measure(setting)})
+    except Exception as error:
+        from bench.store.failures import classify
+
+        state, reason = classify(error)
+        # The first line says it; the allocator appends a trace of C++ calls.
+        pipe.send({"state": state.value, "reason": reason[:160]})
+
+
+def _fresh(setting: Setting) -> dict[str, Any]:
+    """Measure a setting in a new process; one that dies was killed for its memory, most likely."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(setting, theirs))
+    process.start()
+    theirs.close()
+    found: dict[str, Any] = {"state": "failed", "reason": "its process ended without a word"}
+    with contextlib.suppress(EOFError):
+        found = ours.recv()
+    process.join()
+    if process.exitcode == -9:
+        found = {"state": "out-of-memory", "reason": "its process was killed by signal 9"}
+    return found
+
+
+def _rows(spec: MemorySpec, series: Series) -> Iterator[dict[str, Any]]:
+    for values in series.settings():
+        options = {**series.set, **values}
+        row = {"series": series.label, "probe": series.probe, "method": series.method, "setting": values}
+        limit = int(spec.limit_gb * 1e9)
+        setting = Setting(series.probe, options, spec.mode, spec.device, limit)
+        found = _fresh(setting)
+        if spec.mode == "fake" and found.get("peak_bytes", 0) > limit:
+            found |= {"state": "out-of-memory", "reason": f"{found['peak_bytes'] / 1e9:.1f} GB predicted"}
+        if "pixels" not in found:  # what a setting samples is known even where it doesn't fit
+            found["pixels"] = _fresh(Setting(series.probe, options, "fake", "cpu", limit)).get("pixels")
+        yield {**row, **found}
+
+
+def check(spec: MemorySpec, where: str) -> int:
+    """Validate every setting's options, and return how many settings there are.
+
+    Raises:
+        BenchError: for an unknown probe or option, before anything is measured.
+    """
+    count = 0
+    for i, series in enumerate(spec.series):
+        for values in series.settings():
+            options = {"name": series.probe, **series.set, **values}
+            resolve_part("probe", options, f"{where}: memory.series.{i}")
+            count += 1
+    return count
+
+
+def sweep(spec: MemorySpec, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Measure all settings and return the sweep's frame: `rows`, one per setting, and the `slopes` per series.
+
+    Args:
+        spec: validated by :func:`check`.
+        show: hears of each row when it is there.
+    """
+    rows = []
+    for series in spec.series:
+        for row in _rows(spec, series):
+            rows.append(row)
+            show(row)
+    shared = {"title": spec.title, "mode": spec.mode, "limit_bytes": int(spec.limit_gb * 1e9), "grid": spec.grid}
+    return {**shared, "rows": rows, "slopes": slopes(rows)}

@@ -1,0 +1,1 @@
+"""Where datasets lie, and the label splits drawn on them. No torch here."""

@@ -1,1 +1,0 @@
-"""What training costs in memory: measured per phase, swept over a loss's settings, and predicted without the hardware."""

@@ -1,0 +1,34 @@
+"""From planned cells to the jobs that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.data.roots import DataRoots, as_mapping
+from bench.plan.cells import Plan, PlannedCell
+from bench.plan.request import Request
+from bench.store.cells import write_cell
+from bench.store.job import Job
+from bench.store.run import Run
+
+
+def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry: bool) -> tuple[list[Job], int]:
+    """Write cell.json for each cell that is to run; return the jobs, and how many of `cells` are done.
+
+    Args:
+        plan: the whole grid.
+        cells: those to run.
+        request: for the store and the data folders.
+        retry: also run cells that diverged.
+    """
+    roots = as_mapping(DataRoots.parse(request.data), sorted({c.cell.dataset.name for c in cells}))
+    resources = plan.grid.resources.model_dump(mode="json")
+    jobs, done = [], 0
+    for planned in cells:
+        run = Run(request.store / planned.cell.id)
+        if run.result.exists():
+            done += 1
+            continue
+        write_cell(run, plan.name, planned.cell, planned.coords)
+        jobs.append(Job(str(request.store.resolve()), planned.cell.id, roots, resources, retry))
+    return jobs, done

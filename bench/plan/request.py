@@ -1,0 +1,63 @@
+"""What the user asked for: a grid, and where its data and its runs are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.spec.grid import Grid, apply, check_keys, grid_path, read_grid
+from bench.spec.messages import validate
+from bench.spec.yaml import parse_yaml
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: a grid, ``--set`` values, data folders and the store."""
+
+    grid: str
+    sets: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    store: Path = Path("results/runs")
+
+    @property
+    def name(self) -> str:
+        """The grid's name: its file's stem."""
+        return grid_path(self.grid).stem
+
+
+def parse_sets(values: tuple[str, ...]) -> dict[str, Any]:
+    """Read ``--set key=value``, the value being YAML.
+
+    Raises:
+        BenchError: if one is malformed or its key is unknown.
+    """
+    sets: dict[str, Any] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise BenchError(f"--set {text}: expected key=value, e.g. --set schedule.iterations=100")
+        sets[key] = parse_yaml(value, f"--set {key}")
+    return sets
+
+
+def read_request(request: Request) -> tuple[Grid, dict[str, Any], str]:
+    """Read the grid and apply ``--set``: to the grid's own keys, to axes (replaced), and the rest to every cell.
+
+    Returns:
+        The grid, the values still to be applied to each cell, and the grid's path for messages.
+    """
+    path = grid_path(request.grid)
+    grid = read_grid(path)
+    axes, frame, rest = dict(grid.axes), grid.model_dump(), {}
+    for key, value in parse_sets(request.sets).items():
+        if key in axes:
+            axes[key] = value if isinstance(value, list) else [value]
+        elif key.split(".")[0] in ("resources", "select", "title"):
+            apply(frame, key, value, f"--set {key}")
+        else:
+            check_keys({key: value}, "--set")
+            rest[key] = value
+    grid = validate(Grid, {**frame, "axes": axes}, f"{path} with --set: ")
+    return grid, rest, str(path)

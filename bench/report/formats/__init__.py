@@ -1,0 +1,1 @@
+"""A table as text, one module per format."""

@@ -1,0 +1,1 @@
+"""Measured beside published: the papers' figures, the verdicts, and the lines below."""

@@ -1,0 +1,91 @@
+"""Looks at a machine before it is trusted with a grid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import machine, registry
+from bench.data.roots import DataRoots
+from bench.run import provenance
+
+Check = dict[str, str]
+
+
+def _check(name: str, verdict: str, detail: str) -> Check:
+    return {"name": name, "verdict": verdict, "detail": detail}
+
+
+def _packages() -> Iterator[Check]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield _check("python", "ok" if sys.version_info >= (3, 10) else "problem", python)
+    for name, version in provenance.package_versions().items():
+        yield _check(name, "ok" if version else "problem", version or "not installed: make setup")
+
+
+def _code() -> Iterator[Check]:
+    state = provenance.code_state()
+    sha = state["git_sha"]
+    if sha is None:
+        yield _check("code", "note", "no git checkout: runs can't record a commit")
+    else:
+        yield _check(
+            "code", "note" if state["git_dirty"] else "ok", sha[:12] + (", with changes" if state["git_dirty"] else "")
+        )
+
+
+def _device() -> Iterator[Check]:
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    yield _check("cpu", "ok", f"{machine.cpu_model()}, {machine.usable_cores()} cores, {memory} GiB")
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(i)
+            yield _check(f"gpu {i}", "ok", f"{properties.name}, {properties.total_memory >> 30} GiB")
+    else:
+        yield _check("gpu", "note", "none: cells run on the CPU")
+
+
+def _registry() -> Iterator[Check]:
+    for kind in registry.kinds():
+        try:
+            yield _check(f"{kind}s", "ok", ", ".join(registry.names(kind)))
+        except Exception as error:  # a broken file in a room: whatever it raises is the finding
+            yield _check(f"{kind}s", "problem", f"{type(error).__name__}: {error}")
+    for path, why in registry.failures.items():
+        yield _check(f"plug-in {path}", "problem", why)
+
+
+def _datasets(data: list[str]) -> Iterator[Check]:
+    roots = DataRoots.parse(data)
+    for entry in registry.entries("dataset"):
+        root = roots.root(entry.name)
+        if root.is_dir():
+            yield _check(f"data {entry.name}", "ok", str(root))
+        elif not entry.cls.needs_root:
+            yield _check(f"data {entry.name}", "ok", f"made in {root} when first used")
+        else:
+            yield _check(f"data {entry.name}", "note", f"not in {root}; give --data {entry.name}=DIR")
+
+
+def _store(store: Path) -> Check:
+    existing = next(p for p in (store, *store.resolve().parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        return _check("store", "problem", f"{store}: can't be written to")
+    free = shutil.disk_usage(existing).free >> 30
+    return _check("store", "ok" if free >= 5 else "note", f"{store}: {free} GiB free")
+
+
+def examine(data: list[str], store: Path) -> dict[str, Any]:
+    """Return ``{"checks": [{"name", "verdict": ok|note|problem, "detail"}]}``.
+
+    Raises:
+        BenchError: if `data` is malformed.
+    """
+    checks = [*_packages(), *_code(), *_device(), *_registry(), *_datasets(data), _store(store)]
+    return {"checks": checks}

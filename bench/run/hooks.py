@@ -1,0 +1,87 @@
+"""The surroundings of one attempt: what the training loop asks of signals, the store and the evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bench.run.signals import Signals
+from bench.spec.cell import Cell
+from bench.store.job import Job, holds_ticket
+from bench.store.run import Run, State
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.train.evaluate import Sample
+    from bench.train.metrics import Score
+    from bench.train.reader import Reader
+    from methods.base import Method
+
+HEARTBEAT = 2.0  # seconds between updates of state.json
+
+
+class Lost(Exception):  # noqa: N818 (an outcome, not a mistake)
+    """Another process has the run now; this one must write nothing more."""
+
+
+class Hooks:
+    """The loop's surroundings: signals, heartbeat, evaluation."""
+
+    def __init__(self, run: Run, job: Job, signals: Signals) -> None:
+        self.run, self.job, self.signals = run, job, signals
+        self.beat = time.monotonic()
+        self.first: tuple[int, float] | None = None
+        self.taken_back = False
+
+    def open(self, cell: Cell, reader: Reader, device: torch.device) -> None:
+        """Take what an evaluation needs."""
+        self.cell, self.reader, self.device = cell, reader, device
+        self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
+
+    def should_stop(self) -> bool:
+        """Tell whether a signal came, or the run's ticket was cancelled or given to another submission."""
+        return self.taken_back or self.signals.received is not None
+
+    def still_ours(self) -> None:
+        """Raise :class:`Lost` if another process has claimed the run."""
+        if self.run.lost():
+            raise Lost
+
+    def progress(self, step: int, facts: dict[str, Any]) -> None:
+        """Note a step; every few seconds write a heartbeat."""
+        now = time.monotonic()
+        if self.first is None:  # the first step warms up; the rate counts from its end
+            self.first = (step, now)
+        elif now - self.beat >= HEARTBEAT:
+            self._beat(step=step, it_per_s=(step - self.first[0]) / (now - self.first[1]), **facts)
+
+    def _beat(self, **facts: Any) -> None:
+        self.still_ours()
+        self.run.write_state(State.RUNNING, **facts)
+        self.taken_back = not holds_ticket(self.run, self.job)
+        self.beat = time.monotonic()
+
+    def _until_stopped(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        from bench.train.loop import EvaluationStopped
+
+        for sample in samples:
+            if self.should_stop():
+                raise EvaluationStopped
+            if time.monotonic() - self.beat >= HEARTBEAT:
+                self._beat()
+            yield sample
+
+    def evaluate(self, method: Method) -> Score:
+        """Score the predictor; raises ``EvaluationStopped`` when asked to stop."""
+        from bench.train.evaluate import evaluate
+
+        return evaluate(
+            method.predictor,
+            self._until_stopped(iter(self.reader.pairs(self.scored))),
+            len(self.reader.dataset.classes),
+            self.cell.evaluation,
+            self.device,
+            self.cell.numerics,
+        )

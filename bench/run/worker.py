@@ -1,0 +1,176 @@
+"""Runs one cell in this process: claims its directory, trains, evaluates, writes the result last.
+
+The same function serves the local runner and a Slurm job. Whatever goes wrong becomes a typed state with its reason; one
+failing cell never stops another.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import machine
+from bench.data.roots import open_dataset, roots_of
+from bench.data.splits import load_split
+from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
+from bench.run import provenance
+from bench.run.hooks import Hooks, Lost
+from bench.run.signals import Signals
+from bench.spec.cell import Cell
+from bench.spec.sections import Resources
+from bench.store.cells import read_cell
+from bench.store.failures import classify
+from bench.store.job import Job
+from bench.store.run import FINISHED, Run, State
+from bench.store.ticket import read_ticket
+from datasets.base import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from bench.train.loader import Loader
+    from bench.train.loop import Trainer
+    from datasets.base import SegmentationDataset
+
+
+def run_cell(job: Job, signals: Signals | None = None) -> State | None:
+    """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
+
+    A cell that is done is not touched; one that another process works on is left to it (`running` is returned), and so is
+    one that another process has taken over in the meantime (None is returned).
+
+    Args:
+        job: which cell, and how.
+        signals: of a caller that listens already; None listens while the cell runs.
+
+    Raises:
+        BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
+        OSError: if the store can't even take the state.
+    """
+    run = Run(Path(job.store) / job.cell_id)
+    with run.claim() as mine:
+        if not mine:
+            return State.RUNNING
+        state, ticket = State(run.read_state()["state"]), read_ticket(run)
+        if run.result.exists():
+            if state is not State.DONE:  # killed between the result and the word about it
+                run.write_state(State.DONE)
+            return State.DONE
+        if state in FINISHED and not job.retry:
+            return state
+        remove_leftovers(run.path)
+        with reserve(run.path):
+            where = {"host": socket.gethostname(), "node": os.environ.get("SLURMD_NODENAME"), "pid": os.getpid()}
+            submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
+            run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
+            if signals is not None:
+                return _guarded(run, job, signals)
+            signals = Signals()
+            with signals.listening():
+                return _guarded(run, job, signals)
+
+
+def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
+    """Train, and turn whatever happens into a state."""
+    from bench.train.loop import Diverged, Stopped
+
+    hooks = Hooks(run, job, signals)
+    try:
+        _train(run, job, hooks)
+    except Lost:
+        return None
+    except Diverged as error:
+        run.write_state(State.DIVERGED, step=error.step, reason=str(error))
+        return State.DIVERGED
+    except Stopped as error:
+        run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
+        return State.PREEMPTED
+    except Exception as error:
+        print(traceback.format_exc())
+        state, reason = classify(error)
+        if run.lost():
+            return None
+        release_reserve(run.path)  # a full disk still has room for the reason
+        run.write_state(state, reason=reason, at_once=hooks.first is None)
+        return state
+    return State.DONE
+
+
+def _as_it_began(run: Run, resources: Resources) -> Resources:
+    """Return the resources with what decides how sums are rounded as it was in the run's first attempt."""
+    path = run.path / "rounding.json"
+    now = {"threads": resources.threads or machine.usable_cores(), "compile": resources.compile}
+    kept = read_json(path) or now
+    write_json(path, kept)
+    return resources.model_copy(update=kept)
+
+
+def _train(run: Run, job: Job, hooks: Hooks) -> None:
+    resources = _as_it_began(run, Resources(**job.resources))
+    from bench.train.setup import set_up_torch, torch_environment
+
+    device = set_up_torch(resources)
+    numerics = {**torch_environment(device), "compile": resources.compile}
+    attempt = run.record_attempt({**provenance.describe(), **numerics})
+    run.write_state(State.RUNNING, attempt=attempt, at_once=None)
+    from bench.train.build import build_trainer
+
+    cell = read_cell(run)
+    dataset = open_dataset(cell.dataset, roots_of(job.data))
+    split = load_split(run.path.parent, cell.split_sha256)
+    trainer = build_trainer(cell, dataset, split, run, resources, hooks, device)
+    hooks.open(cell, trainer.loader.reader, device)
+    trainer.train()
+    hooks.still_ours()
+    _finish(run, cell, dataset, trainer)
+
+
+def labelled_pixels(loader: Loader) -> int:
+    """Return the number of pixels whose label is given, over all labelled images."""
+    return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
+
+
+def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, trainer: Trainer) -> None:
+    """Write weights, cost, and last of all the result."""
+    from bench.store.throughput import Pace, evaluations, keep
+    from bench.train import checkpoint
+    from bench.train.evaluate import describe
+    from bench.train.meters import whole_run
+    from bench.train.setup import hardware
+
+    progress = trainer.progress
+    weights = trainer.method.predictor.state_dict()
+    checkpoint.save(run.weights("last"), weights)
+    steps = max(progress.step, 1)
+    cost = {
+        "seconds": progress.seconds,
+        "seconds_per_step": progress.seconds / steps,
+        "evaluation_seconds": progress.evaluation_seconds,
+        "images_per_s": trainer.images_per_step * steps / progress.seconds,
+        "data_wait_share": trainer.loader.waited / progress.seconds,
+        "device": str(trainer.device),
+        **whole_run(trainer.device),
+    }
+    step = read_json(run.path / "memory.json") or {}
+    cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
+    write_json(run.cost, cost)
+    training = (progress.seconds - progress.evaluation_seconds) / steps
+    evaluation = progress.evaluation_seconds / evaluations(cell)
+    keep(run.path.parent, cell, Pace(training, evaluation, hardware(trainer.device), run.id))
+    result = {
+        "cell_id": run.id,
+        "iterations": progress.step,
+        "evaluation": describe(cell.evaluation, dataset),
+        "classes": list(dataset.classes),
+        "labelled_images": len(trainer.loader.labelled),
+        "unlabelled_images": len(trainer.loader.unlabelled),
+        "split_sha256": cell.split_sha256,
+        **({"labelled_pixels": labelled_pixels(trainer.loader)} if trainer.loader.partial else {}),
+        "last": progress.evaluations["last"],
+        "best": progress.evaluations["best"],
+        "weights_sha256": checkpoint.digest(weights),
+    }
+    write_json(run.result, result)
+    run.write_state(State.DONE, step=progress.step, miou=progress.evaluations["last"]["miou"])
+    run.checkpoint.unlink(missing_ok=True)

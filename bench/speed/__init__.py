@@ -1,1 +1,0 @@
-"""How fast cells are on this machine, and where a step's time goes."""

@@ -1,0 +1,38 @@
+"""What a worker is told, and whether the run is still its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.store.run import Run
+from bench.store.ticket import read_ticket
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told: plain values, so that it can be pickled or written as JSON.
+
+    Attributes:
+        store: the run store.
+        cell_id: whose directory holds cell.json.
+        data: folder per dataset.
+        resources: ``Resources`` as a mapping.
+        retry: also run a cell that diverged.
+        submission: the submission to a cluster that this job belongs to; "" for one that runs at once.
+    """
+
+    store: str
+    cell_id: str
+    data: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
+    retry: bool = False
+    submission: str = ""
+
+
+def holds_ticket(run: Run, job: Job) -> bool:
+    """Tell whether the run is still in the hands of this job's submission; a job without one doesn't ask."""
+    if not job.submission:
+        return True
+    ticket = read_ticket(run)
+    return ticket is not None and ticket.submission == job.submission and ticket.cancelled is None

@@ -1,0 +1,1 @@
+"""Augmentations, and what they are made of."""

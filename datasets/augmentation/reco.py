@@ -1,0 +1,259 @@
+"""Augmentation: random scale and crop on the host while loading, the rest in batches on the device.
+
+Every parameter is drawn on the host from the generator of the image's slot, a fixed number of draws each time, so that a
+view is a pure function of (data seed, step, slot) and never depends on the other images of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from torch import Tensor
+
+import bench.config
+from bench.errors import BenchError
+from bench.registry import register
+from datasets.augmentation.colour import colour_steps, subsets
+from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window, gaussian_taps, inside, mix
+from datasets.base import IGNORE_INDEX, UInt8
+
+BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
+
+
+def _pair(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range is [lowest, highest], got [{value[0]:g}, {value[1]:g}]")
+    return value
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(ge=0)]
+Turn = Annotated[float, Field(ge=-0.5, le=0.5)]
+CropSize = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+FactorRange = Annotated[tuple[Factor, Factor], AfterValidator(_ordered)]
+TurnRange = Annotated[tuple[Turn, Turn], AfterValidator(_ordered)]
+
+
+class AugmentationConfig(bench.config.Config):
+    """Options of the augmentation. The defaults are the ReCo authors' for Pascal VOC and SUN RGB-D.
+
+    Attributes:
+        crop_size: (height, width) of the crop in pixels; one number means a square.
+        scale: range of the random scale of labelled images and of the strong view; [1, 1] for Cityscapes.
+        jitter_p: probability of colour jitter.
+        brightness: range of the factor; 1 changes nothing.
+        contrast: range of the factor; 1 changes nothing.
+        saturation: range of the factor; 1 changes nothing.
+        hue: range of the shift in turns of the colour circle; 0 changes nothing.
+        blur_p: probability of Gaussian blur.
+        blur_sigma: range of the blur's standard deviation in pixels.
+        flip_p: probability of a horizontal flip.
+    """
+
+    crop_size: CropSize = (321, 321)
+    scale: PositiveRange = (0.5, 1.5)
+    jitter_p: Probability = 0.8
+    brightness: FactorRange = (0.75, 1.25)
+    contrast: FactorRange = (0.75, 1.25)
+    saturation: FactorRange = (0.75, 1.25)
+    hue: TurnRange = (-0.25, 0.25)
+    blur_p: Probability = 0.5
+    blur_sigma: PositiveRange = (0.15, 1.15)
+    flip_p: Probability = 0.5
+
+
+def to_float(image: Tensor) -> Tensor:
+    """Return a new float32 copy of images (B, 3, H, W), contiguous: uint8 is divided by 255, floats stay as they are."""
+    copy = image.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return copy if image.is_floating_point() else copy.div_(255)
+
+
+def _parts(batch: int, device: torch.device) -> list[slice]:
+    """Cut a batch into what is worked on together: everything on a GPU, one image (that stays in the cache) on a CPU."""
+    step = 1 if device.type == "cpu" else max(batch, 1)
+    return [slice(first, min(first + step, batch)) for first in range(0, batch, step)]
+
+
+class _Photometric:
+    """Colour jitter, Gaussian blur and horizontal flip of a batch; 12 uniform draws for each image, used or not."""
+
+    def __init__(self, config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device) -> None:
+        self.parts = _parts(len(rngs), device)
+        draws = np.stack([rng.random(12) for rng in rngs])
+        ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
+        factors = ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * draws[:, 1:5]
+        order = np.argsort(draws[:, 5:9], axis=1)
+        self._jitter = colour_steps(self.parts, draws[:, 0] < config.jitter_p, factors, order, device)
+        blurred = draws[:, 9] < config.blur_p
+        low, high = config.blur_sigma
+        sigma, radius = (low + (high - low) * draws[:, 10])[blurred], math.ceil(BLUR_REACH * high)
+        self._blurred = subsets(self.parts, blurred, device)
+        self._blur = [gaussian_taps(sigma, size, radius, device) for size in config.crop_size]
+        self._flipped = subsets(self.parts, draws[:, 11] < config.flip_p, device)
+
+    def images(self, image: Tensor) -> Iterator[Tensor]:
+        """Yield jittered, blurred and flipped copies of images (B, 3, H, W), uint8 or float in [0, 1], by parts."""
+        done = 0  # images blurred so far
+        for part, steps, blurred in zip(self.parts, self._jitter, self._blurred, strict=True):
+            view = to_float(image[part])
+            for step in steps:
+                view = step(view)
+            rows, columns = (taps.of(slice(done, done + blurred.size)) for taps in self._blur)
+            done += blurred.size
+            yield blurred.apply(view, partial(mix, rows=rows, columns=columns))
+
+    def flip(self, maps: Iterable[Tensor]) -> Tensor:
+        """Join the parts of a batch (B, …, W), the chosen images flipped."""
+        pairs = zip(self._flipped, maps, strict=True)
+        return torch.cat([flipped.apply(part, lambda some: some.flip(-1)) for flipped, part in pairs])
+
+    def cut(self, maps: Tensor) -> Iterator[Tensor]:
+        """Yield the parts of a batch."""
+        return (maps[part] for part in self.parts)
+
+
+class StrongView:
+    """The strong augmentation of one step's unlabelled images (``methods.base.StrongAugment``).
+
+    Everything is drawn at construction, geometry first, so that the three functions agree. They return new tensors and
+    leave their inputs alone.
+    """
+
+    def __init__(
+        self, config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device | str
+    ) -> None:
+        size, device = config.crop_size, torch.device(device)
+        self._geometry = Resample([draw_window(rng, size, size, config.scale) for rng in rngs], size, device)
+        self._photometric = _Photometric(config, rngs, device)
+
+    @torch.no_grad()
+    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Random scale and crop.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1], H and W the crop size; resampled bilinear, antialiased, border reflected.
+            label: (B, H, W) int64; nearest pixel, border 255.
+            confidence: (B, H, W); nearest pixel, border 0.
+        """
+        parts, borders = self._photometric.parts, (IGNORE_INDEX, 0.0)
+        images = [self._geometry.image(image[part].float(), part) for part in parts]
+        maps = [self._geometry.pick((label[part], confidence[part]), borders, part) for part in parts]
+        labels, confidences = zip(*maps, strict=True)
+        return torch.cat(images), torch.cat(labels), torch.cat(confidences)
+
+    @torch.no_grad()
+    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour jitter, Gaussian blur (image only) and horizontal flip (all three); shapes as in `geometric`."""
+        view = self._photometric
+        return view.flip(view.images(image)), view.flip(view.cut(label)), view.flip(view.cut(confidence))
+
+    def warp(self, maps: Tensor) -> Tensor:
+        """Move real-valued maps, such as the teacher's class probabilities, to where the strong view shows them.
+
+        Args:
+            maps: (B, C, H, W) of the weak view, H and W the crop size.
+
+        Returns:
+            (B, C, H, W) float32: scaled (bilinear, antialiased), cropped and flipped; 0 where the view is padding.
+            Differentiable.
+        """
+        view = self._photometric
+        return view.flip(self._geometry.maps(maps[part].float(), part) for part in view.parts)
+
+
+@register("augmentation", "reco")
+class Augmentation:
+    """The ReCo authors' recipe: random scale and crop, colour jitter, Gaussian blur, horizontal flip.
+
+    Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences: images stay real
+    numbers after loading (the authors round to 8 bits after every operation), and the blur is a true Gaussian cut off
+    at 3 sigma of the largest sigma (PIL's is made of box filters).
+
+    Thread safe: it keeps no state but its options.
+    """
+
+    Config = AugmentationConfig
+
+    def __init__(self, config: AugmentationConfig) -> None:
+        self.config = config
+
+    def labelled_view(self, image: UInt8, mask: UInt8, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+        """Scale and crop a labelled image at random (host).
+
+        Args:
+            image: (H, W, 3); bilinear, antialiased, border reflected.
+            mask: (H, W); nearest pixel, border 255.
+            rng: the slot's generator; three draws. `finish` may go on with the same one.
+
+        Returns:
+            Image (h, w, 3) and mask (h, w) of the crop size.
+
+        Raises:
+            BenchError: if image and mask differ in size.
+        """
+        if image.shape[:2] != mask.shape:
+            raise BenchError(
+                f"an image is {image.shape[1]}x{image.shape[0]} but its mask {mask.shape[1]}x{mask.shape[0]};"
+                " find it with `data check`"
+            )
+        crop = self.config.crop_size
+        window = draw_window(rng, _size(image), crop, self.config.scale)
+        return crop_image(image, window, crop), crop_mask(mask, window, crop, IGNORE_INDEX)
+
+    def weak_view(self, image: UInt8, rng: np.random.Generator) -> tuple[UInt8, NDArray[np.bool_]]:
+        """Crop an unlabelled image (H, W, 3) at random (host), without scaling; three draws.
+
+        Returns:
+            Image (h, w, 3), and (h, w) bool that is False where the image was too small and the border is reflected.
+        """
+        crop = self.config.crop_size
+        window = draw_window(rng, _size(image), crop, (1.0, 1.0))
+        return crop_image(image, window, crop), inside(window, crop)
+
+    def weak_mask(self, mask: UInt8, rng: np.random.Generator) -> UInt8:
+        """Crop a mask (H, W) as `weak_view` crops its image with a generator in the same state; border 255."""
+        crop = self.config.crop_size
+        return crop_mask(mask, draw_window(rng, _size(mask), crop, (1.0, 1.0)), crop, IGNORE_INDEX)
+
+    def to_float(self, image: Tensor) -> Tensor:
+        """Return uint8 (B, 3, h, w) as float32 in [0, 1]; floats are copied."""
+        return to_float(image)
+
+    @torch.no_grad()
+    def finish(self, image: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
+        """Colour jitter, blur and flip a batch of labelled views (device).
+
+        Args:
+            image: (B, 3, h, w), uint8 or float in [0, 1].
+            label: (B, h, w), any integer type.
+            rngs: the generator of each slot; twelve draws each.
+
+        Returns:
+            Image float32 in [0, 1] and label int64.
+        """
+        view = _Photometric(self.config, rngs, image.device)
+        return view.flip(view.images(image)), view.flip(view.cut(label)).long()
+
+    def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:
+        """Draw the strong augmentation of one step, one generator per slot; fifteen draws each."""
+        return StrongView(self.config, rngs, device)
+
+
+def _size(image: UInt8) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+__all__ = ["Augmentation", "AugmentationConfig", "StrongView", "to_float"]

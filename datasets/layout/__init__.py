@@ -1,0 +1,1 @@
+"""Reading and checking folders of images and masks."""

@@ -1,0 +1,1 @@
+"""Official archives in, verified files out."""

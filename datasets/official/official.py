@@ -1,0 +1,262 @@
+"""Base of the datasets that are prepared from official archives into VOC layout (`voc`, `cityscapes`, `sun_rgbd`)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from bench.errors import BenchError
+from datasets.base import IGNORE_INDEX, CheckReport, DatasetConfig, Progress, SplitName
+from datasets.layout.files import load_index_mask, load_rgb
+from datasets.layout.voc_layout import VocLayout
+from datasets.official.archives import Sources, archives_of, verify_md5
+from datasets.official.prepare import (
+    Job,
+    Pair,
+    Plan,
+    Record,
+    changed_files,
+    is_whole,
+    preparing,
+    read_record,
+    run_jobs,
+    shortfalls,
+    verify_sizes,
+    write_checksums,
+    write_record,
+    write_whole,
+)
+
+_ALLOW = "--set allow_incomplete=true"
+_UNMAPPED = 254  # no class of these datasets has this index
+
+
+class OfficialConfig(DatasetConfig):
+    """Options of datasets prepared from official archives.
+
+    Attributes:
+        allow_incomplete: accept less than the published dataset (a part of it, for a trial): its images are used, `check`
+            says what is missing, and the cells' ids differ from those of the whole dataset.
+    """
+
+    allow_incomplete: Annotated[bool, Field(json_schema_extra={"identity": "non-default"})] = False
+
+
+class OfficialDataset(VocLayout):
+    """A dataset in VOC layout with a record of how it was prepared.
+
+    A folder prepared at full size serves every `size`, by resizing at read time; one prepared at a size serves this size
+    only, faster. The pixels are the same: both ways are the same operation on the same decoded image, and what was
+    resized is stored without loss.
+
+    Attributes:
+        version: of the prepared pixels; part of every cell's identity.
+        published: number of images per split.
+        archives: beginnings of the names of the official archives.
+        checksums: their published MD5 sums, by file name.
+        wanted: what to give with ``--from``, in words.
+        label_map: class index per value in the official masks, void included; other values are errors.
+        void_colour: in which void is drawn.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = OfficialConfig
+    version: ClassVar[int] = 1
+    published: ClassVar[Mapping[SplitName, int]]
+    archives: ClassVar[tuple[str, ...]]
+    checksums: ClassVar[Mapping[str, str]] = {}
+    wanted: ClassVar[str]
+    label_map: ClassVar[Mapping[int, int]]
+    void_colour: ClassVar[tuple[int, int, int]] = (0, 0, 0)
+    config: OfficialConfig
+
+    def plan(self, sources: Sources) -> Plan:
+        """Say which members become which images and masks.
+
+        Raises:
+            BenchError: if the sources can't be this dataset.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:
+        """Make the dataset in `root` from the archives or trees in `source`, which is never written to.
+
+        A preparation that was killed goes on where it was. A folder that is ready is left as it is.
+
+        Raises:
+            BenchError: if the sources are damaged, incomplete or not those of this dataset, or if `root` holds another
+                preparation.
+        """
+        assert isinstance(config, OfficialConfig)
+        dataset = cls(config, root)
+        record = read_record(root)
+        if record is not None:
+            dataset._check_use(record)
+            if record.ready and not record.shortfall and dataset._is_whole():
+                return
+        if source is None:
+            raise BenchError(f"{root} isn't prepared yet: give --from DIR with {cls.wanted}")
+        if source.resolve() == root.resolve():
+            raise BenchError(f"--from {source}: is also where the dataset is to be; give another --data NAME=DIR")
+        with preparing(root), Sources(source, cls.archives, root) as sources:
+            dataset._prepare(sources, record, progress)
+
+    def _is_whole(self) -> bool:
+        return is_whole(self.root) and all(self.list_path(split).is_file() for split in self.published)
+
+    def _prepare(self, sources: Sources, old: Record | None, progress: Progress | None) -> None:
+        plan = self.plan(sources)
+        lacking = shortfalls(plan, self.published)
+        if lacking and not self.config.allow_incomplete:
+            raise BenchError(
+                f"--from {sources.folder}: not the whole dataset: {'; '.join(lacking)}. Needed: {self.wanted}; "
+                f"to use a part of it, {_ALLOW}"
+            )
+        splits = {s: [p for p in pairs if p.image and p.mask] for s, pairs in plan.splits.items()}
+        for split, pairs in splits.items():
+            if not pairs:
+                raise BenchError(f"--from {sources.folder}: no {split} image with a mask. Needed: {self.wanted}")
+        record = Record(type(self).__name__, self.version, self.config.size, plan.masks)
+        if old is not None and (old.masks, old.size) != (record.masks, record.size):
+            raise BenchError(
+                f"{self.root}: was begun at size {_text(old.size)} with masks from {old.masks}, not at {_text(record.size)} "
+                f"with those from {record.masks}; go on with the same, or remove it"
+            )
+        pairs = [pair for found in splits.values() for pair in found]
+        jobs = [job for pair in pairs for job in self._jobs(pair)]
+        used = archives_of([job.member for job in jobs])
+        if not self.config.allow_incomplete:
+            verify_md5(used, self.checksums)
+        write_record(self.root, record)
+        self._make(plan, splits, jobs, progress)
+        write_record(
+            self.root,
+            replace(record, ready=True, sources=tuple(path.name for path in used), shortfall=tuple(lacking)),
+        )
+
+    def _make(
+        self, plan: Plan, splits: dict[SplitName, list[Pair]], jobs: list[Job], progress: Progress | None
+    ) -> None:
+        files = [job.target for job in jobs]
+        done = 0
+
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, 2 * len(files))
+
+        run_jobs(jobs, step)
+        verify_sizes(zip(files[::2], files[1::2], strict=True))
+        texts = {f"{split}.txt": [p.image_id for p in pairs] for split, pairs in splits.items()}
+        known = {image_id for ids in texts.values() for image_id in ids}
+        texts |= {name: [i for i in ids if i in known] for name, ids in plan.lists.items()}
+        paths = {self.root / self.layout.lists / name: ids for name, ids in texts.items()}
+        paths[self.root / self.layout.classes] = list(self.classes)
+        for path, lines in paths.items():
+            write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+        write_checksums(self.root, files, step)
+
+    def _jobs(self, pair: Pair) -> tuple[Job, Job]:
+        assert pair.image is not None and pair.mask is not None
+        suffix = pair.image.where.suffix.lower() if self.config.size is None else ".png"
+        image = self.root / self.layout.images / f"{pair.image_id}{suffix}"
+        return Job(pair.image, image, self._convert_image), Job(
+            pair.mask, self.mask_path(pair.image_id), self._convert_mask
+        )
+
+    def _convert_image(self, where: Path, data: bytes) -> bytes:
+        """Decode, which finds damage; resize where a size is asked for, else keep the file's own bytes."""
+        image = load_rgb(where, data)
+        if self.config.size is None:
+            return data
+        return _png(self._prepared(image, Image.Resampling.BILINEAR))
+
+    def _convert_mask(self, where: Path, data: bytes) -> bytes:
+        labels = np.asarray(self.decode_labels(where, data))
+        table = np.full(256, _UNMAPPED, dtype=np.uint8)
+        table[list(self.label_map)] = list(self.label_map.values())
+        mapped = table[labels]
+        if (mapped == _UNMAPPED).any():
+            values = ", ".join(map(str, np.unique(labels[mapped == _UNMAPPED])))
+            raise BenchError(f"{where}: label values {values}, which {type(self).__name__}'s masks don't have")
+        mask = self._prepared(Image.fromarray(mapped), Image.Resampling.NEAREST)
+        colours = [*self.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(self.palette)), self.void_colour]
+        mask.putpalette([channel for colour in colours for channel in colour])
+        return _png(mask)
+
+    @classmethod
+    def decode_labels(cls, where: Path, data: bytes) -> Image.Image:
+        """Return an official mask's values, 8-bit.
+
+        Raises:
+            BenchError: if it is damaged.
+        """
+        return load_index_mask(where, data)
+
+    def _check_use(self, record: Record) -> None:
+        """Raise if a folder with this record can't be used with this config."""
+        if (record.dataset, record.version) != (type(self).__name__, self.version):
+            raise BenchError(f"{self.root}: prepared as {record.dataset}, version {record.version}: use another folder")
+        if record.size not in (None, self.config.size):
+            raise BenchError(
+                f"{self.root}: prepared at size {_text(record.size)}, but {_text(self.config.size)} is asked for; set this "
+                "size, or prepare another folder: data prepare --set size=null serves every size"
+            )
+
+    @cached_property
+    def record(self) -> Record:
+        """How the folder was prepared.
+
+        Raises:
+            BenchError: if it wasn't, or not in a way that serves this config.
+        """
+        record = read_record(self.root)
+        if record is None:
+            raise BenchError(f"{self.root} isn't prepared: run `data prepare` with --from DIR; DIR holds {self.wanted}")
+        self._check_use(record)
+        if not record.ready:
+            raise BenchError(f"{self.root}: its preparation isn't finished; run the same `data prepare` again")
+        if record.shortfall and not self.config.allow_incomplete:
+            raise BenchError(f"{self.root}: not the whole dataset: {'; '.join(record.shortfall)}; to use it, {_ALLOW}")
+        return record
+
+    def ids(self, split: SplitName) -> tuple[str, ...]:
+        """Return the ids of a split in the order of its list.
+
+        Raises:
+            BenchError: if the folder isn't prepared, or see :meth:`VocLayout.ids`.
+        """
+        _ = self.record  # raises where the folder can't be used
+        return super().ids(split)
+
+    def check(self, progress: Progress | None = None) -> CheckReport:
+        """Walk the whole dataset, and compare every file with what was prepared."""
+        try:
+            record = self.record
+        except BenchError as error:
+            return CheckReport(type(self).__name__, str(self.root), problems=[str(error)])
+        report = super().check(progress)
+        report.problems += changed_files(self.root, progress)
+        size = "own sizes" if record.size is None else f"size {_text(record.size)}"
+        report.notes.append(f"prepared from {', '.join(record.sources)} at {size}; masks from {record.masks}")
+        report.notes += [f"incomplete: {line}" for line in record.shortfall]
+        return report
+
+
+def _text(size: tuple[int, int] | None) -> str:
+    return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,233 @@
+"""Making a dataset in VOC layout out of members of archives: whole files only, resumable, recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from bench.errors import BenchError
+from datasets.base import Progress, SplitName
+from datasets.layout.files import on_threads
+from datasets.official.archives import Member
+
+RECORD = "prepared.json"
+CHECKSUMS = "SHA256SUMS"
+_LOCK = ".preparing.lock"
+_BATCH = 32  # members held in memory at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask in the sources; None for what isn't there."""
+
+    image_id: str
+    image: Member | None
+    mask: Member | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dataset makes of its sources.
+
+    Attributes:
+        masks: what the masks are from, in words; a preparation isn't resumed with masks from elsewhere.
+        splits: pairs per split, in the order of the list.
+        lists: further lists, by file name.
+    """
+
+    masks: str
+    splits: dict[SplitName, list[Pair]]
+    lists: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a prepared folder says about itself (``prepared.json``).
+
+    Attributes:
+        dataset: name of the dataset's class.
+        version: of the prepared pixels.
+        size: (height, width) to which images and masks were resized, None for their own.
+        masks: what the masks are from.
+        sources: names of the archives and folders used.
+        ready: False until every file is there and verified.
+        shortfall: how it falls short of the published dataset, a line each; empty for the whole of it.
+    """
+
+    dataset: str
+    version: int
+    size: tuple[int, int] | None
+    masks: str
+    sources: tuple[str, ...] = ()
+    ready: bool = False
+    shortfall: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: `convert` turns the member's bytes into the target's."""
+
+    member: Member
+    target: Path
+    convert: Callable[[Path, bytes], bytes]
+
+
+def read_record(root: Path) -> Record | None:
+    """Return the record of a prepared folder, or None where there is none.
+
+    Raises:
+        BenchError: if it is damaged.
+    """
+    path = root / RECORD
+    try:
+        raw = json.loads(path.read_text())
+        size = None if raw["size"] is None else (int(raw["size"][0]), int(raw["size"][1]))
+        lists = {key: tuple(map(str, raw[key])) for key in ("sources", "shortfall")}
+        return Record(**{**raw, **lists, "size": size})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        raise BenchError(f"{path}: damaged; remove it and run `data prepare` again") from None
+
+
+def write_record(root: Path, record: Record) -> None:
+    """Write the record."""
+    write_whole(root / RECORD, (json.dumps(asdict(record), indent=1) + "\n").encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: it is whole or not there. Equal content isn't rewritten."""
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def preparing(root: Path) -> Iterator[None]:
+    """Hold the folder's lock, and remove at the start what a killed preparation left half-written.
+
+    Raises:
+        BenchError: if another process prepares it, or it can't be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BenchError(f"{root}: another process is preparing it; wait for that one") from None
+            for partial in root.rglob(".*.partial"):
+                partial.unlink(missing_ok=True)
+            yield
+    except OSError as error:
+        raise BenchError(f"{error.filename or root}: can't be used ({error.strerror or error})") from None
+
+
+def run_jobs(jobs: Sequence[Job], step: Callable[[int], None]) -> None:
+    """Make every file that isn't there yet.
+
+    Members are read in the order of their archive, by one thread (to go back in a compressed tar is to start again);
+    decoding and encoding is done on all.
+
+    Args:
+        jobs: what to make.
+        step: called with the number of files that were done.
+    """
+    todo = [job for job in jobs if not job.target.is_file()]
+    step(len(jobs) - len(todo))
+    todo.sort(key=lambda job: (job.member.origin.path, job.member.index))
+    for start in range(0, len(todo), _BATCH):
+        batch = [(job, job.member.read()) for job in todo[start : start + _BATCH]]
+        on_threads(lambda item: write_whole(item[0].target, item[0].convert(item[0].member.where, item[1])), batch)
+        step(len(batch))
+
+
+def verify_sizes(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Compare each image's size with its mask's. Of a pair that differs both files are removed, to be made again.
+
+    Raises:
+        BenchError: naming the first such pair.
+    """
+    differing: list[str] = []
+    for image_path, mask_path in pairs:
+        with Image.open(image_path) as image, Image.open(mask_path) as mask:
+            sizes = image.size, mask.size
+        if sizes[0] != sizes[1]:
+            differing.append(f"{image_path.name} is {sizes[0]}, its mask {sizes[1]} (width, height)")
+            image_path.unlink()
+            mask_path.unlink()
+    if differing:
+        raise BenchError(f"{len(differing)} images and masks differ in size: {differing[0]}; get the archives again")
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_checksums(root: Path, files: Sequence[Path], step: Callable[[int], None]) -> None:
+    """Write ``SHA256SUMS``, which ``sha256sum -c`` reads too."""
+    lines = []
+    for start in range(0, len(files), 256):
+        batch = files[start : start + 256]
+        digests = on_threads(sha256, batch)
+        lines += [f"{d}  {p.relative_to(root).as_posix()}\n" for d, p in zip(digests, batch, strict=True)]
+        step(len(batch))
+    write_whole(root / CHECKSUMS, "".join(lines).encode())
+
+
+def read_checksums(root: Path) -> dict[str, str]:
+    """Return {path relative to the root: SHA-256}; empty where there is no list."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (root / CHECKSUMS).read_text().splitlines()
+        return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    return {}
+
+
+def is_whole(root: Path) -> bool:
+    """Return whether every file that was prepared is there."""
+    checksums = read_checksums(root)
+    return bool(checksums) and all((root / path).is_file() for path in checksums)
+
+
+def changed_files(root: Path, progress: Progress | None) -> list[str]:
+    """Return a line for each prepared file that is missing or differs from what was prepared."""
+    expected = read_checksums(root)
+
+    def problem(path: str) -> str | None:
+        try:
+            same = sha256(root / path) == expected[path]
+        except OSError:
+            same = False
+        return None if same else f"{root / path}: not as it was prepared; remove it and run `data prepare` again"
+
+    return [line for line in on_threads(problem, list(expected), progress) if line is not None]
+
+
+def shortfalls(plan: Plan, published: Mapping[SplitName, int]) -> list[str]:
+    """Return how a plan falls short of the published dataset, a line each."""
+    lines = []
+    for split, pairs in plan.splits.items():
+        for part in ("image", "mask"):
+            lacking = [p.image_id for p in pairs if getattr(p, part) is None]
+            if lacking:
+                more = ", …" if len(lacking) > 3 else ""
+                lines.append(f"{len(lacking)} of {len(pairs)} {split} {part}s missing ({', '.join(lacking[:3])}{more})")
+        if len(pairs) != published[split]:
+            lines.append(f"{split} has {len(pairs):,} images, published are {published[split]:,}")
+    return lines

@@ -1,0 +1,89 @@
+"""A label split: which training images are labelled, as a manifest that can be compared and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.config import Config
+from datasets.base import SegmentationDataset, UInt8
+
+
+@dataclass(frozen=True)
+class Split:
+    """The outcome of a protocol: ids only; order is the protocol's own (kept in the manifest), the hash ignores it.
+
+    Attributes:
+        labelled: ids of labelled images.
+        unlabelled: ids of unlabelled images.
+        given: where labelled images are labelled in part, what decides which pixels; "" where all of them are.
+    """
+
+    labelled: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    given: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the two sorted id lists, and of `given`, which is what a cell's identity contains."""
+        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled), *([self.given] if self.given else [])]
+        return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+class ProtocolConfig(Config):
+    """Base of a protocol's options."""
+
+
+class Protocol:
+    """Base class of protocols. Subclasses register with ``@register("protocol", NAME)``.
+
+    Attributes:
+        Config: the protocol's options.
+        shorthand: the field that a bare value sets: ``few_labels: 20`` is ``{name: few_labels, labels: 20}``; None where
+            the protocol takes no value (``full``).
+    """
+
+    Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
+    shorthand: ClassVar[str | None] = None
+
+    def __init__(self, config: ProtocolConfig) -> None:
+        self.config = config
+
+    @property
+    def title(self) -> str:
+        """Short readable name of the budget, used in slugs, tables and axes: ``20``, ``1/4``, ``full``."""
+        raise NotImplementedError
+
+    def split(self, dataset: SegmentationDataset, seed: int) -> Split:
+        """Draw the split. A pure function of (dataset, options, seed): it never depends on a method."""
+        raise NotImplementedError
+
+    def visible(self, image_id: str, mask: UInt8, seed: int) -> UInt8:
+        """Return what a labelled image's mask (H, W) shows in training; 255 where the label is withheld."""
+        return mask
+
+
+def manifest(
+    split: Split, dataset: SegmentationDataset, name: str, protocol: Protocol, options: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Return the split's manifest: ids, seed, protocol, images per class, high-quality ids and the hash."""
+    counts = dict.fromkeys(dataset.classes, 0)
+    for image_id in split.labelled:
+        for index in dataset.presence[image_id]:
+            counts[dataset.classes[index]] += 1
+    quality = dataset.high_quality
+    return {
+        "dataset": name,
+        "protocol": dict(options),
+        "title": protocol.title,
+        "seed": seed,
+        "labelled": list(split.labelled),
+        "unlabelled": list(split.unlabelled),
+        **({"given": split.given} if split.given else {}),
+        "labelled_images_per_class": counts,
+        "labelled_high_quality": None if quality is None else sum(i in quality for i in split.labelled),
+        "sha256": split.sha256,
+    }

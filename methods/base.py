@@ -1,0 +1,163 @@
+"""What a method is: losses in, weights out. The loop owns everything else.
+
+The loop (``bench.train``) owns backward, precision, clipping, schedule, optimizer, checkpoint and resume. A method owns
+its networks and turns a batch into named loss tensors. All of its state is in ``state_dict()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from bench.config import Config
+
+IGNORE_INDEX = 255
+
+# Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class MethodConfig(Config):
+    """Base of a method's hyperparameters."""
+
+
+class StrongAugment(Protocol):
+    """The strong augmentation of one step's unlabelled images, in the two halves between which images are mixed.
+
+    Both halves keep shapes and are pure functions of (data seed, step, slot). Images (B, 3, H, W) in [0, 1]; labels
+    (B, H, W) int64, 255 = ignore; confidence (B, H, W) in [0, 1], 0 where the label is ignored.
+    """
+
+    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Random scale and crop: image bilinear (reflected border), label and confidence nearest (border 255 and 0)."""
+
+    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour jitter, Gaussian blur, horizontal flip."""
+
+    def warp(self, maps: Tensor) -> Tensor:
+        """Move maps (B, C, H, W) from the weak view's frame to the strong view's: this step's geometric half and flip.
+
+        Bilinear, 0 where the strong view shows nothing of the weak one. For soft targets of unmixed images.
+        """
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled images after augmentation.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1].
+        label: (B, H, W) int64, 255 = ignore.
+        partial: whether labels are given for a part of the pixels only (the protocol `partial`).
+    """
+
+    image: Tensor
+    label: Tensor
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Unlabelled images. There is no label here: the loader never reads the masks of unlabelled images.
+
+    Only under the protocol `partial`, where every image is labelled in part, is that part here as `given`.
+
+    Attributes:
+        weak: the weak view (crop only), (B, 3, H, W) in [0, 1].
+        valid: (B, H, W) bool, False where the crop reached beyond the image and was padded.
+        strong: the strong augmentation to apply to (weak view, pseudo-label, confidence).
+        given: (B, H, W) int64, the labels that are given in the weak view, 255 elsewhere; None where none are.
+    """
+
+    weak: Tensor
+    valid: Tensor
+    strong: StrongAugment
+    given: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One (micro-)batch.
+
+    Attributes:
+        step: optimizer steps done before this one, from 0.
+        iterations: optimizer steps of the whole run (for ramp-ups).
+        seed: a seed that belongs to this (micro-)batch alone; every random draw of the method derives from it
+            (``bench.seeds.rng(batch.seed, purpose, slot)``), never from a global generator.
+        unlabelled: None for methods with ``uses_unlabelled = False``.
+    """
+
+    step: int
+    iterations: int
+    seed: int
+    labelled: Labelled
+    unlabelled: Unlabelled | None
+
+
+class Network(Protocol):
+    """The contract of a segmentation network (see ``methods/networks``)."""
+
+    num_classes: int
+    feature_channels: int
+
+    def features(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, H/4, W/4)."""
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Decoder features to class scores (logits), (B, num_classes, H/4, W/4)."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a method needs to build its networks.
+
+    Attributes:
+        num_classes: K.
+        make_network: returns a new network of the cell's recipe, freshly initialised; successive calls give differently
+            initialised networks, the first call always the same one.
+        seed: init seed for further modules of the method.
+    """
+
+    num_classes: int
+    make_network: Callable[[], nn.Module]
+    seed: int
+
+
+class Method(nn.Module):
+    """Base class of methods. Subclasses register with ``@register("method", NAME)``.
+
+    Attributes:
+        Config: the hyperparameters, validated; unknown keys are errors.
+        version: raise it when a change of the code changes results, so that earlier runs show as stale.
+        uses_unlabelled: False lets the loader skip unlabelled images.
+        network: name of the registered network that the method needs. It replaces a recipe's other network, with those
+            of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    version: ClassVar[int] = 1
+    uses_unlabelled: bool = True
+
+    @staticmethod
+    def labelled_batch_factor(config: MethodConfig) -> int:
+        """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
+        return 1
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms (scalars); the loop minimises their sum."""
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimizer step (EMA updates go here); `step` counts the steps done before it, from 0."""
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The module that predicts: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w), h and w at most H and W.
+
+        The evaluator resizes scores to the mask's size (bilinear, aligned corners). It is also what is exported.
+        """
+        raise NotImplementedError

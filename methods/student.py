@@ -1,0 +1,91 @@
+"""What all methods with one student network share: how it sees a batch, and the supervised loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor, nn
+
+from bench.phases import phase
+from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, Network
+from methods.losses.segmentation import cross_entropy
+
+
+@dataclass(frozen=True)
+class Target:
+    """Images as the student sees them, and what it should predict there.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1].
+        label: (B, H, W) int64: the annotation or the pseudo-label, 255 = ignore.
+        confidence: (B, H, W) in [0, 1]; 1 on annotated pixels, 0 on ignored ones.
+        scores: the teacher's probabilities (B, K, H, W) in the same frame, for methods with soft targets.
+    """
+
+    image: Tensor
+    label: Tensor
+    confidence: Tensor
+    scores: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """The student's answer to a target: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
+
+    target: Target
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the student saw in one step; `unlabelled` is None in supervised training."""
+
+    labelled: View
+    unlabelled: View | None = None
+
+
+def see(network: nn.Module, target: Target) -> View:
+    """Run a network that follows the contract ``methods.base.Network`` on a target's images."""
+    contract = cast(Network, network)
+    with phase("student"):
+        features = contract.features(target.image)
+        return View(target, features, contract.classify(features))
+
+
+class StudentMethod(Method):
+    """A method with one network, `student`, trained on the labelled images.
+
+    Losses are made in two halves, so that a method that adds a loss to another one (ReCo) can use that one's views:
+    ``losses(batch) = terms(batch, views(batch))``.
+    """
+
+    def __init__(self, config: MethodConfig, build: Build) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = build.num_classes
+        self.student = build.make_network()
+
+    def labelled_target(self, batch: Batch) -> Target:
+        """Return the labelled images with their annotation."""
+        label = batch.labelled.label
+        return Target(batch.labelled.image, label, (label != IGNORE_INDEX).float())
+
+    def views(self, batch: Batch) -> Views:
+        """Run the student on a batch."""
+        return Views(see(self.student, self.labelled_target(batch)))
+
+    def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms of what the student saw."""
+        with phase("loss supervised"):
+            return {"supervised": cross_entropy(views.labelled.logits, views.labelled.target.label)}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms of a batch."""
+        return self.terms(batch, self.views(batch))
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The student."""
+        return self.student

@@ -1,0 +1,130 @@
+"""What methods with a student and a moving-average teacher share: pseudo-labels on the weak view, training on the strong.
+
+A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) and what the student is taught on them
+(:meth:`TeacherMethod.unsupervised`). Source: ``train_semisup.py`` in the ReCo authors' repository.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bench.phases import phase
+from bench.seeds import rng
+from methods.base import IGNORE_INDEX, Batch, Build, MethodConfig, Unlabelled
+from methods.ema import BufferPolicy, Ema
+from methods.losses.segmentation import resize
+from methods.student import StudentMethod, Target, View, Views, see
+
+
+class TeacherConfig(MethodConfig):
+    """Hyperparameters of every method with a teacher. Defaults are those of the ReCo authors' code.
+
+    Attributes:
+        ema_decay: decay of the teacher's moving average, after a warm-up of min(1 - 1/(t + 1), decay); ReCo and ClassMix
+            have 0.99.
+        teacher_buffers: where the teacher's batch-norm statistics come from (see ``methods.ema.Ema``); the authors have
+            ``own``. The papers don't say.
+        predict_with: the network that is evaluated; the authors evaluate the teacher.
+        joint_forward: one forward pass of the student over labelled and unlabelled images together, which mixes their
+            batch-norm statistics; the authors run it twice.
+        unsupervised_weight: factor on the unsupervised loss; ReCo and ClassMix have 1.
+    """
+
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    teacher_buffers: BufferPolicy = "own"
+    predict_with: Literal["teacher", "student"] = "teacher"
+    joint_forward: bool = False
+    unsupervised_weight: float = Field(default=1.0, ge=0)
+
+
+def with_given(scores: Tensor, given: Tensor | None) -> Tensor:
+    """Return probabilities (B, K, H, W) that are certain of the given labels (B, H, W), and unchanged where that is 255.
+
+    Source: ``train_semisup_partial.py`` of the ReCo authors' code, which writes them into pseudo-label and confidence.
+    """
+    if given is None:
+        return scores
+    known = (given != IGNORE_INDEX)[:, None]
+    classes = torch.arange(scores.shape[1], device=scores.device)[:, None, None]
+    return torch.where(known, (given[:, None] == classes).to(scores.dtype), scores)
+
+
+class TeacherMethod(StudentMethod):
+    """A student, and a teacher that follows it.
+
+    Attributes:
+        soft_targets: True gives :meth:`unsupervised` the teacher's probabilities in the strong view's frame.
+    """
+
+    config: TeacherConfig
+    soft_targets: ClassVar[bool] = False
+
+    def __init__(self, config: TeacherConfig, build: Build) -> None:
+        super().__init__(config, build)
+        self.teacher = Ema(self.student, config.ema_decay, config.teacher_buffers)
+
+    def mix(self, image: Tensor, label: Tensor, confidence: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Mix the images of the strong view between its geometric and its photometric half. By default not at all."""
+        return image, label, confidence
+
+    def unsupervised(self, batch: Batch, view: View) -> Tensor:
+        """Return the loss on unlabelled images, unweighted (scalar)."""
+        raise NotImplementedError
+
+    def teacher_scores(self, unlabelled: Unlabelled) -> Tensor:
+        """Return the teacher's probabilities on the weak view, (B, K, H, W) float32.
+
+        Where the weak view was padded, its reflected content is labelled as any other, as in the authors' code.
+        """
+        with torch.inference_mode():
+            logits = self.teacher(unlabelled.weak)
+        return resize(logits, unlabelled.weak.shape[2:]).softmax(dim=1)
+
+    @torch.no_grad()
+    def unlabelled_target(self, batch: Batch) -> Target:
+        """Return the strong view of the unlabelled images with the teacher's pseudo-labels."""
+        unlabelled = batch.unlabelled
+        assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
+        with phase("teacher"):
+            scores = with_given(self.teacher_scores(unlabelled), unlabelled.given)
+            confidence, label = scores.max(dim=1)
+        with phase("augment"):
+            moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)
+            mixed = self.mix(*moved, rng(batch.seed, "mix"))
+            image, label, confidence = unlabelled.strong.photometric(*mixed)
+            return Target(image, label, confidence, unlabelled.strong.warp(scores) if self.soft_targets else None)
+
+    def views(self, batch: Batch) -> Views:
+        """Run the teacher and then the student on a batch."""
+        unlabelled, labelled = self.unlabelled_target(batch), self.labelled_target(batch)
+        if not self.config.joint_forward:
+            return Views(see(self.student, labelled), see(self.student, unlabelled))
+        both = see(
+            self.student, Target(torch.cat((labelled.image, unlabelled.image)), labelled.label, labelled.confidence)
+        )
+        count = len(labelled.image)
+        return Views(
+            View(labelled, both.features[:count], both.logits[:count]),
+            View(unlabelled, both.features[count:], both.logits[count:]),
+        )
+
+    def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
+        """Return the supervised and the weighted unsupervised term."""
+        assert views.unlabelled is not None
+        with phase("loss unsupervised"):
+            unsupervised = self.config.unsupervised_weight * self.unsupervised(batch, views.unlabelled)
+        return {**super().terms(batch, views), "unsupervised": unsupervised}
+
+    def after_step(self, step: int) -> None:
+        """Move the teacher."""
+        self.teacher.update(self.student, step)
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The teacher's network, or the student where the config says so."""
+        return self.teacher.model if self.config.predict_with == "teacher" else self.student

@@ -1,0 +1,192 @@
+"""Submitting: bundles become job arrays, written down before and after Slurm hears of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.machine import gpus
+from bench.store.job import Job, holds_ticket
+from bench.store.run import Run
+from bench.store.ticket import Ticket, read_ticket
+from slurm import records, snapshot
+from slurm.commands import outside_any_job
+from slurm.job import Task
+from slurm.profiles import Profile
+from slurm.records import Array, Submission
+from slurm.request import Bundle, make_executor, setup_lines
+
+
+def order(store: Path, grid: str, bundles: Sequence[Bundle], jobs: Sequence[Job], moves: int = 0) -> Submission:
+    """Write down what is going to be submitted, and give every cell its ticket; Slurm hears nothing yet.
+
+    Args:
+        store: the run store.
+        grid: the grid's name.
+        bundles: the arrays.
+        jobs: from ``bench.plan.cells.make_jobs``, at least one for every cell.
+        moves: see :class:`Ticket`.
+
+    Returns:
+        The submission, whose arrays have no job id yet.
+    """
+    code = snapshot.take(records.folder(store) / "code")
+    number = records.new_id()
+    arrays = [
+        Array(f"bench-{number}-{i}", [p.cell.id for p in b.cells], b.profile.model_dump(mode="json"), b.tasks)
+        for i, b in enumerate(bundles)
+    ]
+    first = jobs[0]
+    made = Submission(
+        number, grid, str(code), arrays, socket.gethostname(), first.data, first.resources, first.retry, moves
+    )
+    made.write(store)
+    for a, array in enumerate(arrays):
+        for index, cell in enumerate(array.cells):
+            Ticket(number, a, index, moves, made.time).write(Run(store / cell))
+    return made
+
+
+def send(store: Path, made: Submission, told: Callable[[Array], None] = lambda _: None) -> None:
+    """Hand a submission's arrays to the executor, and write down each one's id as soon as it is known.
+
+    Args:
+        store: the run store.
+        made: from :func:`order`.
+        told: called after each array that was accepted.
+
+    Raises:
+        BenchError: if an array is refused; its cells, and those after it, lose their tickets.
+    """
+    for number, array in enumerate(made.arrays):
+        if array.job_id is not None:
+            continue
+        try:
+            array.job_id = _send_one(store, made, array)
+        except Exception as error:
+            give_up(store, made, range(number, len(made.arrays)))
+            said = " ".join(str(error).split())
+            raise BenchError(f"{array.name}: not accepted: {said}; {_accepted(made)}") from None
+        made.write(store)
+        told(array)
+
+
+def _accepted(made: Submission) -> str:
+    count = sum(len(a.cells) for a in made.arrays if a.job_id is not None)
+    return f"{count} cells were accepted before it" if count else "nothing was submitted"
+
+
+def give_up(store: Path, made: Submission, numbers: Sequence[int] | range) -> None:
+    """Take the tickets of arrays that Slurm doesn't have."""
+    for number in numbers:
+        for cell in made.arrays[number].cells:
+            run = Run(store / cell)
+            ticket = read_ticket(run)
+            if ticket is not None and ticket.submission == made.id:
+                run.ticket.unlink()
+        made.arrays[number].cells = []
+    made.write(store)
+
+
+def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
+    """Yield the tasks of an array in order."""
+    profile = Profile(**array.profile)
+    resources = {**made.resources}
+    if profile.gpus:
+        resources["device"] = "cuda"  # a node without its GPU must fail the cell, not train it on the CPU for days
+    jobs = [Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id) for cell in array.cells]
+    if profile.executor == "local":
+        threads = resources.get("threads") or profile.cpus
+        lane = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
+        for _ in range(array.tasks):
+            yield Task(lane, profile.max_requeues, profile.max_moves)
+        return
+    for job in jobs:
+        yield Task((job,), profile.max_requeues, profile.max_moves)
+
+
+def jobs_folder(store: Path, made: Submission) -> Path:
+    """Return where submitit keeps a submission's scripts, pickles and logs."""
+    return made.path(store).resolve() / "jobs"
+
+
+def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
+    profile = Profile(**array.profile)
+    tasks = list(tasks_of(store, made, array))
+    with outside_any_job():
+        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
+        if profile.executor == "slurm":
+            return str(executor.submit_array(tasks)[0].job_id).split("_")[0]
+        with _detached():
+            return _start_lanes(executor, setup_lines(profile, Path(made.snapshot)), tasks)
+
+
+def _start_lanes(executor: Any, setup: list[str], tasks: list[Task]) -> list[int]:
+    """Start local lanes, each on a GPU of its own as long as there are any; return their process ids."""
+    devices, found = gpus(), []
+    for lane, task in enumerate(tasks):
+        mine = [f"export CUDA_VISIBLE_DEVICES={devices[lane % len(devices)]}"] if devices else []
+        executor.update_parameters(local_setup=[*setup, *mine])
+        found.append(int(executor.submit(task).job_id))
+    return found
+
+
+@contextmanager
+def _detached() -> Iterator[None]:
+    """Let processes that start here outlive the terminal: they hear no hang-up, and hold none of its files."""
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    kept = [os.dup(number) for number in range(3)]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nothing, number)
+    try:
+        yield
+    finally:
+        for number, file in enumerate(kept):
+            os.dup2(file, number)
+            os.close(file)
+        os.close(nothing)
+        signal.signal(signal.SIGHUP, old)
+
+
+def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
+    """Send a cell that a node failed at once to another node, as a job of its own. Called in the job that failed.
+
+    Returns:
+        Whether it was sent; where it wasn't, the cell stays `failed`, and ``retry`` is left to the user.
+    """
+    ticket = read_ticket(run)
+    old = None if ticket is None else records.read_submission(store, ticket.submission)
+    if ticket is None or old is None or ticket.moves >= max_moves or not holds_ticket(run, job):
+        return False
+    array = old.arrays[ticket.array]
+    profile = Profile(**array.profile)
+    tried = {row["node"] for row in records.failures(store) if row["cell"] == run.id} | {node}
+    excluded = ",".join(sorted({*tried, *records.bad_nodes(records.failures(store)), *filter(None, [profile.exclude])}))
+    number = records.new_id()
+    asked = profile.model_copy(update={"exclude": excluded}).model_dump(mode="json")
+    made = replace(
+        old,
+        id=number,
+        arrays=[Array(f"bench-{number}-0", [run.id], asked, 1)],
+        moves=ticket.moves + 1,
+        time=time.time(),
+    )
+    made.write(store)
+    Ticket(number, 0, 0, made.moves, made.time).write(run)
+    try:
+        send(store, made)
+    except BenchError as error:
+        print(f"not moved away from {node}: {error}", flush=True)
+        ticket.write(run)
+        return False
+    print(f"moved away from {node} to job {made.arrays[0].job_id}, which excludes {excluded}", flush=True)
+    return True

@@ -1,0 +1,64 @@
+"""A table with published figures and a paired comparison, from committed raw runs: every format byte for byte.
+
+After an intended change, ``BENCH_UPDATE_GOLDEN=1 pytest tests/bench/report`` writes the files anew; look at their diff.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.report import frame, pairs, tables
+from bench.report.formats import terminal
+from bench.report.formats.view import FORMATS, render
+from bench.report.model import Table
+
+DATA = Path(__file__).resolve().parents[3] / "data" / "published"
+SUFFIXES = {"terminal": "txt", "md": "md", "csv": "csv", "latex": "tex", "html": "html", "json": "json"}
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
+    """The tables of the golden runs, read from a copy of their store."""
+    store = tmp_path_factory.mktemp("published") / "store"
+    shutil.copytree(DATA / "store", store)
+    outline = json.loads((DATA / "outline.json").read_text())
+    runs = frame.load(store, outline["cells"])
+    return {"golden": tables.build(runs, outline), "paired": pairs.build(runs, outline, "reco", "classmix")}
+
+
+@pytest.mark.parametrize("name", ["golden", "paired"])
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_golden(golden: dict[str, Table], name: str, fmt: str) -> None:
+    path = DATA / f"{name}.{SUFFIXES[fmt]}"
+    made = render(golden[name], fmt)
+    if os.environ.get("BENCH_UPDATE_GOLDEN"):
+        path.write_bytes(made.encode())
+    assert made.encode() == path.read_bytes()
+
+
+def test_a_narrow_terminal_breaks_verdicts_rather_than_names(golden: dict[str, Table]) -> None:
+    text = terminal.render(golden["golden"], width=70)
+    assert all(len(line) <= 70 for line in text.splitlines())
+    for whole in ("mean_teacher", "57.5 ± 0.8 (3)", "57.12 (1)", "reproduced"):
+        assert whole in text
+
+
+def test_programs_read_what_people_read(golden: dict[str, Table]) -> None:
+    data = json.loads(render(golden["golden"], "json"))
+    found = {(c["coords"]["method"], c["coords"]["labels"]): c for c in data["sections"][0]["cells"]}
+    cell = found["reco", "60"]
+    # (56.6 + 58.0 + 57.9) / 3 = 57.5, the authors' checkpoint has 57.12.
+    assert (cell["published_miou"], cell["published_n"], cell["last"]["difference"]) == (57.12, 1, 0.38)
+    assert cell["also_published"] == ["57.1 (arco, reprint)"]
+    assert cell["last"]["verdict"] == "reproduced"
+    assert data["agreement"][0]["kendall_tau_b"] == 1.0
+    lines = list(csv.DictReader(io.StringIO(render(golden["golden"], "csv"))))
+    (line,) = [line for line in lines if (line["method"], line["labels"]) == ("reco", "60")]
+    assert (line["published_miou"], line["difference_last"], line["verdict_last"]) == ("57.12", "0.38", "reproduced")

@@ -1,0 +1,230 @@
+"""Measured beside published: verdicts by hand, which figure is compared with, and what the notes say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench.report import frame, tables
+from bench.report.model import Cell, Stat, Table
+from bench.report.papers import published, verdicts
+from bench.report.papers.published import Figure
+from bench.report.papers.verdicts import DIFFERS, NOT_PUBLISHED, NOT_RUN, OTHER_PROTOCOL, REPRODUCED, Place, verdict
+from tests.bench.report.conftest import Store
+
+FIGURE: dict[str, Any] = {
+    **{"dataset": "camvid", "protocol": "few_labels", "labels": "20", "method": "Method A", "miou": 50.0},
+    **{"provenance": "authors", "source": "README"},
+}
+FACTS = {"dataset": "camvid", "network": "net", "backbone": "resnet18", "crop": "128x128", "evaluation": "sliding 9x9"}
+FACTS |= {"iterations": "400"}
+MATCH = ["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
+Grid = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of papers of this test's own."""
+    path = tmp_path / "papers"
+    path.mkdir()
+    monkeypatch.setattr(published, "FOLDER", path)
+    return path
+
+
+def write(folder: Path, key: str, *figures: dict[str, Any], **header: Any) -> None:
+    content = {"key": key, "title": f"Paper {key}", **header, "figures": [{**FIGURE, **figure} for figure in figures]}
+    (folder / f"{key}.yaml").write_text(yaml.safe_dump(content))
+
+
+def build(store: Store, grid: Grid, papers: list[str], deviations: list[dict[str, Any]] | None = None) -> Table:
+    methods = {"a": ["Method A"], "b": ["Method B"], "c": ["Method C"], "d": ["Method D"]}
+    asked = {"papers": papers, "methods": methods, "match": MATCH}
+    cells = [{"facts": FACTS, "iterations": 400, **cell} for cell in store.cells]
+    outline = {**grid, "published": asked, "cells": cells, "deviations": deviations or []}
+    return tables.build(frame.load(store.path, store.cells), outline)
+
+
+def cell(table: Table, row: int = 0) -> Cell:
+    return table.sections[0].rows[row].cells[0]
+
+
+def stat(mean: float | None, sd: float | None = None) -> Stat:
+    return Stat((), mean, sd, 3, "")
+
+
+def place(miou: float | None, differences: tuple[str, ...] = ()) -> Place:
+    figure = None if miou is None else Figure(paper="p", **{**FIGURE, "miou": miou})
+    return Place(figure, (), differences)
+
+
+def test_the_larger_of_two_deviations_and_one_miou() -> None:
+    assert verdict(stat(51.0, 0.1), place(50.0)) == REPRODUCED
+    assert verdict(stat(51.01, 0.1), place(50.0)) == DIFFERS
+    assert verdict(stat(47.0, 1.5), place(50.0)) == REPRODUCED
+    assert verdict(stat(46.9, 1.5), place(50.0)) == DIFFERS
+    # One run: no deviation, so the 1 mIoU alone. 57.1 - 56.1 is above 1 in binary.
+    assert verdict(stat(57.1), place(56.1)) == REPRODUCED
+    assert verdict(stat(57.2), place(56.1)) == DIFFERS
+
+
+def test_the_other_verdicts() -> None:
+    assert verdict(stat(50.0), place(None)) == NOT_PUBLISHED
+    assert verdict(stat(None), place(None)) == NOT_PUBLISHED
+    assert verdict(stat(None), place(50.0)) == NOT_RUN
+    assert verdict(stat(50.0), place(50.0, ("crop 1x1, not 2x2",))) == OTHER_PROTOCOL
+
+
+def test_a_cell_shows_the_figure_the_difference_and_the_verdict(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", {"sd": 0.5, "n": 3})
+    for seed, miou in enumerate([50.0, 52.0, 51.5]):
+        store.done(store.plan("a", "20", seed), miou, best=miou + 9)
+    store.plan("z", "20", 0)
+    table = build(store, grid, ["p"])
+    found = cell(table).stats
+    assert found["last"].below == {"published": "50.0 ± 0.5 (3) authors", "verdict": "+1.2 reproduced"}
+    assert found["best"].below["verdict"] == "+10.2 differs"
+    assert found["last"].facts["difference"] == pytest.approx(1.1667, abs=1e-4)
+    assert cell(table).facts["published_source"] == "README"
+    assert cell(table, 1).stats["last"].below == {"published": "", "verdict": "not published"}
+    assert "Cells: 1 reproduced, 1 not published." in table.notes
+
+
+def test_the_best_rank_counts_and_the_others_are_listed(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", {"miou": 60.0, "provenance": "summary"}, {"miou": 61.0, "provenance": "reprint"})
+    write(folder, "q", {"miou": 50.0}, {"miou": 51.0, "n": 3})
+    store.done(store.plan("a", "20", 0), 51.5)
+    table = build(store, grid, ["p", "q"])
+    assert cell(table).stats["last"].below["published"] == "51.0 (3) authors"
+    note = (
+        "a, labels 20: compared with 51.0 (3) (q); also published: "
+        "50.0 (q, authors), 61.0 (p, reprint), 60.0 (p, summary)."
+    )
+    assert note in table.notes
+    assert "1 cell rests on a single run: the 1.0 mIoU alone decided." in table.notes
+
+
+def test_of_one_rank_the_paper_named_first_counts(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", {"miou": 50.0})
+    write(folder, "q", {"miou": 51.0})
+    store.plan("a", "20", 0)
+    assert cell(build(store, grid, ["q", "p"])).facts["published_miou"] == 51.0
+    assert cell(build(store, grid, ["p", "q"])).facts["published_miou"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ({"network": "other"}, "network net, not other"),
+        ({"backbone": "resnet101"}, "backbone resnet18, not resnet101"),
+        ({"crop": "321x321", "iterations": 40000}, "crop 128x128, not 321x321; iterations 400, not 40000"),
+        ({"evaluation": "whole original size"}, "evaluation sliding 9x9, not whole original size"),
+    ],
+)
+def test_another_protocol_is_named(store: Store, grid: Grid, folder: Path, figure: dict[str, Any], words: str) -> None:
+    write(folder, "p", figure)
+    store.done(store.plan("a", "20", 0), 50.0)
+    table = build(store, grid, ["p"])
+    assert cell(table).stats["last"].below == {"published": "50.0 authors", "verdict": "protocol differs"}
+    assert cell(table).stats["last"].facts["difference"] is None
+    assert f"Protocol differs ({words}): all cells." in table.notes
+
+
+def test_what_agrees_or_is_not_said_is_no_difference(store: Store, grid: Grid, folder: Path) -> None:
+    # `sliding` without a size; the weights are unknown on the cell's side, the rest on the figure's.
+    write(folder, "p", {"evaluation": "sliding", "weights": "imagenet", "network": "net", "iterations": 400})
+    store.done(store.plan("a", "20", 0), 50.0)
+    assert cell(build(store, grid, ["p"])).facts["protocol_differences"] == []
+
+
+def test_a_figure_of_the_same_protocol_goes_before_one_of_better_rank(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", {"crop": "321x321"}, {"miou": 40.0, "provenance": "summary"})
+    store.plan("a", "20", 0)
+    assert cell(build(store, grid, ["p"])).facts["published_miou"] == 40.0
+
+
+DEVIATIONS = [
+    {"key": "schedule.iterations", "value": 2, "recipe": 400, "cells": 2},
+    {"key": "numerics.precision", "value": "bf16", "recipe": "fp32", "cells": 1},
+]
+
+
+def test_a_cell_changed_by_set_has_another_protocol_and_arithmetic_has_not(
+    store: Store, grid: Grid, folder: Path
+) -> None:
+    write(folder, "p", {}, {"method": "Method B"}, {"method": "Method C", "iterations": 400})
+    for method in ("a", "b", "c"):
+        store.done(store.plan(method, "20", 0), 50.0)
+    store.cells[0] |= {"deviations": ["schedule.iterations"]}
+    store.cells[1] |= {"deviations": ["numerics.precision"]}
+    store.cells[2] |= {"deviations": ["schedule.iterations"], "facts": {**FACTS, "iterations": "2"}}
+    table = build(store, grid, ["p"], DEVIATIONS)
+    verdicts = [row.cells[0].stats["last"].facts["verdict"] for row in table.sections[0].rows]
+    assert verdicts == [OTHER_PROTOCOL, REPRODUCED, OTHER_PROTOCOL]
+    assert "Protocol differs (schedule.iterations 2, not 400): a, labels 20." in table.notes
+    assert "Protocol differs (iterations 2, not 400): c, labels 20." in table.notes  # said once, not twice
+    recipe = (
+        "Recipe: the grid's, but changed by --set for 3 of 3 runs: schedule.iterations 2, not 400 (2 runs); "
+        "numerics.precision bf16, not fp32 (1 run)."
+    )
+    assert recipe in table.notes
+
+
+def test_deviations_are_told_of_without_anything_published_too(store: Store, grid: Grid) -> None:
+    store.cells = []
+    store.plan("a", "20", 0)
+    cells = [{**store.cells[0], "deviations": ["schedule.iterations"]}]
+    table = tables.build(frame.load(store.path, store.cells), {**grid, "cells": cells, "deviations": DEVIATIONS[:1]})
+    assert any(text.startswith("Recipe: the grid's, but changed by --set for 1 of 1 run: ") for text in table.notes)
+
+
+def test_rank_agreement(store: Store, grid: Grid, folder: Path) -> None:
+    scores = {"a": 40.0, "b": 50.0, "c": 60.0, "d": 70.0}
+    write(folder, "p", *({"method": f"Method {name.upper()}", "miou": miou} for name, miou in scores.items()))
+    for name, miou in {"a": 41.0, "b": 62.0, "c": 55.0, "d": 71.0}.items():
+        store.done(store.plan(name, "20", 0), miou)
+        store.done(store.plan(name, "full", 0, protocol="full"), miou)
+    table = build(store, grid, ["p"])
+    # One of six pairs is the other way round.
+    assert table.facts["agreement"][0]["kendall_tau_b"] == pytest.approx(4 / 6)
+    note = (
+        "Rank agreement with the papers (Kendall τ-b): few_labels 20: 0.67 (4 methods); "
+        "full (20 images): not meaningful (0 methods)."
+    )
+    assert note in table.notes
+
+
+def test_splits_are_named_by_their_hash(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p")
+    for seed in (0, 1):
+        store.done(store.plan("a", "20", seed), 50.0, split_sha256=f"{seed}" * 64)
+        store.done(store.plan("a", "full", seed), 50.0, split_sha256="f" * 64)
+    note = "Splits (SHA-256): 20: 00000000 (seed 0), 11111111 (seed 1); full (20 images): ffffffff (every seed)."
+    assert note in build(store, grid, ["p"]).notes
+
+
+def test_a_paper_without_figures_says_why(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", note="nobody could open it")
+    store.done(store.plan("a", "20", 0), 50.0)
+    table = build(store, grid, ["p"])
+    assert "Not published: Paper p: nobody could open it." in table.notes
+    assert "Recipe: no run deviates from the grid's." in table.notes
+    assert cell(table).stats["last"].below["verdict"] == NOT_PUBLISHED
+
+
+def test_a_grid_of_two_networks_says_where(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p")
+    for network in ("resnet18", "tiny"):
+        store.done(store.plan("a", "20", 0, network=network), 50.0)
+    store.cells[1] |= {"facts": {**FACTS, "backbone": "tiny"}}
+    write(folder, "p", {"backbone": "resnet18"})
+    table = build(store, grid, ["p"])
+    assert "Protocol differs (backbone tiny, not resnet18): camvid, tiny, a, labels 20." in table.notes
+    assert any(text.startswith("Splits (SHA-256), camvid, tiny: 20:") for text in table.notes)
+
+
+def test_tolerance() -> None:
+    assert verdicts.tolerance(None) == verdicts.tolerance(0.2) == 1.0
+    assert verdicts.tolerance(0.75) == 1.5

@@ -1,0 +1,106 @@
+"""Conformance of every registered method: a run that is killed and resumed is bit-identical to one that never was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import registry
+from bench.files import read_json, read_jsonl
+from bench.plan.jobs import make_jobs
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
+from bench.store.job import Job
+from bench.store.run import Run
+from tests.bench.run.killing import run_in_child
+from tests.conftest import GRID
+
+COMPARED = ("weights-last.pt", "weights-best.pt", "metrics.jsonl", "result.json")
+
+
+def make_job(folder: Path, method: str, precision: str = "fp32", accumulate: int = 1) -> Job:
+    """Plan one cell of a method in a store of its own; a checkpoint every 2 steps, a log line every 3."""
+    content = yaml.safe_load(GRID)
+    content["axes"]["method"] = [method]
+    content["recipe"]["numerics"] = {"precision": precision}
+    content["recipe"]["schedule"] |= {"accumulate": accumulate, "batch": {"labelled": 4, "unlabelled": 4}}
+    content["resources"] = {"threads": 1, "checkpoint_every": 2, "log_every": 3, "device": "cpu"}
+    folder.mkdir()
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(content))
+    request = Request(str(path), (), (), folder / "store")
+    plan = make_plan(request)
+    return make_jobs(plan, plan.cells, request, retry=False)[0][0]
+
+
+def outcome(job: Job) -> dict[str, bytes]:
+    run = Run(Path(job.store) / job.cell_id)
+    assert run.read_state()["state"] == "done", run.read_state()
+    return {name: (run.path / name).read_bytes() for name in COMPARED}
+
+
+@pytest.mark.parametrize("method", registry.names("method"))
+def test_killed_and_resumed_is_bit_identical(tmp_path: Path, method: str) -> None:
+    whole = make_job(tmp_path / "whole", method)
+    assert run_in_child(whole) == 0
+    expected = outcome(whole)
+    for name, kills in {
+        "between checkpoints": [("step", 3)],
+        "in a checkpoint write": [("write", 2)],
+        "after an evaluation, then twice more": [("evaluation", 1), ("step", 1), ("write", 3)],
+    }.items():
+        job = make_job(tmp_path / name, method)
+        for point, number in kills:
+            assert run_in_child(job, point, number) == -9, name
+        assert run_in_child(job) == 0
+        assert outcome(job) == expected, name
+        run = Run(Path(job.store) / job.cell_id)
+        assert len(list(read_jsonl(run.attempts))) == len(kills) + 1
+        assert not list(run.path.glob(".*.tmp"))
+        assert not run.checkpoint.exists()
+
+
+@pytest.mark.parametrize(("precision", "accumulate"), [("bf16", 1), ("fp32", 2)])
+def test_so_it_is_under_bf16_and_with_accumulation(tmp_path: Path, precision: str, accumulate: int) -> None:
+    whole = make_job(tmp_path / "whole", "classmix", precision, accumulate)
+    killed = make_job(tmp_path / "killed", "classmix", precision, accumulate)
+    assert run_in_child(whole) == 0
+    assert run_in_child(killed, "step", 5) == -9
+    assert run_in_child(killed) == 0
+    assert outcome(killed) == outcome(whole)
+
+
+def test_a_done_cell_is_not_touched_again(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "a", "supervised")
+    assert run_in_child(job) == 0
+    before = outcome(job)
+    assert run_in_child(job) == 0
+    assert outcome(job) == before
+    assert len(list(read_jsonl(Run(Path(job.store) / job.cell_id).attempts))) == 1
+
+
+def test_a_damaged_checkpoint_costs_time_but_no_result(tmp_path: Path) -> None:
+    whole, damaged = (make_job(tmp_path / name, "supervised") for name in ("whole", "damaged"))
+    assert run_in_child(whole) == 0
+    assert run_in_child(damaged, "step", 5) == -9
+    run = Run(Path(damaged.store) / damaged.cell_id)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:5000])
+    assert run_in_child(damaged) == 0
+    assert outcome(damaged) == outcome(whole)
+
+
+def test_metrics_hold_every_logged_step_once_and_every_loss(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "a", "classmix")
+    assert run_in_child(job, "step", 5) == -9
+    assert run_in_child(job) == 0
+    run = Run(Path(job.store) / job.cell_id)
+    rows = list(read_jsonl(run.metrics))
+    assert [r["step"] for r in rows if "losses" in r] == [3, 6, 8]
+    assert [r["step"] for r in rows if "eval" in r] == [3, 6, 8]
+    assert all({"supervised", "unsupervised"} <= set(r["losses"]) for r in rows if "losses" in r)
+    result = read_json(run.result)
+    evaluations = {r["step"]: r["eval"]["miou"] for r in rows if "eval" in r}
+    assert result["last"]["miou"] == evaluations[8]
+    assert result["best"]["miou"] == max(evaluations.values())

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.seeds import rng
+from bench.spec.sections import Batch as BatchSize
+from bench.spec.sections import Resources, Schedule
+from bench.train.loader import Loader
+from bench.train.reader import Reader
+from methods.base import Batch
+
+CPU = torch.device("cpu")
+
+
+def loader(tmp_path: Path, unlabelled: int = 20, accumulate: int = 1, **resources: int) -> Loader:
+    toy = registry.get("dataset", "toy")
+    dataset = toy(toy.Config(), tmp_path)
+    ids = dataset.ids("train")
+    augmentation = registry.get("augmentation", "reco")
+    schedule = Schedule(iterations=6, batch=BatchSize(labelled=4, unlabelled=4), accumulate=accumulate)
+    return Loader(
+        Reader(dataset, ids[:4], resources.pop("budget", 1 << 20)),
+        ids[:4],
+        ids[4 : 4 + unlabelled],
+        augmentation(augmentation.Config(crop_size=32)),
+        schedule,
+        5,
+        CPU,
+        Resources(**resources),
+    )
+
+
+def drain(made: Loader, start: int = 0) -> list[Batch]:
+    return [batch for step in made.steps(start) for batch in step]
+
+
+def same(a: Batch, b: Batch) -> bool:
+    assert a.unlabelled is not None
+    assert b.unlabelled is not None
+    pairs = [(a.labelled.image, b.labelled.image), (a.labelled.label, b.labelled.label)]
+    pairs += [(a.unlabelled.weak, b.unlabelled.weak), (a.unlabelled.valid, b.unlabelled.valid)]
+    pseudo = torch.zeros(len(a.unlabelled.weak), 32, 32, dtype=torch.long)
+    sure = torch.ones(pseudo.shape)
+    strong = [batch.unlabelled.strong.geometric(batch.unlabelled.weak, pseudo, sure) for batch in (a, b)]  # type: ignore[union-attr]
+    pairs += list(zip(*strong, strict=True))
+    return (a.step, a.seed) == (b.step, b.seed) and all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_neither_threads_nor_cache_nor_where_it_starts_change_a_batch(tmp_path: Path) -> None:
+    plain = drain(loader(tmp_path, loader_threads=1, prefetch=1))
+    assert len(plain) == 6
+    for other in (
+        drain(loader(tmp_path, loader_threads=4, prefetch=6)),
+        drain(loader(tmp_path, budget=0)),
+    ):
+        assert all(same(a, b) for a, b in zip(plain, other, strict=True))
+    assert all(same(a, b) for a, b in zip(plain[3:], drain(loader(tmp_path), start=3), strict=True))
+
+
+def test_micro_batches_hold_the_images_of_the_whole_batch(tmp_path: Path) -> None:
+    whole, halves = drain(loader(tmp_path)), drain(loader(tmp_path, accumulate=2))
+    assert len(halves) == 2 * len(whole)
+    for step, batch in enumerate(whole):
+        both = halves[2 * step : 2 * step + 2]
+        assert torch.allclose(torch.cat([h.labelled.image for h in both]), batch.labelled.image)
+        assert both[0].seed != both[1].seed
+
+
+def test_methods_without_unlabelled_images_get_none(tmp_path: Path) -> None:
+    assert all(batch.unlabelled is None for batch in drain(loader(tmp_path, unlabelled=0)))
+
+
+def test_an_error_while_reading_reaches_the_loop(tmp_path: Path) -> None:
+    made = loader(tmp_path)
+    made.reader.masks_of = frozenset()
+    with pytest.raises(PermissionError):
+        drain(made)
+
+
+def test_images_and_labels_have_the_promised_types_and_ranges(tmp_path: Path) -> None:
+    batch = drain(loader(tmp_path))[0]
+    assert batch.unlabelled is not None
+    for image in (batch.labelled.image, batch.unlabelled.weak):
+        assert image.dtype == torch.float32
+        assert 0 <= float(image.min()) <= float(image.max()) <= 1
+    assert set(np.unique(batch.labelled.label)) <= {0, 1, 2, 255}
+
+
+def test_weak_view_is_a_plain_crop(tmp_path: Path) -> None:
+    made = loader(tmp_path)
+    batch = drain(made)[0]
+    assert batch.unlabelled is not None
+    slot, image_id = made._pick("unlabelled", made.unlabelled, 4, 0, 0)[2]
+    view, _ = made.augmentation.weak_view(made.reader.image(image_id), rng(5, "unlabelled", "view", 0, slot))
+    expected = torch.from_numpy(view).permute(2, 0, 1).float() / 255
+    assert torch.allclose(batch.unlabelled.weak[2], expected)

@@ -1,0 +1,292 @@
+"""The recipe as a whole: options, alignment of image and label, purity, and the views against torchvision."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torchvision.reco.v2 import functional as TF
+
+from bench import registry
+from bench.errors import BenchError
+from bench.seeds import rng
+from datasets.augmentation import reco
+from datasets.augmentation.reco import Augmentation, AugmentationConfig
+from datasets.base import UInt8
+from methods.base import StrongAugment
+
+COLOURS = np.array([[230, 40, 40], [40, 220, 60], [40, 60, 230], [240, 230, 60], [20, 20, 20], [200, 200, 210]])
+SIZE = (48, 56)
+
+
+def augmentation(**options: Any) -> Augmentation:
+    return Augmentation(AugmentationConfig(**{"crop_size": SIZE, **options}))
+
+
+def scene(size: tuple[int, int] = (70, 90), seed: int = 0) -> tuple[UInt8, UInt8]:
+    """Return flat rectangles whose label is a function of their colour: image (H, W, 3) and mask (H, W)."""
+    draw, mask = rng(seed, "scene"), np.zeros(size, np.uint8)
+    for _ in range(14):
+        top, left = int(draw.integers(0, size[0] - 8)), int(draw.integers(0, size[1] - 8))
+        mask[top : top + int(draw.integers(8, 30)), left : left + int(draw.integers(8, 30))] = draw.integers(0, 6)
+    return COLOURS[mask].astype(np.uint8), mask
+
+
+def read_off(image: Tensor) -> Tensor:
+    """Return the label of the nearest colour, (B, H, W), for images (B, 3, H, W) in [0, 1]."""
+    colours = torch.from_numpy(COLOURS).float() / 255
+    return (image[:, None] - colours[None, :, :, None, None]).square().sum(2).argmin(1)
+
+
+def interior(label: Tensor, reach: int = 3) -> Tensor:
+    """Return where all labels within `reach` pixels are equal, (B, H, W) bool."""
+    values = label.float()[:, None]
+    high = F.max_pool2d(values, 2 * reach + 1, 1, reach)
+    return (high == -F.max_pool2d(-values, 2 * reach + 1, 1, reach))[:, 0]
+
+
+def generators(count: int, purpose: str = "strong") -> list[np.random.Generator]:
+    return [rng(5, purpose, slot) for slot in range(count)]
+
+
+def batch(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(count, 3, *SIZE, generator=generator)
+    label = torch.randint(0, 21, (count, *SIZE), generator=generator)
+    return image, label, torch.rand(count, *SIZE, generator=generator)
+
+
+def strong(view: StrongAugment, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return view.photometric(*view.geometric(image, label, confidence))
+
+
+def test_it_is_registered_and_its_defaults_are_the_authors() -> None:
+    assert registry.get("augmentation", "reco") is Augmentation
+    config = AugmentationConfig(crop_size=321)
+    assert config.crop_size == (321, 321)
+    assert (config.scale, config.blur_sigma, config.hue) == ((0.5, 1.5), (0.15, 1.15), (-0.25, 0.25))
+    assert AugmentationConfig(crop_size=(321, 321)).identity() == config.identity()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop_size": 0},
+        {"crop_size": [1, 2, 3]},
+        {"scale": [1.5, 0.5]},
+        {"scale": [0.0, 1.0]},
+        {"brightness": [-0.1, 1.0]},
+        {"hue": [-0.6, 0.0]},
+        {"hue": [0.2, -0.2]},
+        {"blur_sigma": [0.0, 1.0]},
+        {"jitter_p": 1.1},
+        {"flip": 0.5},
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        augmentation(**options)
+
+
+def test_labelled_views_stay_aligned() -> None:
+    augment = augmentation(jitter_p=0.0, blur_p=0.7, scale=(0.4, 1.6))
+    count = 12
+    views = [augment.labelled_view(*scene(seed=i), rng(0, "view", i)) for i in range(count)]
+    image, label = (torch.from_numpy(np.stack(part)) for part in zip(*views, strict=True))
+    image, label = augment.finish(image.permute(0, 3, 1, 2), label, generators(count))
+    inside = interior(label) & (label != 255)
+    assert inside.float().mean() > 0.2
+    assert torch.equal(read_off(image)[inside], label[inside])
+    assert (label == 255).any()
+
+
+def test_strong_views_stay_aligned_in_image_label_confidence_and_maps() -> None:
+    count = 12
+    augment = augmentation(jitter_p=0.0, blur_p=0.7, scale=(0.4, 1.6))
+    image, label = (
+        torch.from_numpy(np.stack(part)) for part in zip(*(scene(SIZE, i) for i in range(count)), strict=True)
+    )
+    label = label.long()
+    view = augment.strong(generators(count), "cpu")
+    found, labels, confidence = strong(view, augment.to_float(image.permute(0, 3, 1, 2)), label, (label + 1) / 10)
+    inside = interior(labels) & (labels != 255)
+    assert inside.float().mean() > 0.2
+    assert torch.equal(read_off(found)[inside], labels[inside])
+    known = labels != 255
+    torch.testing.assert_close(confidence, torch.where(known, (labels + 1) / 10, torch.zeros(())))
+    maps = view.warp(F.one_hot(label, 6).permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(maps.sum(1), known.float(), atol=1e-5, rtol=0)
+    assert torch.equal(maps.argmax(1)[inside], labels[inside])
+
+
+def expected_photometric(image: Tensor, draws: NDArray[np.float64], config: AugmentationConfig) -> Tensor:
+    """The photometric half of one image by torchvision, from the documented order of the draws."""
+    adjust = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
+    ranges = (config.brightness, config.contrast, config.saturation, config.hue)
+    if draws[0] < config.jitter_p:
+        for operation in np.argsort(draws[5:9]):
+            low, high = ranges[operation]
+            image = adjust[operation](image, low + (high - low) * draws[1 + operation])
+    if draws[9] < config.blur_p:
+        low, high = config.blur_sigma
+        image = TF.gaussian_blur(image, [9, 9], [low + (high - low) * draws[10]] * 2)
+    return TF.hflip(image) if draws[11] < config.flip_p else image
+
+
+def test_finish_is_torchvisions_jitter_blur_and_flip() -> None:
+    augment, count = augmentation(), 16
+    image = torch.randint(0, 256, (count, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    label = image[:, 0]
+    found, labels = augment.finish(image, label, generators(count))
+    assert found.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    for i, generator in enumerate(generators(count)):
+        draws = generator.random(12)
+        expected = expected_photometric(image[i] / 255, draws, augment.config)
+        torch.testing.assert_close(found[i], expected, atol=2e-5, rtol=0)
+        assert torch.equal(labels[i], label[i].flip(-1).long() if draws[11] < 0.5 else label[i].long())
+
+
+def test_probabilities_are_respected() -> None:
+    image, label, confidence = batch(3)
+    plain = augmentation(jitter_p=0.0, blur_p=0.0, flip_p=0.0, scale=(1, 1))
+    found = strong(plain.strong(generators(3), "cpu"), image, label, confidence)
+    assert all(torch.equal(a, b) for a, b in zip(found, (image, label, confidence), strict=True))
+    flipped = augmentation(jitter_p=0.0, blur_p=0.0, flip_p=1.0).finish(image, label, generators(3))
+    assert torch.equal(flipped[0], image.flip(-1))
+    assert torch.equal(flipped[1], label.flip(-1))
+
+
+def test_a_slot_does_not_depend_on_the_other_slots() -> None:
+    augment, count = augmentation(), 6
+    inputs = batch(count)
+    whole = strong(augment.strong(generators(count), "cpu"), *inputs)
+    order = [4, 0, 3]
+    view = augment.strong([generators(count)[i] for i in order], "cpu")
+    some = strong(view, *(x[order] for x in inputs))
+    for a, b in zip(whole, some, strict=True):
+        torch.testing.assert_close(a[order], b, atol=1e-6, rtol=0)
+
+
+def test_a_batch_at_once_as_on_a_gpu_gives_what_image_by_image_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    augment, count = augmentation(), 12
+    inputs = batch(count)
+    maps = torch.rand(count, 5, *SIZE)
+    one = augment.strong(generators(count), "cpu")
+    monkeypatch.setattr(reco, "_parts", lambda n, device: [slice(0, n)])
+    together = augment.strong(generators(count), "cpu")
+    results = (*strong(one, *inputs), one.warp(maps)), (*strong(together, *inputs), together.warp(maps))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_views_leave_their_inputs_alone_and_can_be_repeated() -> None:
+    augment = augmentation(scale=(1, 1))
+    inputs = batch(4)
+    before = [x.clone() for x in inputs]
+    view = augment.strong(generators(4), "cpu")
+    first, second = strong(view, *inputs), strong(view, *inputs)
+    augment.finish(*inputs[:2], generators(4))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(inputs, before, strict=True))
+    assert not {x.data_ptr() for x in inputs} & {x.data_ptr() for x in view.geometric(*inputs)}
+
+
+def test_autocast_and_inference_mode_change_nothing() -> None:
+    augment = augmentation()
+    inputs = batch(4)
+    expected = strong(augment.strong(generators(4), "cpu"), *inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = strong(augment.strong(generators(4), "cpu"), *inputs)
+    with torch.inference_mode():
+        teacher = [x.clone() for x in inputs]
+    outside = strong(augment.strong(generators(4), "cpu"), *teacher)
+    assert not outside[1].is_inference()
+    for a, b, c in zip(expected, found, outside, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+
+
+def test_images_stay_in_the_unit_range() -> None:
+    extreme = augmentation(jitter_p=1.0, blur_p=1.0, brightness=(0.2, 3), contrast=(0.1, 4), saturation=(0, 5))
+    found, _, _ = strong(extreme.strong(generators(8), "cpu"), *batch(8))
+    assert found.min() >= -1e-6
+    assert found.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("size", [(30, 90), (100, 20), (4, 3), (1, 1), SIZE, (70, 90)])
+def test_weak_views_are_crops_and_tell_what_is_padding(size: tuple[int, int]) -> None:
+    image, _ = scene((70, 90))
+    image = np.ascontiguousarray(image[: size[0], : size[1]]) if size[0] <= 70 else np.vstack([image, image])[:, :20]
+    crop, valid = augmentation().weak_view(image, rng(0, "weak"))
+    assert crop.shape == (*SIZE, 3)
+    assert valid.shape == SIZE
+    height, width = min(SIZE[0], image.shape[0]), min(SIZE[1], image.shape[1])
+    assert valid[:height, :width].all()
+    assert valid.sum() == height * width
+    part = crop[:height, :width]
+    places = np.lib.stride_tricks.sliding_window_view(image, (height, width), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    assert (places == part).all((2, 3, 4)).any()
+    expected = np.pad(part, ((0, SIZE[0] - height), (0, SIZE[1] - width), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(crop, expected)
+
+
+def test_labelled_views_of_images_far_smaller_than_the_crop() -> None:
+    image, mask = (x[:3, :4] for x in scene())
+    found, label = augmentation(scale=(0.2, 0.5)).labelled_view(image, mask, rng(0, "small"))
+    assert found.shape == (*SIZE, 3)
+    assert (label != 255).any()
+    assert (label == 255).mean() > 0.9
+
+
+def test_a_mask_of_another_size_is_an_error() -> None:
+    image, mask = scene()
+    with pytest.raises(BenchError, match="an image is 90x70 but its mask 80x70"):
+        augmentation().labelled_view(image, mask[:, :80], rng(0, "x"))
+
+
+def test_host_views_can_be_made_on_threads() -> None:
+    augment = augmentation()
+    scenes = [scene(seed=i) for i in range(8)]
+
+    def view(i: int) -> tuple[UInt8, UInt8]:
+        return augment.labelled_view(*scenes[i % 8], rng(0, "thread", i))
+
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(view, range(64)))
+    for i, (image, mask) in enumerate(threaded):
+        np.testing.assert_array_equal(image, view(i)[0])
+        np.testing.assert_array_equal(mask, view(i)[1])
+
+
+def test_memory_can_be_predicted_for_a_gpu_that_is_not_there() -> None:
+    augment = augmentation()
+    with FakeTensorMode():
+        inputs = [x.to("cuda") for x in (torch.rand(4, 3, *SIZE), torch.zeros(4, *SIZE).long(), torch.rand(4, *SIZE))]
+        found, label, _ = strong(augment.strong(generators(4), "cuda"), *inputs)
+        assert (found.device.type, found.shape, label.shape) == ("cuda", (4, 3, *SIZE), (4, *SIZE))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_nothing_waits_for_the_gpu() -> None:
+    augment = augmentation()
+    inputs = [x.cuda() for x in batch(6)]
+    expected = strong(augment.strong(generators(6), "cpu"), *batch(6))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        view = augment.strong(generators(6), "cuda")
+        found = strong(view, *inputs)
+        view.warp(inputs[0])
+        augment.finish(inputs[0], inputs[1], generators(6))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.cpu(), b, atol=1e-4, rtol=0)
