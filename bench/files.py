@@ -1,4 +1,8 @@
-"""Files that are whole or not there: every write goes to a temporary file, is synced, then renamed."""
+"""Files written so that a kill or a power cut leaves either the old content or the new one.
+
+Whole files go to a temporary file, which is synced, then renamed. JSON-lines files are appended to, one line a write, and
+synced before anything else counts on their length.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +67,30 @@ def read_json(path: Path) -> Any:
 
 
 def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line to a JSON-lines file, in one write."""
+    """Append one line to a JSON-lines file, whole or not at all, as far as the file system allows.
+
+    A write that the system cuts short is completed; where that fails, what got in is taken back.
+
+    Raises:
+        OSError: if the line can't be written.
+    """
     line = json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     with path.open("ab", buffering=0) as file:
-        file.write(line)
+        start = file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(line):
+                written += file.write(line[written:]) or 0
+        except BaseException:
+            file.truncate(start)
+            raise
+
+
+def sync(path: Path) -> int:
+    """Bring what was appended to a file onto the disk; return the file's length in bytes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

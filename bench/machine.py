@@ -34,6 +34,16 @@ def usable_cores() -> int:
     return cores
 
 
+def default_threads(workers: int = 1) -> int:
+    """Return the CPU threads of a cell that names none: ``OMP_NUM_THREADS``, else a share of the usable cores.
+
+    Args:
+        workers: cells that run at a time.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else max(usable_cores() // workers, 1)
+
+
 def let_threads_sleep() -> None:
     """Make OpenMP's threads sleep while they wait, in this process and its children; to be called before torch is imported.
 

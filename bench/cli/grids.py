@@ -123,6 +123,7 @@ def run(
     from bench.plan.jobs import make_jobs
     from bench.plan.summary import make_plan
     from bench.run.local import run_local
+    from bench.run.signals import Interrupted
 
     request = make_request(grid, sets, data, store)
     planned = make_plan(request)
@@ -137,10 +138,10 @@ def run(
         with GridProgress(request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, out) as progress:
             try:
                 states = run_local(jobs, min(workers, len(jobs)), progress.show)
-            except KeyboardInterrupt:
+            except Interrupted as signal:
                 progress.stop()
                 out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
-                raise SystemExit(130) from None
+                raise SystemExit(signal.exit_code) from None
     _report(out, states, request.store, time.monotonic() - begin, as_json, len(cells), done)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,12 +15,13 @@ from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.run import Run
 from bench.store.throughput import Pace
-from bench.train.build import build_trainer
+from bench.train.build import build_loader, build_reader, build_stepper
 from bench.train.evaluate import evaluate
-from bench.train.loop import Hooks, Trainer
+from bench.train.loader import Loader
+from bench.train.reader import Reader
 from bench.train.setup import hardware, set_up_torch
+from bench.train.step import Stepper
 from methods.base import Batch
 
 if TYPE_CHECKING:
@@ -71,43 +70,37 @@ def _long_enough(cell: Cell, steps: int) -> Cell:
     return replace(cell, schedule=cell.schedule.model_copy(update={"iterations": iterations}))
 
 
-def _timed(trainer: Trainer, steps: Sequence[Iterator[Batch]] | Iterator[Iterator[Batch]]) -> tuple[float, float]:
+def _timed(stepper: Stepper, loader: Loader, steps: Iterable[Iterator[Batch]]) -> tuple[float, float]:
     """Take steps; return seconds and seconds waited for data, per step."""
-    _synchronise(trainer.device)
-    begin, waited, count = time.perf_counter(), trainer.loader.waited, 0
+    _synchronise(stepper.device)
+    begin, waited, count = time.perf_counter(), loader.waited, 0
     for batches in steps:
-        trainer.step(batches)
+        stepper.take(batches)
         count += 1
-    _synchronise(trainer.device)
-    return (time.perf_counter() - begin) / count, (trainer.loader.waited - waited) / count
+    _synchronise(stepper.device)
+    return (time.perf_counter() - begin) / count, (loader.waited - waited) / count
 
 
-def _evaluation(trainer: Trainer) -> float:
+def _evaluation(stepper: Stepper, reader: Reader) -> float:
     """Return the seconds that an evaluation of the whole split takes, by the pace of its first images."""
-    reader, cell = trainer.loader.reader, trainer.cell
-    ids = reader.dataset.ids(reader.dataset.config.eval_split)
+    cell, dataset = stepper.cell, reader.dataset
+    ids = dataset.ids(dataset.config.eval_split)
     some = ids[:EVALUATED]
     begin = time.perf_counter()
-    evaluate(
-        trainer.method.predictor,
-        reader.pairs(some),
-        len(reader.dataset.classes),
-        cell.evaluation,
-        trainer.device,
-        cell.numerics,
-    )
+    predictor, pairs = stepper.method.predictor, reader.pairs(some)
+    evaluate(predictor, pairs, len(dataset.classes), cell.evaluation, stepper.device, cell.numerics)
     return (time.perf_counter() - begin) * len(ids) / len(some)
 
 
-def _operators(trainer: Trainer, batches: Iterator[Batch], count: int) -> list[tuple[str, int, float]]:
+def _operators(stepper: Stepper, batches: Iterator[Batch], count: int) -> list[tuple[str, int, float]]:
     """Return the costliest operators of a step: name, calls, seconds without those they call."""
     from torch.profiler import ProfilerActivity, profile
 
-    cuda = trainer.device.type == "cuda"
+    cuda = stepper.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiler:
-        trainer.step(batches)
-        _synchronise(trainer.device)
+        stepper.take(batches)
+        _synchronise(stepper.device)
     time_of = "self_device_time_total" if cuda else "self_cpu_time_total"
     found = sorted(profiler.key_averages(), key=lambda event: float(getattr(event, time_of)), reverse=True)
     return [(str(e.key), int(e.count), float(getattr(e, time_of)) / 1e6) for e in found[:count]]
@@ -126,19 +119,20 @@ def measure(planned: PlannedCell, request: Request, resources: Resources, steps:
     device, cell = set_up_torch(resources), _long_enough(planned.cell.from_scratch(), WARM_UP + 2 * steps + 1)
     dataset = open_dataset(cell.dataset, DataRoots.parse(request.data))
     split = load_split(request.store, cell.split_sha256)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(cell, dataset, split, Run(Path(folder)), resources, cast(Hooks, None), device)
-        trainer.method.train()
-        loaded = trainer.loader.steps(0)
-        _timed(trainer, itertools.islice(loaded, WARM_UP))
-        seconds, waited = _timed(trainer, itertools.islice(loaded, steps))
-        clock = StepClock(device)
-        with clock:
-            _timed(trainer, itertools.islice(loaded, steps))
-        found = _operators(trainer, next(loaded), operators) if operators else []
-        pace = Pace(seconds, _evaluation(trainer), hardware(device), "speed")
+    stepper = build_stepper(cell, len(dataset.classes), device, resources.compile)
+    reader = build_reader(cell, dataset, split, resources)
+    loader = build_loader(stepper, reader, split, resources)
+    stepper.method.train()
+    loaded = loader.steps(0)
+    _timed(stepper, loader, itertools.islice(loaded, WARM_UP))
+    seconds, waited = _timed(stepper, loader, itertools.islice(loaded, steps))
+    clock = StepClock(device)
+    with clock:
+        _timed(stepper, loader, itertools.islice(loaded, steps))
+    found = _operators(stepper, next(loaded), operators) if operators else []
+    pace = Pace(seconds, _evaluation(stepper, reader), hardware(device), "speed")
     phases = {name: value / steps for name, value in clock.seconds.items()}
-    return Speed(planned, pace, trainer.images_per_step, waited / seconds, phases, found)
+    return Speed(planned, pace, loader.images_per_step, waited / seconds, phases, found)
 
 
 def as_json(speed: Speed) -> dict[str, Any]:

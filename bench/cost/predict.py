@@ -8,9 +8,8 @@ workspaces of cuDNN and the allocator's rounding aren't. A method whose work dep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,32 +21,28 @@ from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
 from bench.spec.cell import Cell, canonical
 from bench.spec.sections import Resources
-from bench.store.run import Run
-from bench.train.build import build_method
-from bench.train.loader import HostBatch, Loader
-from bench.train.loop import Hooks, Trainer
+from bench.train.build import build_loader, build_method
 from bench.train.meters import StepMeter
-from bench.train.reader import Reader
-from methods.base import Batch, Method
+from bench.train.reader import UInt8
+from bench.train.step import Stepper
+from datasets.split import Split
 
 CPU = torch.device("cpu")
 
 
-class _BlankLoader(Loader):
-    """Gives black images of the right shape; no data set is read."""
+class _BlankImages:
+    """Black images of a shape; no data set is read."""
 
-    def host_batch(self, step: int, micro: int) -> HostBatch:
-        """Return a micro-batch of zeros."""
-        height, width = self.augmentation.config.crop_size
-        accumulate, batch = self.schedule.accumulate, self.schedule.batch
-        image = np.zeros((batch.labelled // accumulate, height, width, 3), np.uint8)
-        weak = np.zeros((batch.unlabelled // accumulate, height, width, 3), np.uint8) if self.unlabelled else None
-        valid = None if weak is None else np.ones(weak.shape[:3], bool)
-        return HostBatch(step, micro, image, image[..., 0], weak, valid)
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
 
-    def batches(self, step: int) -> Iterator[Batch]:
-        """Yield the micro-batches of a step."""
-        return (self.device_batch(self.host_batch(step, micro)) for micro in range(self.schedule.accumulate))
+    def image(self, image_id: str) -> UInt8:
+        """Return zeros (H, W, 3)."""
+        return np.zeros((*self.size, 3), np.uint8)
+
+    def mask(self, image_id: str) -> UInt8:
+        """Return zeros (H, W)."""
+        return np.zeros(self.size, np.uint8)
 
 
 def _channels_last(method: nn.Module) -> None:
@@ -57,14 +52,6 @@ def _channels_last(method: nn.Module) -> None:
             if old is not None and old.dim() == 4:
                 new = old.detach().contiguous(memory_format=torch.channels_last)
                 module._parameters[name] = nn.Parameter(new, requires_grad=old.requires_grad)
-
-
-def _blank_trainer(cell: Cell, method: Method) -> Trainer:
-    schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
-    augmentation = cell.augmentation.cls(cell.augmentation.config)
-    pool = ["unlabelled"] if method.uses_unlabelled else []
-    loader = _BlankLoader(cast(Reader, None), ["labelled"], pool, augmentation, schedule, 0, CPU, Resources())
-    return Trainer(cell, method, loader, Run(Path("none")), Resources(), cast(Hooks, None), CPU)
 
 
 def measure_blank_step(cell: Cell, num_classes: int) -> dict[str, Any]:
@@ -77,12 +64,13 @@ def measure_blank_step(cell: Cell, num_classes: int) -> dict[str, Any]:
         if cell.numerics.channels_last:
             _channels_last(method)
         method.train()
-        trainer = _blank_trainer(cell, method)
-        loader = cast(_BlankLoader, trainer.loader)
+        stepper = Stepper(cell, method, CPU)
+        images = _BlankImages(cell.augmentation.config.crop_size)
+        loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
         for step in range(2):  # optimizer state is there from the second step on
-            meter = StepMeter(CPU, method, trainer.optimizer)
+            meter = StepMeter(CPU, method, stepper.optimizer)
             with meter:
-                trainer.step(loader.batches(step))
+                stepper.take(loader.batches(step))
     return meter.report()
 
 
@@ -100,7 +88,7 @@ def predict_step(cell: Cell, num_classes: int) -> dict[str, Any]:
 def code_hash() -> str:
     """Return the SHA-256 of the code that decides a step's memory, and of the version of PyTorch."""
     digest = hashlib.sha256(torch.__version__.encode())
-    rooms = ("methods", "datasets", "bench/memory", "bench/train", "bench/spec")
+    rooms = ("methods", "datasets", "bench/cost", "bench/train", "bench/spec")
     files = [path for room in rooms for path in sorted((REPOSITORY / room).rglob("*.py"))]
     for path in [*files, *(p for p in plugin_paths() if p.is_file())]:
         digest.update(path.read_bytes() + b"\0")

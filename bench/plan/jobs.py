@@ -27,6 +27,7 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
     for planned in cells:
         run = Run(request.store / planned.cell.id)
         if run.result.exists():
+            run.discard_checkpoint()
             done += 1
             continue
         write_cell(run, plan.name, planned.cell, planned.coords)

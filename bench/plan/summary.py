@@ -132,7 +132,7 @@ def outline(request: Request) -> dict[str, Any]:
     """
     known = kept_outline(request)
     if known is None:
-        command = [sys.executable, "-m", "bench.plan.cells", json.dumps([request.grid, request.sets, request.data])]
+        command = [sys.executable, "-m", "bench.plan", json.dumps([request.grid, request.sets, request.data])]
         command.append(str(request.store))
         done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
         if done.returncode == 2:

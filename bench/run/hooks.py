@@ -49,13 +49,13 @@ class Hooks:
         if self.run.lost():
             raise Lost
 
-    def progress(self, step: int, facts: dict[str, Any]) -> None:
-        """Note a step; every few seconds write a heartbeat."""
+    def progress(self, step: int, miou: float | None) -> None:
+        """Note a step and the last evaluation's mIoU in percent; every few seconds write a heartbeat."""
         now = time.monotonic()
         if self.first is None:  # the first step warms up; the rate counts from its end
             self.first = (step, now)
         elif now - self.beat >= HEARTBEAT:
-            self._beat(step=step, it_per_s=(step - self.first[0]) / (now - self.first[1]), **facts)
+            self._beat(step=step, it_per_s=(step - self.first[0]) / (now - self.first[1]), miou=miou)
 
     def _beat(self, **facts: Any) -> None:
         self.still_ours()

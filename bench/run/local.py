@@ -9,19 +9,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench.machine import gpus, let_threads_sleep, usable_cores
+from bench.machine import default_threads, gpus, let_threads_sleep
+from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
 from bench.store.run import Run, State
 
-PRELOAD = ["torch", "torchvision", "bench.run.worker", "bench.train.loop", "bench.train.build", "bench.train.evaluate"]
+PRELOAD = ["torch", "torchvision", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Event:
     running: tuple[str, ...]
 
 
-def _enter(job: Job, gpu: int | None) -> None:
+def _enter(job: Job, gpu: int | None, parent: Connection) -> None:
     """Run a cell in a child process, with everything printed going to the run's log."""
     run = Run(Path(job.store) / job.cell_id)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -42,8 +46,19 @@ def _enter(job: Job, gpu: int | None) -> None:
         os.dup2(log.fileno(), 2)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
     run_cell(job)
     sys.stdout.flush()
+
+
+def _stop_with(parent: Connection) -> None:
+    """Wait for the parent's end of a pipe to close, which its death does as well; then ask this process to stop.
+
+    The cell writes a checkpoint then, as after any TERM, and nothing trains on unsupervised.
+    """
+    with contextlib.suppress(EOFError, OSError):
+        parent.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) -> dict[str, State]:
@@ -55,23 +70,23 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
         show: called about four times a second, and when a cell starts or ends.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, when every running cell has written its checkpoint.
+        Interrupted: after Ctrl-C, TERM or HUP, when every running cell has written its checkpoint.
     """
     let_threads_sleep()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     devices, waiting, states = gpus(), list(reversed(jobs)), {}
     running: dict[int, tuple[BaseProcess, Job]] = {}
-    threads = max(usable_cores() // workers, 1)
-    with _stop_children(running):
+    threads = default_threads(workers)
+    parent, ours = context.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
+    with raising(), contextlib.closing(ours), contextlib.closing(parent), _stop_children(running):
         while waiting or running:
             for slot in sorted(set(range(workers)) - set(running)):
                 if not waiting:
                     break
                 job = _with_threads(waiting.pop(), threads)
-                process: BaseProcess = context.Process(
-                    target=_enter, args=(job, devices[slot % len(devices)] if devices else None)
-                )
+                gpu = devices[slot % len(devices)] if devices else None
+                process: BaseProcess = context.Process(target=_enter, args=(job, gpu, parent))
                 process.start()
                 running[slot] = (process, job)
                 show(Event(job.cell_id, None, _ids(running)))
@@ -79,7 +94,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
             for slot, (process, job) in list(running.items()):
                 if process.exitcode is not None:
                     del running[slot]
-                    states[job.cell_id] = _outcome(job, process.exitcode)
+                    states[job.cell_id] = _outcome(job, process)
                     show(Event(job.cell_id, states[job.cell_id], _ids(running)))
             show(Event(None, None, _ids(running)))
     return states
@@ -94,31 +109,40 @@ def _with_threads(job: Job, threads: int) -> Job:
     return replace(job, resources=resources)
 
 
-def _outcome(job: Job, exitcode: int) -> State:
-    """Return the state of a cell whose process has ended; a killed process leaves a reason in its place."""
+def _outcome(job: Job, process: BaseProcess) -> State:
+    """Return the state of a cell whose process has ended; one that was killed gets its reason from here.
+
+    A cell that another process has, on this machine or on another one, is left alone: `running` is returned.
+    """
     run = Run(Path(job.store) / job.cell_id)
     state = State(run.read_state()["state"])
     if state is not State.RUNNING:
         return state
+    owner = run.owner()
+    if process.exitcode == 0 or owner.get("pid") != process.pid or owner.get("host") != socket.gethostname():
+        return State.DONE if run.result.exists() else State(run.read_state()["state"])
     with run.claim() as mine:
-        if not mine:
-            return State.RUNNING  # another process has it
-        killed = exitcode < 0
-        reason = f"its process was killed by signal {-exitcode}" if killed else f"its process ended with {exitcode}"
-        if exitcode == -9:
+        state = State(run.read_state()["state"])  # it may have ended, or been taken over, since the first look
+        if not mine or state is not State.RUNNING or run.result.exists():
+            return State.DONE if run.result.exists() else state
+        code = process.exitcode or 0
+        reason = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with {code}"
+        if code == -signal.SIGKILL:
             reason += " (the kernel does this when memory runs out)"
-        state = State.PREEMPTED if killed else State.FAILED
+        state = State.PREEMPTED if code < 0 else State.FAILED
         run.write_state(state, reason=f"{reason}; see {run.log}")
     return state
 
 
 @contextlib.contextmanager
 def _stop_children(running: dict[int, tuple[BaseProcess, Job]]) -> Iterator[None]:
-    """On Ctrl-C let every child write its checkpoint; on a second one, kill them."""
+    """When interrupted, let every child write its checkpoint; when interrupted again, kill them."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(KeyboardInterrupt):
+        # A terminal that closes may say so twice, which must not be taken for impatience.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with contextlib.suppress(Interrupted):
             for process, _ in running.values():
                 process.terminate()
             for process, _ in running.values():

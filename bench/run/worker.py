@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bench import machine
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
+from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
@@ -29,9 +30,12 @@ from bench.store.ticket import read_ticket
 from datasets.base import IGNORE_INDEX
 
 if TYPE_CHECKING:
+    from bench.run.recorder import Recorder
     from bench.train.loader import Loader
     from bench.train.loop import Trainer
+    from bench.train.reader import Reader
     from datasets.base import SegmentationDataset
+    from datasets.split import Split
 
 
 def run_cell(job: Job, signals: Signals | None = None) -> State | None:
@@ -54,8 +58,9 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
             return State.RUNNING
         state, ticket = State(run.read_state()["state"]), read_ticket(run)
         if run.result.exists():
-            if state is not State.DONE:  # killed between the result and the word about it
+            if state is not State.DONE:  # killed between the result and the record of it
                 run.write_state(State.DONE)
+            run.checkpoint.unlink(missing_ok=True)
             return State.DONE
         if state in FINISHED and not job.retry:
             return state
@@ -73,7 +78,8 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
 
 def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
     """Train, and turn whatever happens into a state."""
-    from bench.train.loop import Diverged, Stopped
+    from bench.train.loop import Stopped
+    from bench.train.step import Diverged
 
     hooks = Hooks(run, job, signals)
     try:
@@ -92,17 +98,16 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has room for the reason
-        run.write_state(state, reason=reason, at_once=hooks.first is None)
+        run.write_state(state, reason=reason, at_once=hooks.first is None and not isinstance(error, BenchError))
         return state
     return State.DONE
 
 
 def _as_it_began(run: Run, resources: Resources) -> Resources:
     """Return the resources with what decides how sums are rounded as it was in the run's first attempt."""
-    path = run.path / "rounding.json"
-    now = {"threads": resources.threads or machine.usable_cores(), "compile": resources.compile}
-    kept = read_json(path) or now
-    write_json(path, kept)
+    now = {"threads": resources.threads or machine.default_threads(), "compile": resources.compile}
+    kept = read_json(run.rounding) or now
+    write_json(run.rounding, kept)
     return resources.model_copy(update=kept)
 
 
@@ -114,16 +119,44 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     numerics = {**torch_environment(device), "compile": resources.compile}
     attempt = run.record_attempt({**provenance.describe(), **numerics})
     run.write_state(State.RUNNING, attempt=attempt, at_once=None)
-    from bench.train.build import build_trainer
+    from bench.run.recorder import Recorder
+    from bench.train.build import build_reader
 
     cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     split = load_split(run.path.parent, cell.split_sha256)
-    trainer = build_trainer(cell, dataset, split, run, resources, hooks, device)
-    hooks.open(cell, trainer.loader.reader, device)
-    trainer.train()
+    reader = build_reader(cell, dataset, split, resources)
+    hooks.open(cell, reader, device)
+    recorder = Recorder(run, hooks.still_ours)
+    try:
+        trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
+        trainer.train()
+    finally:
+        recorder.close()
     hooks.still_ours()
-    _finish(run, cell, dataset, trainer)
+    _finish(run, dataset, trainer)
+
+
+def _make_trainer(
+    cell: Cell, reader: Reader, split: Split, resources: Resources, hooks: Hooks, recorder: Recorder
+) -> Trainer:
+    """Return a trainer at its start, whose surroundings are the hooks and the recorder."""
+    from bench.train.build import build_loader, build_stepper
+    from bench.train.loop import Calls, Trainer
+
+    stepper = build_stepper(cell, len(reader.dataset.classes), hooks.device, resources.compile)
+    calls = Calls(
+        evaluate=lambda: hooks.evaluate(stepper.method),
+        log=recorder.log,
+        log_timing=recorder.log_timing,
+        log_memory=recorder.log_memory,
+        checkpoint=recorder.checkpoint,
+        keep_best=recorder.keep_best,
+        finish=recorder.finish,
+        progress=hooks.progress,
+        should_stop=hooks.should_stop,
+    )
+    return Trainer(stepper, build_loader(stepper, reader, split, resources), resources, calls)
 
 
 def labelled_pixels(loader: Loader) -> int:
@@ -131,46 +164,52 @@ def labelled_pixels(loader: Loader) -> int:
     return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
 
 
-def _finish(run: Run, cell: Cell, dataset: SegmentationDataset, trainer: Trainer) -> None:
+def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer) -> None:
     """Write weights, cost, and last of all the result."""
-    from bench.store.throughput import Pace, evaluations, keep
     from bench.train import checkpoint
     from bench.train.evaluate import describe
-    from bench.train.meters import whole_run
-    from bench.train.setup import hardware
 
-    progress = trainer.progress
-    weights = trainer.method.predictor.state_dict()
+    cell, progress, loader = trainer.cell, trainer.progress, trainer.loader
+    weights = trainer.stepper.method.predictor.state_dict()
     checkpoint.save(run.weights("last"), weights)
-    steps = max(progress.step, 1)
-    cost = {
-        "seconds": progress.seconds,
-        "seconds_per_step": progress.seconds / steps,
-        "evaluation_seconds": progress.evaluation_seconds,
-        "images_per_s": trainer.images_per_step * steps / progress.seconds,
-        "data_wait_share": trainer.loader.waited / progress.seconds,
-        "device": str(trainer.device),
-        **whole_run(trainer.device),
-    }
-    step = read_json(run.path / "memory.json") or {}
-    cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
-    write_json(run.cost, cost)
-    training = (progress.seconds - progress.evaluation_seconds) / steps
-    evaluation = progress.evaluation_seconds / evaluations(cell)
-    keep(run.path.parent, cell, Pace(training, evaluation, hardware(trainer.device), run.id))
+    _write_cost(run, trainer)
     result = {
         "cell_id": run.id,
-        "iterations": progress.step,
+        "iterations": trainer.stepper.done,
         "evaluation": describe(cell.evaluation, dataset),
         "classes": list(dataset.classes),
-        "labelled_images": len(trainer.loader.labelled),
-        "unlabelled_images": len(trainer.loader.unlabelled),
+        "labelled_images": len(loader.labelled),
+        "unlabelled_images": len(loader.unlabelled),
         "split_sha256": cell.split_sha256,
-        **({"labelled_pixels": labelled_pixels(trainer.loader)} if trainer.loader.partial else {}),
+        **({"labelled_pixels": labelled_pixels(loader)} if loader.partial else {}),
         "last": progress.evaluations["last"],
         "best": progress.evaluations["best"],
         "weights_sha256": checkpoint.digest(weights),
     }
     write_json(run.result, result)
-    run.write_state(State.DONE, step=progress.step, miou=progress.evaluations["last"]["miou"])
+    run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])
     run.checkpoint.unlink(missing_ok=True)
+
+
+def _write_cost(run: Run, trainer: Trainer) -> None:
+    """Write cost.json, and the pace of the cell's shape for later projections."""
+    from bench.store.throughput import Pace, evaluations, keep
+    from bench.train.meters import whole_run
+    from bench.train.setup import hardware
+
+    progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
+    cost = {
+        "seconds": progress.seconds,
+        "seconds_per_step": progress.seconds / steps,
+        "evaluation_seconds": progress.evaluation_seconds,
+        "images_per_s": trainer.loader.images_per_step * steps / progress.seconds,
+        "data_wait_share": progress.data_wait_seconds / progress.seconds,
+        "device": str(device),
+        **whole_run(device),
+    }
+    step = read_json(run.memory) or {}
+    cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
+    write_json(run.cost, cost)
+    training = (progress.seconds - progress.evaluation_seconds) / steps
+    evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
+    keep(run.path.parent, trainer.cell, Pace(training, evaluation, hardware(device), run.id))

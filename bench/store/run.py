@@ -88,6 +88,16 @@ class Run:
         return self.path / "cost.json"
 
     @property
+    def memory(self) -> Path:
+        """Memory of an early step, by phase."""
+        return self.path / "memory.json"
+
+    @property
+    def rounding(self) -> Path:
+        """What decides how sums are rounded, as it was in the first attempt."""
+        return self.path / "rounding.json"
+
+    @property
     def log(self) -> Path:
         """What the worker printed."""
         return self.path / "log.txt"
@@ -146,16 +156,28 @@ class Run:
             os.fsync(file.fileno())  # on a network file system others must see the claim now, not when it is closed
             yield True
 
+    def discard_checkpoint(self) -> None:
+        """Remove the checkpoint of a run that is done, which a process killed right after its result has left."""
+        if self.checkpoint.exists():
+            with self.claim() as mine:
+                if mine and self.result.exists():
+                    self.checkpoint.unlink(missing_ok=True)
+
+    def owner(self) -> dict[str, Any]:
+        """Return who claimed the run last: `host`, `pid`, `since`; empty where nobody did, or is just writing it."""
+        try:
+            found = json.loads(self.lock.read_text() or "{}")
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def lost(self) -> bool:
         """Tell whether another process has claimed the run since this one did.
 
         That happens where a file system's locks don't reach other hosts, or vanish with its server. The one who finds the
         run lost must write nothing more to it.
         """
-        try:
-            owner = json.loads(self.lock.read_text() or "{}")
-        except (FileNotFoundError, ValueError):
-            return False  # never claimed, or the other one is just writing: the next look tells
+        owner = self.owner()
         return bool(owner) and any(owner.get(k) != v for k, v in _myself().items())
 
     def held(self) -> bool:

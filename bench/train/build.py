@@ -11,10 +11,9 @@ from torch import nn
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.run import Run
 from bench.train.loader import Loader
-from bench.train.loop import Hooks, Trainer
-from bench.train.reader import Reader, UInt8
+from bench.train.reader import Images, Reader, UInt8
+from bench.train.step import Stepper
 from methods.base import Build, Method
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def compile_networks(method: Method, network: type[nn.Module]) -> None:
                         part.compile()
 
 
-def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
+def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
     """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all."""
     protocol, seed, training = cell.protocol.cls(cell.protocol.config), cell.seeds.split, frozenset(labelled)
 
@@ -71,27 +70,35 @@ def what_is_given(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8],
     return visible
 
 
-def build_trainer(
-    cell: Cell,
-    dataset: SegmentationDataset,
-    split: Split,
-    run: Run,
-    resources: Resources,
-    hooks: Hooks,
-    device: torch.device,
-) -> Trainer:
-    """Return a cell's trainer with all that it needs, on its device; nothing has been trained or written yet."""
-    labelled = list(split.labelled)
-    readable = (*labelled, *dataset.ids(dataset.config.eval_split))
-    reader = Reader(dataset, readable, resources.cache_mb << 20, what_is_given(cell, labelled))
+def build_stepper(cell: Cell, num_classes: int, device: torch.device, compiled: bool = False) -> Stepper:
+    """Return what takes a cell's steps, at its start, on its device."""
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
-    method = build_method(cell, len(dataset.classes)).to(device).to(memory_format=memory_format)
-    if resources.compile:
+    method = build_method(cell, num_classes).to(device).to(memory_format=memory_format)
+    if compiled:
         compile_networks(method, cell.network.cls)
+    return Stepper(cell, method, device)
+
+
+def build_reader(cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources) -> Reader:
+    """Return the reader of a cell's images, and of the masks that it may see."""
+    readable = (*split.labelled, *dataset.ids(dataset.config.eval_split))
+    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled))
+
+
+def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Resources) -> Loader:
+    """Return the batches of a cell's steps."""
+    cell, method = stepper.cell, stepper.method
     schedule = cell.schedule.with_labelled_factor(method.labelled_batch_factor(cell.method.config))
     augmentation = cell.augmentation.cls(cell.augmentation.config)
     pool = split.unlabelled if method.uses_unlabelled else ()
-    loader = Loader(
-        reader, labelled, pool, augmentation, schedule, cell.seeds.data, device, resources, bool(split.given)
+    return Loader(
+        reader,
+        split.labelled,
+        pool,
+        augmentation,
+        schedule,
+        cell.seeds.data,
+        stepper.device,
+        resources,
+        bool(split.given),
     )
-    return Trainer(cell, method, loader, run, resources, hooks, device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,6 +15,9 @@ import torch
 from torch import Tensor
 
 from bench.files import write_atomically
+from bench.store.failures import is_out_of_memory
+
+PAUSES = (0.2, 1.0, 3.0)  # seconds between attempts to read a file
 
 
 def save(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:
@@ -75,20 +80,54 @@ class Writer:
         self._pool.shutdown()
 
 
-def load(path: Path, device: torch.device) -> Any:
-    """Read what :func:`save` wrote; code in the file is never run.
+class Damaged(Exception):  # noqa: N818 (a finding, not a mistake)
+    """A file's content isn't what was written."""
+
+
+def load(path: Path) -> Any:
+    """Read what :func:`save` wrote, to host memory; code in the file is never run.
+
+    A file system that fails for a moment (a stale handle, an input/output error) is asked again for a few seconds.
 
     Returns:
-        None where there is no such file, or none that can be read: a run starts over then, which costs time and
-        changes no result.
+        None where there is no such file.
+
+    Raises:
+        Damaged: if the content can't be understood.
+        OSError: if the file can't be read.
+        MemoryError, RuntimeError: if memory runs out.
     """
+    for pause in (*PAUSES, None):
+        try:
+            return _load(path)
+        except OSError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except Exception as error:  # a damaged zip raises many types
-        print(f"{path}: unreadable checkpoint, starting over ({type(error).__name__}: {error})")
-        return None
+    except IsADirectoryError:
+        raise Damaged("unreadable (it is a folder)") from None
+    except Exception as error:  # a damaged zip raises many types, an OSError of its own (EINVAL) among them
+        system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if system or is_out_of_memory(error):
+            raise
+        _read_through(path)  # torch may hide an error of the file system behind one of its own
+        raise Damaged(f"unreadable ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+
+
+def _read_through(path: Path) -> None:
+    """Read a whole file; raises OSError where that isn't possible."""
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -21,7 +21,7 @@ from bench.machine import usable_cores
 from bench.phases import phase
 from bench.seeds import derive, rng
 from bench.spec.sections import Resources, Schedule
-from bench.train.reader import Reader
+from bench.train.reader import Images
 from bench.train.sampling import sample
 from methods.base import Batch, Labelled, Unlabelled
 
@@ -58,7 +58,7 @@ class Loader:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Images,
         labelled: Sequence[str],
         unlabelled: Sequence[str],
         augmentation: Any,
@@ -77,6 +77,12 @@ class Loader:
         self.threads = resources.loader_threads or max(min(self.prefetch, spare), 2)
         self.partial = partial
         self.waited = 0.0  # seconds the loop has waited for data
+
+    @property
+    def images_per_step(self) -> int:
+        """Labelled and unlabelled images per optimizer step."""
+        batch = self.schedule.batch
+        return batch.labelled + (batch.unlabelled if self.unlabelled else 0)
 
     def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:
         """Return (slot, id) of one micro-batch; slots count over the whole step."""
@@ -137,6 +143,10 @@ class Loader:
             unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device), given)
         seed = derive(self.seed, "method", step, host.micro)
         return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Yield the micro-batches of one step, made in this thread."""
+        return (self.device_batch(self.host_batch(step, micro)) for micro in range(self.schedule.accumulate))
 
     def steps(self, start: int) -> Iterator[Iterator[Batch]]:
         """Yield, for each step from `start`, an iterator over its micro-batches; host work runs ahead on threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
 UInt8 = NDArray[np.uint8]
+
+
+class Images(Protocol):
+    """Where a loader takes decoded images and masks from, by id."""
+
+    def image(self, image_id: str) -> UInt8:
+        """Return the image (H, W, 3) uint8; not to be written to."""
+
+    def mask(self, image_id: str) -> UInt8:
+        """Return the mask (H, W) uint8; not to be written to."""
 
 
 class Reader:

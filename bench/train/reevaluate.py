@@ -52,7 +52,10 @@ class Evaluator:
         cell = read_cell(run)
         dataset = open_dataset(cell.dataset, roots)
         place = pick_device(device)
-        weights = checkpoint.load(run.weights(which), place)
+        try:
+            weights = checkpoint.load(run.weights(which))
+        except checkpoint.Damaged as error:
+            raise BenchError(f"{run.weights(which)}: {error}") from None
         if weights is None:
             raise BenchError(f"{run.weights(which)}: there are no such weights; the run is not done")
         ids = dataset.ids(dataset.config.eval_split)

@@ -17,7 +17,7 @@ def set_up_torch(resources: Resources) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
-    torch.set_num_threads(resources.threads or machine.usable_cores())
+    torch.set_num_threads(resources.threads or machine.default_threads())
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Otherwise every tensor is filled with NaN before it is written: a debugging aid that costs a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

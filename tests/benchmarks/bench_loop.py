@@ -22,6 +22,7 @@ import torch
 
 from bench.machine import usable_cores
 from bench.spec.sections import Evaluation, Resources
+from bench.train.checkpoint import Writer
 from bench.train.evaluate import evaluate
 from bench.train.reader import Reader, UInt8
 from datasets.layout.files import decode_rgb, load_index_mask
@@ -53,12 +54,12 @@ def wait(data: Path | None, rounds: int) -> None:
     """Print and note the share of time that the loop waits for data."""
     with tempfile.TemporaryDirectory() as name:
         cells, request = plan_cells(Path(name), ["classmix"], "resnet18", 161, 8, "fp32")
-        subject = Subject(cells[0], request, Path(name) / "run")
-        loader, where = subject.trainer.loader, "images made in memory"
+        subject = Subject(cells[0], request)
+        loader, where = subject.loader, "images made in memory"
         if data is not None:
             pairs = find_pairs(data, 60)
             where = f"JPEGs of {data.name}"
-            ids = loader.reader.dataset.ids("train")
+            ids = subject.reader.dataset.ids("train")
             loader.reader = Files({image_id: pairs[i % len(pairs)] for i, image_id in enumerate(ids)})
         for _ in range(2):
             subject.loop()
@@ -75,10 +76,10 @@ def evaluation(rounds: int) -> None:
     """Print and note an evaluation against the forward passes alone."""
     with tempfile.TemporaryDirectory() as name:
         cells, request = plan_cells(Path(name), ["supervised"], "resnet50", 161, 4, "fp32")
-        subject = Subject(cells[0], request, Path(name) / "run")
-        reader = subject.trainer.loader.reader
+        subject = Subject(cells[0], request)
+        reader = subject.reader
         ids = list(itertools.islice(itertools.cycle(reader.dataset.ids("val")), EVALUATED))
-        predictor, device = subject.trainer.method.predictor, subject.device
+        predictor, device = subject.stepper.method.predictor, subject.device
         protocol = Evaluation(batch_size=EVALUATION_BATCH)
         size = range(0, EVALUATED, EVALUATION_BATCH)
         images = [np.stack([reader.image(i) for i in ids[k : k + EVALUATION_BATCH]]) for k in size]
@@ -110,25 +111,25 @@ def checkpoint(rounds: int) -> None:
     """Print and note what a checkpoint adds to the steps around it, over the default interval."""
     with tempfile.TemporaryDirectory() as name:
         cells, request = plan_cells(Path(name), ["classmix"], "resnet50", 161, 4, "fp32")
-        subject = Subject(cells[0], request, Path(name) / "run")
-        trainer, resources = subject.trainer, Resources()
+        subject = Subject(cells[0], request)
+        writer, resources, path = Writer(lambda: None), Resources(), Path(name) / "checkpoint.pt"
         plain, added, held = list[float](), list[float](), list[float]()
         for _ in range(2):
             subject.loop()
         for _ in range(rounds):
             begin, count = time.perf_counter(), 0
-            trainer.save()
+            writer.write(path, subject.stepper.state())
             held.append(time.perf_counter() - begin)
-            while count < 3 or not all(f.done() for f in trainer.writer._open):
+            while count < 3 or not all(f.done() for f in writer._open):
                 subject.loop()
                 count += 1
             taken = time.perf_counter() - begin
             after = [seconds(subject.loop, subject.device) for _ in range(count)]  # at once: the host's pace drifts
             added.append(taken - sum(after))
             plain += after
-        trainer.writer.finish()
-        size = trainer.run.checkpoint.stat().st_size / 1e6
-        trainer.writer.close()
+        writer.finish()
+        size = path.stat().st_size / 1e6
+        writer.close()
     interval = min(resources.checkpoint_every * statistics.median(plain), resources.checkpoint_seconds)
     share = 100 * max(statistics.median(added), 0.0) / interval
     what = f"checkpoint of {size:.0f} MB, at the default interval ({interval:.0f} s here)"

@@ -84,9 +84,9 @@ def report(subject: Subject, rounds: int, precision: str) -> None:
     if subject.name == "reco" and authors.CHECKOUT in os.environ:
         versions["authors"] = authors_step(subject)
     times = take_turns(versions, rounds, subject.device, {"authors": RARE})
-    trainer = subject.trainer
+    stepper = subject.stepper
     memory = (
-        peak(subject.loop, trainer.method, trainer.optimizer, subject.device),
+        peak(subject.loop, stepper.method, stepper.optimizer, subject.device),
         peak(bare, weights, optimizer, subject.device),
     )
     of_memory = memory[0] / memory[1]
@@ -139,7 +139,7 @@ def main() -> None:
         )
         print(heads + f"{'authors s':>11}{'authors/loop':>14}")
         for planned in cells:
-            report(Subject(planned, request, folder / planned.cell.id), options.rounds, options.precision)
+            report(Subject(planned, request), options.rounds, options.precision)
     if authors.CHECKOUT not in os.environ:
         print(f"authors' code: skipped; set {authors.CHECKOUT} to a checkout of github.com/lorenmt/reco")
 

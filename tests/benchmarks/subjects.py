@@ -21,21 +21,12 @@ from bench.plan.cells import PlannedCell
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.spec.sections import Resources
-from bench.store.run import Run
-from bench.train.build import build_method, build_trainer
-from bench.train.loop import Hooks, Trainer
+from bench.train.build import build_loader, build_method, build_reader, build_stepper
 from bench.train.setup import set_up_torch
 from methods.base import Batch
 from tests.benchmarks.blobs import CLASSES
 
 Step = Callable[[], Any]
-
-
-class NoHooks:
-    """Surroundings in which nothing happens."""
-
-    def still_ours(self) -> None:
-        """Let everything be written."""
 
 
 def plan_cells(
@@ -60,31 +51,29 @@ def plan_cells(
 
 
 class Subject:
-    """One cell's trainer, as a run has it, and the bare network with the same passes.
+    """One cell's stepper and loader, as a run has them, and the bare network with the same passes.
 
     Args:
         planned: the cell.
         request: for the store that keeps its split.
-        folder: where the trainer may write.
     """
 
-    def __init__(self, planned: PlannedCell, request: Request, folder: Path) -> None:
+    def __init__(self, planned: PlannedCell, request: Request) -> None:
         self.cell = cell = planned.cell
         self.name = str(planned.coords["method"])
         self.device = set_up_torch(Resources())
         dataset = open_dataset(cell.dataset, DataRoots())
         split = load_split(request.store, cell.split_sha256)
-        folder.mkdir(parents=True, exist_ok=True)
-        hooks = cast(Hooks, NoHooks())
-        self.trainer: Trainer = build_trainer(cell, dataset, split, Run(folder), Resources(), hooks, self.device)
-        self.trainer.method.train()
-        self.batches: Iterator[Iterator[Batch]] = self.trainer.loader.steps(0)
-        loader = self.trainer.loader
+        self.stepper = build_stepper(cell, len(dataset.classes), self.device)
+        self.reader = build_reader(cell, dataset, split, Resources())
+        self.loader = loader = build_loader(self.stepper, self.reader, split, Resources())
+        self.stepper.method.train()
+        self.batches: Iterator[Iterator[Batch]] = loader.steps(0)
         self.one_batch: Batch = loader.device_batch(loader.host_batch(0, 0))
 
     def loop(self) -> None:
         """Take a step as a run takes it, data included."""
-        self.trainer.step(next(self.batches))
+        self.stepper.take(next(self.batches))
 
     def make_network(self) -> nn.Module:
         """Return a new network of the cell on its device."""
@@ -98,14 +87,14 @@ class Subject:
         """
         networks = nn.ModuleList([self.make_network().requires_grad_(True), self.make_network().requires_grad_(False)])
         student, teacher = networks
-        head = copy.deepcopy(getattr(self.trainer.method, "representation", None))  # ReCo's, a part of its student
+        head = copy.deepcopy(getattr(self.stepper.method, "representation", None))  # ReCo's, a part of its student
         if head is not None:
             networks.append(head)
         optimizer = torch.optim.SGD([p for p in networks.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
         image = self.one_batch.labelled.image.contiguous(memory_format=torch.channels_last)
         label = self.one_batch.labelled.label
         bf16 = self.cell.numerics.precision == "bf16"
-        unlabelled = bool(self.trainer.loader.unlabelled)
+        unlabelled = bool(self.loader.unlabelled)
 
         def one_loss() -> Tensor:
             features = None if head is None else cast(Any, student).features(image)

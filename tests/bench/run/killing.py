@@ -30,15 +30,15 @@ def _after(calls: int, then: Callable[[], None]) -> Callable[[], None]:
 
 
 def _at_step(steps: int) -> None:
-    from bench.train.loop import Trainer
+    from bench.train.step import Stepper
 
-    original, tick = Trainer.step, _after(steps, _die)
+    original, tick = Stepper.take, _after(steps, _die)
 
-    def step(self: Trainer, batches: Any) -> None:
+    def take(self: Stepper, batches: Any) -> None:
         original(self, batches)
         tick()
 
-    Trainer.step = step  # type: ignore[method-assign]
+    Stepper.take = take  # type: ignore[method-assign]
 
 
 def _in_checkpoint_write(which: int) -> None:

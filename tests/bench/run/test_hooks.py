@@ -79,7 +79,7 @@ def test_who_lost_the_run_to_a_rival_writes_nothing_more(
     before: dict[str, bytes] = {}
     original = Hooks.progress
 
-    def progress(self: Hooks, step: int, facts: dict[str, object]) -> None:
+    def progress(self: Hooks, step: int, miou: float | None) -> None:
         if step == 5:
             while list(run.path.glob(".checkpoint*.tmp")):  # written behind the loop's back
                 time.sleep(0.01)
@@ -87,7 +87,7 @@ def test_who_lost_the_run_to_a_rival_writes_nothing_more(
             before.update(
                 {p.name: p.read_bytes() for p in run.path.iterdir() if p.name in ("state.json", "checkpoint.pt")}
             )
-        original(self, step, facts)
+        original(self, step, miou)
 
     monkeypatch.setattr(Hooks, "progress", progress)
     assert run_cell(job) is None
@@ -105,11 +105,11 @@ def test_a_cancelled_ticket_stops_a_run_at_its_heartbeat(
     Ticket("s", 0, 0).write(run)
     original = Hooks.progress
 
-    def progress(self: Hooks, step: int, facts: dict[str, object]) -> None:
+    def progress(self: Hooks, step: int, miou: float | None) -> None:
         ticket = read_ticket(run)
         if step == 3 and ticket is not None:
             ticket.cancel(run)
-        original(self, step, facts)
+        original(self, step, miou)
 
     monkeypatch.setattr(Hooks, "progress", progress)
     assert run_cell(job) is State.PREEMPTED

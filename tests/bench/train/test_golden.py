@@ -73,7 +73,9 @@ def losses_of(folder: Path, method: str) -> list[dict[str, float]]:
 @pytest.mark.parametrize("method", registry.names("method"))
 def test_losses_are_what_they_were(tmp_path: Path, method: str) -> None:
     golden = read_json(GOLDEN / f"{method}.json")
-    assert golden is not None, f"nothing in {GOLDEN}; for a new method or processor: python -m tests.bench.train.test_golden"
+    assert golden is not None, (
+        f"nothing in {GOLDEN}; for a new method or processor: python -m tests.bench.train.test_golden"
+    )
     found = losses_of(tmp_path, method)
     assert len(found) == len(golden) == STEPS
     for step, (now, then) in enumerate(zip(found, golden, strict=True)):

@@ -77,6 +77,7 @@ def test_methods_without_unlabelled_images_get_none(tmp_path: Path) -> None:
 
 def test_an_error_while_reading_reaches_the_loop(tmp_path: Path) -> None:
     made = loader(tmp_path)
+    assert isinstance(made.reader, Reader)
     made.reader.masks_of = frozenset()
     with pytest.raises(PermissionError):
         drain(made)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torchvision.reco.v2 import functional as TF
+from torchvision.transforms.v2 import functional as TF
 
 from bench import registry
 from bench.errors import BenchError

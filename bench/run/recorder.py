@@ -1,0 +1,129 @@
+"""What a run keeps of its training: metrics, timing, checkpoints and best weights, in files of its directory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from bench.files import append_jsonl, sync, write_json
+from bench.store.failures import is_out_of_memory
+from bench.store.run import Run
+from bench.train import checkpoint
+from bench.train.checkpoint import Damaged
+
+if TYPE_CHECKING:
+    from bench.train.loop import Row, Trainer
+
+
+class Recorder:
+    """Writes what the loop hands over, and brings a trainer back to it.
+
+    Args:
+        run: the directory.
+        still_ours: raises if another process has the run now; asked before anything that lasts is written.
+    """
+
+    def __init__(self, run: Run, still_ours: Callable[[], None]) -> None:
+        self.run = run
+        self._still_ours = still_ours
+        self._writer = checkpoint.Writer(still_ours)
+
+    def log(self, row: Row) -> None:
+        """Append a line to metrics.jsonl."""
+        append_jsonl(self.run.metrics, row)
+
+    def log_timing(self, row: Row) -> None:
+        """Append a line to timing.jsonl."""
+        append_jsonl(self.run.timing, row)
+
+    def log_memory(self, report: Row) -> None:
+        """Write memory.json."""
+        write_json(self.run.memory, report)
+
+    def checkpoint(self, content: dict[str, Any]) -> None:
+        """Write a checkpoint, which names the length that metrics.jsonl has now; so that file is synced first."""
+        self._still_ours()
+        length = sync(self.run.metrics) if self.run.metrics.exists() else 0
+        progress = {**content["progress"], "metrics_bytes": length}
+        self._writer.write(self.run.checkpoint, {**content, "progress": progress})
+
+    def keep_best(self, weights: dict[str, Tensor]) -> None:
+        """Write the weights of the best evaluation so far."""
+        self._writer.write(self.run.weights("best"), weights)
+
+    def finish(self) -> None:
+        """Wait until everything is on the disk; raises what went wrong there."""
+        self._writer.finish()
+
+    def close(self) -> None:
+        """Wait, and end the writing thread; errors are no longer raised."""
+        self._writer.close()
+
+    # -- going on ------------------------------------------------------------------------------------------------
+
+    def restore(self, make: Callable[[], Trainer]) -> Trainer:
+        """Return a trainer as the last checkpoint left it, or at the start; metrics written after it are cut off.
+
+        A damaged checkpoint is set aside and the run starts over, which costs time and changes no result. One that can't
+        be read at the moment is not damaged.
+
+        Args:
+            make: returns the trainer at its start.
+
+        Raises:
+            OSError: if the file system fails, again and again.
+        """
+        trainer, length = make(), 0
+        try:
+            length = self._go_back(trainer)
+        except Damaged as error:
+            kept = set_aside(self.run.checkpoint)
+            print(f"{self.run.checkpoint}: {error}; kept as {kept.name}, starting over")
+            trainer = make()
+        with self.run.metrics.open("ab") as file:
+            file.truncate(length)
+        return trainer
+
+    def _go_back(self, trainer: Trainer) -> int:
+        """Load the checkpoint, where there is one; return the length of metrics.jsonl that belongs to it."""
+        content = checkpoint.load(self.run.checkpoint)
+        if content is None:
+            return 0
+        try:
+            progress = dict(content["progress"])
+            length = int(progress.pop("metrics_bytes"))
+            _check_metrics(self.run.metrics, length)
+            trainer.restore({**content, "progress": progress})
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
+            text = " ".join(str(error).split())[:200]
+            raise Damaged(f"not the checkpoint of this cell ({type(error).__name__}: {text})") from None
+        return length
+
+
+def _check_metrics(path: Path, length: int) -> None:
+    """Raise :class:`Damaged` if the lines that a checkpoint counts on aren't all there, as after a power cut."""
+    lines = path.read_bytes()[:length] if path.exists() else b""
+    try:
+        whole = len(lines) == length and all(json.loads(line) is not None for line in lines.splitlines())
+    except ValueError:
+        whole = False
+    if not whole:
+        raise Damaged(f"it counts on {length} bytes of {path.name}, which are no longer there as they were written")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to ``NAME.damaged-N``, the first number that is free, and return the new path."""
+    for number in itertools.count(1):
+        kept = path.with_name(f"{path.name}.damaged-{number}")
+        if not kept.exists():
+            os.replace(path, kept)  # noqa: PTH105 (a folder in its place is renamed as well)
+            return kept
+    raise AssertionError("unreachable")
