@@ -17,6 +17,14 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
+    def __hash__(self) -> int:
+        """Hash by value; a field that can't be hashed, such as a plug-in's list, counts by its JSON."""
+        values = tuple(getattr(self, name) for name in type(self).model_fields)
+        try:
+            return hash((type(self), values))
+        except TypeError:
+            return hash((type(self), self.model_dump_json()))
+
     def identity(self) -> dict[str, Any]:
         """Return what identifies a result, as JSON types."""
         dump = self.model_dump(mode="json")

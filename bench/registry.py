@@ -1,8 +1,8 @@
 """The registry: methods, networks, datasets, protocols, augmentations and loss probes, found by their file's existence.
 
 A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``).
-A plug-in that fails to import does not hurt the others: its error is kept in :data:`failures` and shown by ``list`` and
-``doctor``.
+A file that fails to import does not hurt the others, be it a plug-in or one of the harness's own: its error is kept in
+:data:`failures` and shown by ``list`` and ``doctor``, and where a name isn't found.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args
 
 from bench.errors import BenchError, unknown
@@ -71,14 +72,28 @@ def _load_home(kind: Kind) -> None:
     home = HOMES[kind]
     if home in _loaded:
         return
-    package = importlib.import_module(home)
-    if hasattr(package, "__path__"):
-        others = set(HOMES.values()) - {home}
-        for info in pkgutil.iter_modules(package.__path__):
-            module = f"{home}.{info.name}"
-            if not info.name.startswith("_") and module not in others and not info.ispkg:
-                importlib.import_module(module)
     _loaded.add(home)
+    package = _import(home, home.replace(".", "/"))
+    if package is None or not hasattr(package, "__path__"):
+        return
+    others = set(HOMES.values()) - {home}
+    for info in pkgutil.iter_modules(package.__path__):
+        module = f"{home}.{info.name}"
+        if not info.name.startswith("_") and module not in others and not info.ispkg:
+            _import(module, f"{module.replace('.', '/')}.py")
+
+
+def _import(module: str, path: str) -> ModuleType | None:
+    """Import a module; one that fails is left out, with its error in :data:`failures`, and hurts no other."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # whatever a file in the making raises, SyntaxError included
+        failures[path] = _described(error)
+        return None
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def plugin_paths() -> list[Path]:
@@ -100,7 +115,7 @@ def _load_plugins() -> None:
             sys.modules[name] = module
             spec.loader.exec_module(module)
         except Exception as error:  # a plug-in is foreign code: whatever it raises is kept and shown
-            failures[str(path)] = f"{type(error).__name__}: {error}"
+            failures[str(path)] = _described(error)
 
 
 def names(kind: Kind) -> list[str]:
@@ -126,7 +141,7 @@ def get(kind: Kind, name: str) -> Any:
         _load_plugins()
     if (kind, name) not in _entries:
         error = unknown(kind, name, names(kind))
-        broken = "".join(f"; plug-in {path} failed: {why}" for path, why in failures.items())
+        broken = "".join(f"; {path} can't be imported: {why}" for path, why in failures.items())
         raise BenchError(f"{error}{broken}")
     return _entries[kind, name].cls
 

@@ -1,4 +1,4 @@
-"""The rooms import each other one way only, and what must start fast never imports torch."""
+"""The floors of ``tests/floors.py`` hold, and what must start fast never imports torch."""
 
 from __future__ import annotations
 
@@ -10,68 +10,49 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-ROOMS = ("bench", "methods", "datasets", "slurm")
-# The contracts that the harness may name; everything else in methods and datasets goes through the registry.
-CONTRACTS = {"methods.base", "methods.networks.weights", "datasets.base", "datasets.split"}
-TORCH_FREE = (
-    "bench.report",
-    "bench.store",
-    "bench.store.status",
-    "bench.plan.summary",
-    "bench.spec",
-    "bench.cli",
-    "datasets",
-)
+from tests import floors
+from tests.floors import CONTRACTS, ROOT, TORCH_FREE, imports, modules
 
 
-def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
-    found: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    return found
+def test_every_import_leads_down(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        for number, floor in reversed([*enumerate(floors.FLOORS)]):
+            print(f"\n{number:2}  {'  '.join(room.name for room in floor)}", end="")
+    assert floors.steps_up() == []
 
 
-def modules() -> dict[str, Path]:
-    return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-        for room in ROOMS
-        for path in sorted((ROOT / room).rglob("*.py"))
-    }
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert floors.circles() == []
 
 
-def violations(module: str, path: Path) -> list[str]:
-    """Return the imports of a module that go against the design's table."""
-    room = module.split(".")[0]
-    found = imports(path)
-    ours = {name for name in found if name.split(".")[0] in ROOMS}
-    allowed_bench = {"bench.registry", "bench.seeds", "bench.config", "bench.errors"}
-
-    def under(name: str, prefixes: set[str]) -> bool:
-        return any(name == p or name.startswith(p + ".") for p in prefixes)
-
-    if room in ("methods", "datasets"):
-        return sorted(n for n in ours if not under(n, allowed_bench | {room}) and n != "bench")
-    if room == "bench":
-        bad = {n for n in ours if n.split(".")[0] in ("methods", "datasets") and not under(n, CONTRACTS)}
-        bad |= {n for n in ours if n.startswith("slurm") and not module.startswith("bench.cli")}
-        if module.startswith("bench.store"):
-            bad |= {n for n in ours if n.startswith("bench.") and not under(n, {"bench.store", "bench.errors"})}
-        if module.startswith("bench.report"):
-            bad |= {n for n in ours if not under(n, {"bench.report", "bench.store", "bench.errors", "bench.seeds"})}
-            bad -= {"bench"}
-        return sorted(n for n in bad if n not in ("methods", "datasets", "methods.networks"))
-    return []
+def test_the_exceptions_are_needed() -> None:
+    assert set(floors.arrows()) >= floors.EXCEPTIONS
 
 
-@pytest.mark.parametrize("module", modules())
-def test_imports_go_one_way(module: str) -> None:
-    assert violations(module, modules()[module]) == []
+def under(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if under(name, ("bench", "slurm"))])
+def test_the_harness_knows_plug_ins_by_their_contracts_alone(module: str) -> None:
+    named = {name for name in imports(module) if under(name, ("methods", "datasets"))}
+    assert not {name for name in named if not under(name, CONTRACTS)}
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if under(name, TORCH_FREE)])
+def test_no_torch_where_it_must_start_fast(module: str) -> None:
+    assert not {name for name in imports(module) if under(name, ("torch", "torchvision"))}
+
+
+@pytest.mark.parametrize("folder", ["bench", "methods", "datasets"])
+def test_tests_mirror_the_rooms(folder: str) -> None:
+    """A folder of tests has the name of the room that it tests."""
+    found = [p.relative_to(ROOT / "tests") for p in (ROOT / "tests" / folder).rglob("*") if p.is_dir()]
+    assert [str(p) for p in found if p.name != "__pycache__" and not (ROOT / p).is_dir()] == []
+
+
+def test_contributing_shows_the_floors_as_they_are() -> None:
+    assert floors.CONTRIBUTING.read_text() == floors.written(), "python -m tests.floors writes them anew"
 
 
 def test_the_harness_names_no_method_and_no_dataset() -> None:

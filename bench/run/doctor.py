@@ -58,7 +58,7 @@ def _registry() -> Iterator[Check]:
         except Exception as error:  # a broken file in a room: whatever it raises is the finding
             yield _check(f"{kind}s", "problem", f"{type(error).__name__}: {error}")
     for path, why in registry.failures.items():
-        yield _check(f"plug-in {path}", "problem", why)
+        yield _check(f"file {path}", "problem", why)
 
 
 def _datasets(data: list[str]) -> Iterator[Check]:
