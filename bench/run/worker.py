@@ -25,7 +25,7 @@ from bench.spec.sections import Resources
 from bench.store.cells import read_cell
 from bench.store.failures import classify
 from bench.store.job import Job
-from bench.store.run import FINISHED, Run, State
+from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 from datasets.base import IGNORE_INDEX
 
@@ -62,7 +62,7 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
                 run.write_state(State.DONE)
             run.checkpoint.unlink(missing_ok=True)
             return State.DONE
-        if state in FINISHED and not job.retry:
+        if state is State.DIVERGED and not job.retry:
             return state
         remove_leftovers(run.path)
         with reserve(run.path):

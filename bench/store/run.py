@@ -33,9 +33,6 @@ class State(str, Enum):
     STALE = "stale"
 
 
-FINISHED = frozenset({State.DONE, State.DIVERGED})
-
-
 @dataclass(frozen=True)
 class Run:
     """Names every file of a run. The directory's name is the cell's id."""

@@ -1,0 +1,185 @@
+"""`run` on this machine: signals, a parent that dies, and cells that somebody else has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.files import REPOSITORY, read_json, read_jsonl
+from bench.run.local import _outcome
+from bench.store.job import Job
+from bench.store.liveness import current_state
+from bench.store.run import Run, State
+from tests.conftest import GRID
+
+LONG = 40  # iterations; the toy's steps take a few hundredths of a second
+
+
+@dataclass
+class Started:
+    """A `run` in a process group of its own."""
+
+    process: subprocess.Popen[str]
+    store: Path
+
+    def wait_for_steps(self, steps: int) -> None:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            lines = [row for path in self.store.glob("*/metrics.jsonl") for row in read_jsonl(path)]
+            if any(row["step"] >= steps for row in lines):
+                return
+            time.sleep(0.02)
+        raise AssertionError("no such step in 90 s")
+
+    def run(self) -> Run:
+        return Run(next(self.store.glob("*/cell.json")).parent)
+
+
+def command(grid: Path, store: Path) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "bench.py"), "run", str(grid), "--store", str(store)]
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    content = yaml.safe_load(GRID)
+    content["recipe"]["schedule"]["iterations"] = LONG
+    content["resources"] = {"log_every": 1, "threads": 1}
+    path = tmp_path / "long.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def started(tmp_path: Path, grid: Path) -> Iterator[Started]:
+    process = subprocess.Popen(
+        command(grid, tmp_path / "store"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    yield Started(process, tmp_path / "store")
+    process.kill()
+    process.wait()
+
+
+def processes_of(store: Path) -> list[int]:
+    """Return the processes that have a file of the store open."""
+    found = []
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(fd.readlink()).startswith(str(store)):
+                found.append(int(fd.parts[2]))
+        except OSError:
+            continue
+    return sorted(set(found))
+
+
+def uninterrupted(tmp_path: Path, grid: Path) -> tuple[bytes, bytes]:
+    done = subprocess.run(command(grid, tmp_path / "whole"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = Run(next((tmp_path / "whole").glob("*/result.json")).parent)
+    return run.result.read_bytes(), run.metrics.read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_ends_run_and_its_cells_with_a_checkpoint(
+    started: Started, number: signal.Signals, code: int, tmp_path: Path, grid: Path
+) -> None:
+    started.wait_for_steps(2)
+    started.process.send_signal(number)
+    assert started.process.wait(60) == code
+    run = started.run()
+    assert processes_of(started.store) == []
+    state = run.read_state()
+    assert state["state"] == State.PREEMPTED.value and run.checkpoint.exists(), state
+    assert subprocess.run(command(grid, started.store), capture_output=True, check=False).returncode == 0
+    assert (run.result.read_bytes(), run.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
+    assert len(list(read_jsonl(run.attempts))) == 2
+
+
+@pytest.mark.parametrize("steps", [1, 4, 20])
+def test_cells_end_with_a_checkpoint_when_their_parent_is_killed(
+    started: Started, steps: int, tmp_path: Path, grid: Path
+) -> None:
+    started.wait_for_steps(steps)
+    started.process.send_signal(signal.SIGKILL)
+    started.process.wait()
+    deadline = time.monotonic() + 30
+    while processes_of(started.store) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_of(started.store) == []
+    run = started.run()
+    assert run.result.exists() or run.checkpoint.exists(), run.read_state()
+    assert current_state(run)["state"] in (State.PREEMPTED.value, State.DONE.value)
+    assert subprocess.run(command(grid, started.store), capture_output=True, check=False).returncode == 0
+    assert (run.result.read_bytes(), run.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
+
+
+class Ended:
+    """A process that has ended, as multiprocessing shows it."""
+
+    def __init__(self, pid: int, exitcode: int) -> None:
+        self.pid, self.exitcode = pid, exitcode
+
+
+def running(tmp_path: Path, owner: dict[str, object]) -> tuple[Job, Run]:
+    run = Run(tmp_path / "cell")
+    run.path.mkdir()
+    run.write_state(State.RUNNING, step=3)
+    run.lock.write_text(json.dumps(owner))
+    return Job(str(tmp_path), "cell"), run
+
+
+def test_a_run_that_another_host_took_over_keeps_its_state(tmp_path: Path) -> None:
+    job, run = running(tmp_path, {"host": "elsewhere", "pid": 7, "since": 0})
+    before = run.state.read_bytes()
+    assert _outcome(job, Ended(4711, 1)) is State.RUNNING  # type: ignore[arg-type]
+    assert run.state.read_bytes() == before
+
+
+def test_a_cell_that_another_process_finished_meanwhile_is_done(tmp_path: Path) -> None:
+    job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 8, "since": 0})
+    run.result.write_text("{}")
+    assert _outcome(job, Ended(4711, 0)) is State.DONE  # type: ignore[arg-type]
+    assert run.read_state()["state"] == State.RUNNING.value
+
+
+def test_a_killed_process_leaves_its_reason(tmp_path: Path) -> None:
+    job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 4711, "since": 0})
+    assert _outcome(job, Ended(4711, -9)) is State.PREEMPTED  # type: ignore[arg-type]
+    assert "signal 9" in run.read_state()["reason"]
+
+
+def test_what_does_not_identify_a_run_is_taken_from_the_grid_of_today(tmp_path: Path, grid: Path) -> None:
+    store = tmp_path / "store"
+    short = [*command(grid, store), "--set", "schedule.iterations=2"]
+    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
+    run = Run(next(store.glob("*/cell.json")).parent)
+    identity = read_json(run.cell)["identity"]
+    run.result.unlink()
+    run.state.unlink()
+    changed = [*short, "--set", "evaluation.batch_size=1"]
+    assert subprocess.run(changed, capture_output=True, check=False).returncode == 0
+    cell = read_json(run.cell)
+    assert cell["spec"]["evaluation"]["batch_size"] == 1 and cell["identity"] == identity and run.result.exists()
+
+
+def test_a_checkpoint_left_by_a_kill_after_the_result_goes_with_the_next_run(tmp_path: Path, grid: Path) -> None:
+    store = tmp_path / "store"
+    short = [*command(grid, store), "--set", "schedule.iterations=2"]
+    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
+    run = Run(next(store.glob("*/cell.json")).parent)
+    run.checkpoint.write_bytes(b"left")
+    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
+    assert run.result.exists() and not run.checkpoint.exists()

@@ -1,0 +1,154 @@
+"""What a run keeps survives power cuts, damage and file systems that fail for a moment."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.files import read_json, read_jsonl
+from bench.run.recorder import Recorder
+from bench.run.worker import run_cell
+from bench.store.job import Job
+from bench.store.run import Run, State
+from bench.train import checkpoint
+from tests.bench.run.killing import run_in_child
+from tests.bench.run.test_resume import make_job, outcome
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Job, Job]:
+    """A cell that has ended, and the same one killed after its fifth step."""
+    whole, killed = make_job(tmp_path / "whole", "supervised"), make_job(tmp_path / "killed", "supervised")
+    assert run_in_child(whole) == 0
+    assert run_in_child(killed, "step", 5) == -9
+    return whole, killed
+
+
+def run_of(job: Job) -> Run:
+    return Run(Path(job.store) / job.cell_id)
+
+
+def cut_metrics(run: Run) -> None:
+    run.metrics.write_bytes(run.metrics.read_bytes()[:-40])
+
+
+def zero_metrics(run: Run) -> None:
+    run.metrics.write_bytes(bytes(run.metrics.stat().st_size))
+
+
+def remove_metrics(run: Run) -> None:
+    run.metrics.unlink()
+
+
+def wrong_shape(content: Any) -> Callable[[Run], None]:
+    return lambda run: torch.save(content, run.checkpoint)
+
+
+def other_network(run: Run) -> None:
+    content = checkpoint.load(run.checkpoint)
+    content["method"] = {name: tensor[..., :1] for name, tensor in content["method"].items() if tensor.ndim}
+    torch.save(content, run.checkpoint)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [cut_metrics, zero_metrics, remove_metrics, other_network, *map(wrong_shape, ({}, [1], 7, {"method": {}}))],
+)
+def test_what_is_damaged_is_set_aside_and_made_anew(pair: tuple[Job, Job], harm: Callable[[Run], None]) -> None:
+    whole, killed = pair
+    run = run_of(killed)
+    assert run.checkpoint.exists() and run.metrics.stat().st_size > 40
+    harm(run)
+    assert run_in_child(killed) == 0
+    assert outcome(killed) == outcome(whole)
+    assert (run.path / "checkpoint.pt.damaged-1").exists()
+    assert run.metrics.read_bytes() == run_of(whole).metrics.read_bytes()
+
+
+def test_metrics_are_synced_before_a_checkpoint_names_their_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def sync(path: Path) -> int:
+        order.append(path.name)
+        return path.stat().st_size
+
+    monkeypatch.setattr("bench.run.recorder.sync", sync)
+    monkeypatch.setattr(checkpoint, "save", lambda path, content, _: order.append(path.name))
+    recorder = Recorder(Run(tmp_path), lambda: None)
+    recorder.log({"step": 1})
+    recorder.checkpoint({"progress": {}})
+    recorder.finish()
+    recorder.close()
+    assert order == ["metrics.jsonl", "checkpoint.pt"]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, times: int, code: int) -> list[str]:
+    """Let the first readings of a checkpoint fail."""
+    monkeypatch.setattr(checkpoint, "PAUSES", (0.0, 0.0, 0.0))
+    original, failed = torch.load, list[str]()
+
+    def load(file: Any, **options: Any) -> Any:
+        if len(failed) < times and str(file.name).endswith("checkpoint.pt"):
+            failed.append(file.name)
+            raise OSError(code, "made to fail")
+        return original(file, **options)
+
+    monkeypatch.setattr(torch, "load", load)
+    return failed
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
+def test_a_file_system_that_fails_for_a_moment_is_asked_again(
+    pair: tuple[Job, Job], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    whole, killed = pair
+    failed = failing(monkeypatch, 3, code)
+    assert run_cell(killed) is State.DONE
+    assert len(failed) == 3 and outcome(killed) == outcome(whole)
+
+
+def test_a_file_system_that_goes_on_failing_costs_no_checkpoint(
+    pair: tuple[Job, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = pair
+    run = run_of(killed)
+    before = run.checkpoint.read_bytes(), run.metrics.read_bytes()
+    failing(monkeypatch, 4, errno.ESTALE)
+    assert run_cell(killed) is State.PREEMPTED
+    assert "file system" in run.read_state()["reason"]
+    assert (run.checkpoint.read_bytes(), run.metrics.read_bytes()) == before
+    assert run_cell(killed) is State.DONE
+    assert outcome(killed) == outcome(whole)
+
+
+def test_memory_that_runs_out_while_loading_is_no_damage(
+    pair: tuple[Job, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, killed = pair
+    run = run_of(killed)
+    before = run.checkpoint.read_bytes()
+
+    def load(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load)
+    assert run_cell(killed) is State.OUT_OF_MEMORY
+    assert run.checkpoint.read_bytes() == before
+
+
+def test_the_share_of_time_waited_for_data_counts_every_attempt(pair: tuple[Job, Job]) -> None:
+    _, killed = pair
+    run = run_of(killed)
+    content = checkpoint.load(run.checkpoint)
+    content["progress"] |= {"seconds": 90.0, "data_wait_seconds": 45.0}
+    torch.save(content, run.checkpoint)
+    assert run_in_child(killed) == 0
+    assert list(read_jsonl(run.attempts))[-1]["attempt"] == 2
+    assert 0.3 < read_json(run.cost)["data_wait_share"] < 0.55
