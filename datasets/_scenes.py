@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.seeds import rng
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-UInt8 = NDArray[np.uint8]
 
-VOID = 255
 SEED = 0
 # cos and sin of the multiples of 22.5 degrees, times 256.
 DIRECTIONS = ((256, 0), (237, 98), (181, 181), (98, 237), (0, 256), (-98, 237), (-181, 181), (-237, 98))
@@ -224,7 +223,7 @@ def _outline(label: UInt8) -> UInt8:
     border = np.zeros(label.shape, dtype=np.bool_)
     border[:, :-1] |= label[:, :-1] != label[:, 1:]
     border[:-1] |= label[:-1] != label[1:]
-    return np.where(border, np.uint8(VOID), label)
+    return np.where(border, np.uint8(IGNORE_INDEX), label)
 
 
 def draw_scene(split: str, index: int, size: int) -> tuple[UInt8, UInt8]:

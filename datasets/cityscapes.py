@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.base import DatasetConfig, SplitName
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialConfig, OfficialDataset
 from datasets.official.prepare import Pair, Plan

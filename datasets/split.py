@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bench.arrays import UInt8
 from bench.config import Config
-from datasets.base import SegmentationDataset, UInt8
+from datasets.base import SegmentationDataset
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, FewLabelsProcedure, SplitName
+from datasets.base import DatasetConfig, FewLabelsProcedure, SplitName
 from datasets.layout.palette import voc_palette
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialConfig, OfficialDataset

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.base import DatasetConfig, SplitName
 from datasets.layout.files import load_index_mask, read_lines
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialDataset

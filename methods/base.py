@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from bench.config import Config
 
-IGNORE_INDEX = 255
-
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -12,8 +12,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import register
-from methods.base import IGNORE_INDEX, Batch
+from methods.base import Batch
 from methods.losses.segmentation import consistency
 from methods.student import View
 from methods.teacher import TeacherConfig, TeacherMethod

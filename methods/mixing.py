@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.base import IGNORE_INDEX, IMAGENET_MEAN
+from bench.arrays import IGNORE_INDEX
+from methods.base import IMAGENET_MEAN
 
 Mix = Literal["classmix", "cutmix", "cutout", "none"]
 _LABELS = 256  # every value that a label can have, 255 (ignore) included

@@ -14,10 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.arrays import IGNORE_INDEX
 from bench.phases import phase
 from bench.registry import register
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig
+from methods.base import Batch, Build, Method, MethodConfig
 from methods.classmix import ClassMix, ClassMixConfig
 from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
 from methods.losses.segmentation import Reduction, resize

@@ -7,8 +7,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from bench.arrays import IGNORE_INDEX
 from bench.phases import phase
-from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, Network
+from methods.base import Batch, Build, Method, MethodConfig, Network
 from methods.losses.segmentation import cross_entropy
 
 

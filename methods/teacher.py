@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bench.arrays import IGNORE_INDEX
 from bench.phases import phase
 from bench.seeds import rng
-from methods.base import IGNORE_INDEX, Batch, Build, MethodConfig, Unlabelled
+from methods.base import Batch, Build, MethodConfig, Unlabelled
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
 from methods.student import StudentMethod, Target, View, Views, see

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.arrays import UInt8
 from bench.machine import usable_cores
 from bench.phases import phase
 from bench.seeds import derive, rng
@@ -24,8 +25,6 @@ from bench.spec.sections import Resources, Schedule
 from bench.train.reader import Reader
 from bench.train.sampling import sample
 from methods.base import Batch, Labelled, Unlabelled
-
-UInt8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

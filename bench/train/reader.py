@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from bench.arrays import UInt8
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
-
-UInt8 = NDArray[np.uint8]
 
 
 class Reader:

@@ -18,11 +18,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from torch import Tensor
 
 import bench.config
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.augmentation.colour import colour_steps, subsets
 from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window, gaussian_taps, inside, mix
-from datasets.base import IGNORE_INDEX, UInt8
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
 

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.arrays import UInt8
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-UInt8 = NDArray[np.uint8]
 Size = tuple[int, int]  # (height, width)
 
 

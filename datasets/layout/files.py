@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from simplejpeg import decode_jpeg
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
-from datasets.base import IGNORE_INDEX, Progress, UInt8
+from datasets.base import Progress
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MASK_SUFFIX = ".png"

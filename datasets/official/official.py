@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from datasets.base import IGNORE_INDEX, CheckReport, DatasetConfig, Progress, SplitName
+from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
 from datasets.layout.files import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
 from datasets.official.archives import Sources, archives_of, verify_md5

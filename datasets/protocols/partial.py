@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.registry import register
 from bench.seeds import rng
-from datasets.base import IGNORE_INDEX, SegmentationDataset, UInt8
+from datasets.base import SegmentationDataset
 from datasets.split import Protocol, ProtocolConfig, Split
 
 VERSION = 1  # raise it when other pixels are drawn

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import IGNORE_INDEX
+from bench.arrays import IGNORE_INDEX
 from methods.losses.matching import Matching
 
 FOCAL_ALPHA = 0.25  # Lin et al.; weight of cells inside the target

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import IGNORE_INDEX
+from bench.arrays import IGNORE_INDEX
 
 Reduction = Literal["nonzero", "valid"]
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import get
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX, Batch, Build, Labelled, Method, Unlabelled
+from methods.base import Batch, Build, Labelled, Method, Unlabelled
 from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
 
 CLASSES = 4

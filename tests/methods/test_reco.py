@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX
 from methods.reco import ReCo
 from tests.methods.fakes import CLASSES, batch, method
 

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from torchvision.reco.v2 import functional as TF
 
 from bench import registry
+from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import rng
 from datasets.augmentation import reco
 from datasets.augmentation.reco import Augmentation, AugmentationConfig
-from datasets.base import UInt8
 from methods.base import StrongAugment
 
 COLOURS = np.array([[230, 40, 40], [40, 220, 60], [40, 60, 230], [240, 230, 60], [20, 20, 20], [200, 200, 210]])

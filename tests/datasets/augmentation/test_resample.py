@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from bench.arrays import UInt8
 from bench.seeds import rng
 from datasets.augmentation.resample import (
     Resample,
-    UInt8,
     Window,
     crop_image,
     crop_mask,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import get
 from bench.seeds import rng
@@ -20,7 +21,6 @@ from bench.spec.cell import resolve_part
 from bench.spec.sections import Resources, Schedule
 from bench.train.loader import Loader
 from bench.train.reader import Reader
-from datasets.base import IGNORE_INDEX, UInt8
 from datasets.protocols.partial import Partial, PartialConfig, draw_pixels
 from methods.teacher import with_given
 from tests.methods.fakes import batch, method
