@@ -26,15 +26,15 @@ class MethodConfig(Config):
 class StrongAugment(Protocol):
     """The strong augmentation of one step's unlabelled images, in the two halves between which images are mixed.
 
-    Both halves keep shapes and are pure functions of (data seed, step, slot). Images (B, 3, H, W) in [0, 1]; labels
-    (B, H, W) int64, 255 = ignore; confidence (B, H, W) in [0, 1], 0 where the label is ignored.
+    Both halves keep shapes and are pure functions of (data seed, step, slot). Images (B, 3, H, W) in [0, 1]; maps
+    (B, H, W) of any type, as many as the method has: pseudo-labels, their confidence, or none.
     """
 
-    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Random scale and crop: image bilinear (reflected border), label and confidence nearest (border 255 and 0)."""
+    def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
+        """Random scale and crop: the image bilinear (border reflected), then each (map, border value) nearest."""
 
-    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour jitter, Gaussian blur, horizontal flip."""
+    def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Colour jitter and Gaussian blur of the image, horizontal flip of the image and the maps."""
 
     def warp(self, maps: Tensor) -> Tensor:
         """Move maps (B, C, H, W) from the weak view's frame to the strong view's: this step's geometric half and flip.
@@ -65,14 +65,12 @@ class Unlabelled:
     Only under the protocol `partial`, where every image is labelled in part, is that part here as `given`.
 
     Attributes:
-        weak: the weak view (crop only), (B, 3, H, W) in [0, 1].
-        valid: (B, H, W) bool, False where the crop reached beyond the image and was padded.
-        strong: the strong augmentation to apply to (weak view, pseudo-label, confidence).
+        weak: the weak view (crop only), (B, 3, H, W) in [0, 1]; reflected where the crop reached beyond the image.
+        strong: the strong augmentation to apply to the weak view and to maps that belong to it.
         given: (B, H, W) int64, the labels that are given in the weak view, 255 elsewhere; None where none are.
     """
 
     weak: Tensor
-    valid: Tensor
     strong: StrongAugment
     given: Tensor | None = None
 

@@ -256,10 +256,7 @@ def _to_strong(unlabelled: Unlabelled, maps: Tensor) -> tuple[Tensor, tuple[Tens
     fine = F.interpolate(maps, size=weak.shape[2:], mode="bilinear", align_corners=False)
     known = torch.ones_like(fine[:, :1])
     moved = strong.warp(torch.cat((fine, known), 1))
-    # The augmentation moves labels and confidences along with an image; here the warped maps take their place.
-    label = torch.zeros_like(weak[:, 0], dtype=torch.int64)
-    confidence = torch.zeros_like(weak[:, 0])
-    image, *_ = strong.photometric(*strong.geometric(weak, label, confidence))
+    (image,) = strong.photometric(*strong.geometric(weak))
     return image, shrink(moved[:, :-1], moved[:, -1], size)
 
 

@@ -95,8 +95,9 @@ class TeacherMethod(StudentMethod):
             scores = with_given(self.teacher_scores(unlabelled), unlabelled.given)
             confidence, label = scores.max(dim=1)
         with phase("augment"):
-            moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)
-            mixed = self.mix(*moved, rng(batch.seed, "mix"))
+            maps = ((label, IGNORE_INDEX), (confidence, 0.0))
+            image, label, confidence = unlabelled.strong.geometric(unlabelled.weak, *maps)
+            mixed = self.mix(image, label, confidence, rng(batch.seed, "mix"))
             image, label, confidence = unlabelled.strong.photometric(*mixed)
             return Target(image, label, confidence, unlabelled.strong.warp(scores) if self.soft_targets else None)
 

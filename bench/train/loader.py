@@ -29,14 +29,13 @@ from methods.base import Batch, Labelled, Unlabelled
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and given (B, H, W), valid (B, H, W) bool."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and given (B, H, W)."""
 
     step: int
     micro: int
     image: UInt8
     mask: UInt8
     weak: UInt8 | None
-    valid: NDArray[np.bool_] | None
     given: UInt8 | None = None
 
 
@@ -105,8 +104,7 @@ class Loader:
             micro,
             np.stack([v[0] for v in views]),
             np.stack([v[1] for v in views]),
-            np.stack([w[0] for w in weak]) if weak else None,
-            np.stack([w[1] for w in weak]) if weak else None,
+            np.stack(weak) if weak else None,
             np.stack(given) if given else None,
         )
 
@@ -126,14 +124,13 @@ class Loader:
                 image, label, [self._rng("labelled", "photometric", step, slot) for slot in slots]
             )
         unlabelled = None
-        if host.weak is not None and host.valid is not None:
+        if host.weak is not None:
             share = len(host.weak)
             slots = range(host.micro * share, (host.micro + 1) * share)
             rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
             weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
-            valid = self._to_device(host.valid)
             given = None if host.given is None else self._to_device(host.given).long()
-            unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device), given)
+            unlabelled = Unlabelled(weak, self.augmentation.strong(rngs, self.device), given)
         seed = derive(self.seed, "method", step, host.micro)
         return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
 

@@ -119,14 +119,6 @@ def crop_mask(mask: UInt8, window: Window, crop: Size, border: int) -> UInt8:
     return out
 
 
-def inside(window: Window, crop: Size) -> NDArray[np.bool_]:
-    """Return (h, w) bool, False where the crop is padding."""
-    part = _inside(window, crop)
-    out = np.zeros(crop, np.bool_)
-    out[: part[0], : part[1]] = True
-    return out
-
-
 # Device: a batch -------------------------------------------------------------------------------------------------
 
 
