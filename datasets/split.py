@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import bench.config
 from bench.arrays import UInt8
-from bench.config import Config
 from datasets.base import SegmentationDataset
 
 
@@ -34,10 +34,6 @@ class Split:
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
-class ProtocolConfig(Config):
-    """Base of a protocol's options."""
-
-
 class Protocol:
     """Base class of protocols. Subclasses register with ``@register("protocol", NAME)``.
 
@@ -47,10 +43,10 @@ class Protocol:
             the protocol takes no value (``full``).
     """
 
-    Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
+    Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     shorthand: ClassVar[str | None] = None
 
-    def __init__(self, config: ProtocolConfig) -> None:
+    def __init__(self, config: bench.config.Config) -> None:
         self.config = config
 
     @property

@@ -12,15 +12,11 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from bench.config import Config
+import bench.config
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class MethodConfig(Config):
-    """Base of a method's hyperparameters."""
 
 
 class StrongAugment(Protocol):
@@ -134,12 +130,12 @@ class Method(nn.Module):
             of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
 
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     version: ClassVar[int] = 1
     uses_unlabelled: bool = True
 
     @staticmethod
-    def labelled_batch_factor(config: MethodConfig) -> int:
+    def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
         return 1
 

@@ -14,11 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import bench.config
 from bench.arrays import IGNORE_INDEX
 from bench.phases import phase
 from bench.registry import register
 from bench.seeds import derive
-from methods.base import Batch, Build, Method, MethodConfig
+from methods.base import Batch, Build, Method
 from methods.classmix import ClassMix, ClassMixConfig
 from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
 from methods.losses.segmentation import Reduction, resize
@@ -67,7 +68,7 @@ class ReCoConfig(TeacherConfig):
 
 
 def _make_base(config: ReCoConfig, build: Build) -> StudentMethod:
-    def options(of: type[MethodConfig], **given: object) -> dict[str, object]:
+    def options(of: type[bench.config.Config], **given: object) -> dict[str, object]:
         return {**{k: v for k, v in config if k in of.model_fields}, **given}
 
     if config.base == "supervised":
@@ -103,7 +104,7 @@ class ReCo(Method):
         self.representation = representation_head(channels, config.representation_dim)
 
     @staticmethod
-    def labelled_batch_factor(config: MethodConfig) -> int:
+    def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the base's factor: `batch_factor` for supervised training, else 1."""
         assert isinstance(config, ReCoConfig)
         return config.batch_factor if config.base == "supervised" else 1

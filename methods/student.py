@@ -8,8 +8,9 @@ from typing import cast
 from torch import Tensor, nn
 
 from bench.arrays import IGNORE_INDEX
+from bench.config import Config
 from bench.phases import phase
-from methods.base import Batch, Build, Method, MethodConfig, Network
+from methods.base import Batch, Build, Method, Network
 from methods.losses.segmentation import cross_entropy
 
 
@@ -62,7 +63,7 @@ class StudentMethod(Method):
     ``losses(batch) = terms(batch, views(batch))``.
     """
 
-    def __init__(self, config: MethodConfig, build: Build) -> None:
+    def __init__(self, config: Config, build: Build) -> None:
         super().__init__()
         self.config = config
         self.num_classes = build.num_classes

@@ -14,15 +14,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.arrays import IGNORE_INDEX
+from bench.config import Config
 from bench.phases import phase
 from bench.seeds import rng
-from methods.base import Batch, Build, MethodConfig, Unlabelled
+from methods.base import Batch, Build, Unlabelled
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
 from methods.student import StudentMethod, Target, View, Views, see
 
 
-class TeacherConfig(MethodConfig):
+class TeacherConfig(Config):
     """Hyperparameters of every method with a teacher. Defaults are those of the ReCo authors' code.
 
     Attributes:

@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import FewLabelsProcedure, SegmentationDataset
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.split import Protocol, Split
 
 
-class FewLabelsConfig(ProtocolConfig):
+class FewLabelsConfig(bench.config.Config):
     """Options of `few_labels`.
 
     Attributes:
@@ -137,7 +138,7 @@ _PROCEDURES: dict[FewLabelsProcedure, Callable[..., list[str]]] = {
 class FewLabels(Protocol):
     """ReCo's protocol: a few fully labelled images, chosen so that no class is forgotten; the rest is unlabelled."""
 
-    Config: ClassVar[type[ProtocolConfig]] = FewLabelsConfig
+    Config: ClassVar[type[bench.config.Config]] = FewLabelsConfig
     shorthand: ClassVar[str | None] = "labels"
 
     def __init__(self, config: FewLabelsConfig) -> None:

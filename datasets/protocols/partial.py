@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+import bench.config
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.registry import register
 from bench.seeds import rng
 from datasets.base import SegmentationDataset
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.split import Protocol, Split
 
 VERSION = 1  # raise it when other pixels are drawn
 
@@ -33,7 +34,7 @@ def _canonical(value: Any) -> str:
     return f"{share:g}%"
 
 
-class PartialConfig(ProtocolConfig):
+class PartialConfig(bench.config.Config):
     """Options of `partial`.
 
     Attributes:
@@ -81,7 +82,7 @@ class Partial(Protocol):
     both roles, and keep the given pixels as truth in its pseudo-label.
     """
 
-    Config: ClassVar[type[ProtocolConfig]] = PartialConfig
+    Config: ClassVar[type[bench.config.Config]] = PartialConfig
     shorthand: ClassVar[str | None] = "pixels"
 
     def __init__(self, config: PartialConfig) -> None:
