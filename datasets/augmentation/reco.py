@@ -183,6 +183,7 @@ class Augmentation:
     """
 
     Config = AugmentationConfig
+    to_float = staticmethod(to_float)
 
     def __init__(self, config: AugmentationConfig) -> None:
         self.config = config
@@ -224,10 +225,6 @@ class Augmentation:
         crop = self.config.crop_size
         return crop_mask(mask, draw_window(rng, _size(mask), crop, (1.0, 1.0)), crop, IGNORE_INDEX)
 
-    def to_float(self, image: Tensor) -> Tensor:
-        """Return uint8 (B, 3, h, w) as float32 in [0, 1]; floats are copied."""
-        return to_float(image)
-
     @torch.no_grad()
     def finish(self, image: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
         """Colour jitter, blur and flip a batch of labelled views (device).
@@ -250,6 +247,3 @@ class Augmentation:
 
 def _size(image: UInt8) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
-
-
-__all__ = ["Augmentation", "AugmentationConfig", "StrongView", "to_float"]

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
+from bench.files import write_if_changed
 from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
 from datasets.layout.files import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
@@ -33,7 +34,6 @@ from datasets.official.prepare import (
     verify_sizes,
     write_checksums,
     write_record,
-    write_whole,
 )
 
 _ALLOW = "--set allow_incomplete=true"
@@ -163,7 +163,7 @@ class OfficialDataset(VocLayout):
         paths = {self.root / self.layout.lists / name: ids for name, ids in texts.items()}
         paths[self.root / self.layout.classes] = list(self.classes)
         for path, lines in paths.items():
-            write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+            write_if_changed(path, "".join(f"{line}\n" for line in lines).encode())
         write_checksums(self.root, files, step)
 
     def _jobs(self, pair: Pair) -> tuple[Job, Job]:
