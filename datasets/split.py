@@ -20,17 +20,19 @@ class Split:
     Attributes:
         labelled: ids of labelled images.
         unlabelled: ids of unlabelled images.
-        given: where labelled images are labelled in part, what decides which pixels; "" where all of them are.
+        visible_labels: where images are labelled in part, what decides which of their labels are visible, in words; ""
+            where all are. A manifest's key for it is `given`.
     """
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
-    given: str = ""
+    visible_labels: str = ""
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the two sorted id lists, and of `given`, which is what a cell's identity contains."""
-        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled), *([self.given] if self.given else [])]
+        """SHA-256 of the two sorted id lists, and of `visible_labels`, which is what a cell's identity contains."""
+        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled)]
+        parts += [self.visible_labels] if self.visible_labels else []
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -79,7 +81,7 @@ def manifest(
         "seed": seed,
         "labelled": list(split.labelled),
         "unlabelled": list(split.unlabelled),
-        **({"given": split.given} if split.given else {}),
+        **({"given": split.visible_labels} if split.visible_labels else {}),
         "labelled_images_per_class": counts,
         "labelled_high_quality": None if quality is None else sum(i in quality for i in split.labelled),
         "sha256": split.sha256,

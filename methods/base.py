@@ -46,7 +46,7 @@ class Labelled:
     Attributes:
         image: (B, 3, H, W) in [0, 1].
         label: (B, H, W) int64, 255 = ignore.
-        partial: whether labels are given for a part of the pixels only (the protocol `partial`).
+        partial: whether only a part of the pixels has labels (the protocol `partial`).
     """
 
     image: Tensor
@@ -58,17 +58,18 @@ class Labelled:
 class Unlabelled:
     """Unlabelled images. There is no label here: the loader never reads the masks of unlabelled images.
 
-    Only under the protocol `partial`, where every image is labelled in part, is that part here as `given`.
+    Under the protocol `partial`, where every image is labelled in part, `visible_labels` holds that part.
 
     Attributes:
         weak: the weak view (crop only), (B, 3, H, W) in [0, 1]; reflected where the crop reached beyond the image.
         strong: the strong augmentation to apply to the weak view and to maps that belong to it.
-        given: (B, H, W) int64, the labels that are given in the weak view, 255 elsewhere; None where none are.
+        visible_labels: (B, H, W) int64, the labels that are visible in the weak view, 255 elsewhere; None where the images
+            have none.
     """
 
     weak: Tensor
     strong: StrongAugment
-    given: Tensor | None = None
+    visible_labels: Tensor | None = None
 
 
 @dataclass(frozen=True)

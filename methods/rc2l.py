@@ -34,7 +34,7 @@ from methods.losses.mask_classification import (
 from methods.losses.matching import Matching, match
 from methods.mixing import class_mask, rectangle_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
-from methods.teacher import TeacherConfig, with_given
+from methods.teacher import TeacherConfig, with_visible_labels
 
 
 class RC2LConfig(TeacherConfig):
@@ -140,7 +140,7 @@ class RC2L(Method):
             with torch.inference_mode():
                 found = _regions(self.teacher.model, unlabelled.weak)
             label, masks, good = confident_regions(found, self.config)
-            semantic = _with_given(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.given)
+            semantic = _label_cells(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.visible_labels)
             with torch.autocast(masks.device.type, enabled=False):
                 features = rc2l.region_features(found.pixels.float(), masks)
         with phase("augment"):
@@ -161,7 +161,7 @@ class RC2L(Method):
 
     # -- the student ---------------------------------------------------------------------------------------------
 
-    def see(self, labelled: Tensor, strong: Tensor) -> tuple[Masks, Masks]:
+    def forward_student(self, labelled: Tensor, strong: Tensor) -> tuple[Masks, Masks]:
         """Return the student's regions on the labelled images and on the strong view of the unlabelled ones."""
         with phase("student"):
             if not self.config.joint_forward:
@@ -175,7 +175,7 @@ class RC2L(Method):
         Matching needs the costs on the host: one transfer there and one back per batch.
         """
         taught = self.teach(batch)
-        labelled, unlabelled = self.see(batch.labelled.image, taught.image)
+        labelled, unlabelled = self.forward_student(batch.labelled.image, taught.image)
         layers, size = len(labelled.classes), (labelled.masks.shape[3], labelled.masks.shape[4])
         classes, masks = labelled.classes.flatten(0, 1), labelled.masks.flatten(0, 1)
         with phase("loss matching"):
@@ -238,11 +238,11 @@ class RC2L(Method):
         return self.teacher.model if self.config.predict_with == "teacher" else self.student
 
 
-def _with_given(semantic: Tensor, given: Tensor | None) -> Tensor:
-    """Write given labels into per-pixel scores (B, K, h, w), each at the nearest cell."""
-    if given is not None:
-        given = F.interpolate(given[:, None].float(), semantic.shape[2:], mode="nearest")[:, 0].long()
-    return with_given(semantic, given)
+def _label_cells(semantic: Tensor, labels: Tensor | None) -> Tensor:
+    """Write visible labels (B, H, W) into per-pixel scores (B, K, h, w), each at the nearest cell."""
+    if labels is not None:
+        labels = F.interpolate(labels[:, None].float(), semantic.shape[2:], mode="nearest")[:, 0].long()
+    return with_visible_labels(semantic, labels)
 
 
 def _regions(network: nn.Module, image: Tensor) -> Masks:

@@ -32,7 +32,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class View:
+class StudentOutput:
     """The student's answer to a target: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
 
     target: Target
@@ -41,26 +41,26 @@ class View:
 
 
 @dataclass(frozen=True)
-class Views:
+class StudentOutputs:
     """What the student saw in one step; `unlabelled` is None in supervised training."""
 
-    labelled: View
-    unlabelled: View | None = None
+    labelled: StudentOutput
+    unlabelled: StudentOutput | None = None
 
 
-def see(network: nn.Module, target: Target) -> View:
+def run_student(network: nn.Module, target: Target) -> StudentOutput:
     """Run a network that follows the contract ``methods.base.Network`` on a target's images."""
     contract = cast(Network, network)
     with phase("student"):
         features = contract.features(target.image)
-        return View(target, features, contract.classify(features))
+        return StudentOutput(target, features, contract.classify(features))
 
 
 class StudentMethod(Method):
     """A method with one network, `student`, trained on the labelled images.
 
-    Losses are made in two halves, so that a method that adds a loss to another one (ReCo) can use that one's views:
-    ``losses(batch) = terms(batch, views(batch))``.
+    Losses are made in two halves, so that a method that adds a loss to another one (ReCo) can use that one's outputs:
+    ``losses(batch) = terms(batch, outputs(batch))``.
     """
 
     def __init__(self, config: Config, build: Build) -> None:
@@ -74,18 +74,18 @@ class StudentMethod(Method):
         label = batch.labelled.label
         return Target(batch.labelled.image, label, (label != IGNORE_INDEX).float())
 
-    def views(self, batch: Batch) -> Views:
+    def outputs(self, batch: Batch) -> StudentOutputs:
         """Run the student on a batch."""
-        return Views(see(self.student, self.labelled_target(batch)))
+        return StudentOutputs(run_student(self.student, self.labelled_target(batch)))
 
-    def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, outputs: StudentOutputs) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of what the student saw."""
         with phase("loss supervised"):
-            return {"supervised": cross_entropy(views.labelled.logits, views.labelled.target.label)}
+            return {"supervised": cross_entropy(outputs.labelled.logits, outputs.labelled.target.label)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of a batch."""
-        return self.terms(batch, self.views(batch))
+        return self.terms(batch, self.outputs(batch))
 
     @property
     def predictor(self) -> nn.Module:

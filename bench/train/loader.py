@@ -29,14 +29,14 @@ from methods.base import Batch, Labelled, Unlabelled
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and given (B, H, W)."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and visible labels (B, H, W)."""
 
     step: int
     micro: int
     image: UInt8
     mask: UInt8
     weak: UInt8 | None
-    given: UInt8 | None = None
+    visible_labels: UInt8 | None = None
 
 
 class Loader:
@@ -51,7 +51,7 @@ class Loader:
         seed: data seed.
         device: where batches are finished.
         resources: threads, prefetch, cache budget.
-        partial: whether images are labelled in part; what is given of them then goes with the unlabelled view.
+        partial: whether images are labelled in part; that part then goes with the unlabelled view as `visible_labels`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Loader:
 
     def host_batch(self, step: int, micro: int) -> HostBatch:
         """Decode and crop one micro-batch (on a loader thread)."""
-        batch, views, weak, given = self.schedule.batch, [], [], []
+        batch, views, weak, visible = self.schedule.batch, [], [], []
         for slot, image_id in self._pick("labelled", self.labelled, batch.labelled, step, micro):
             image = self.reader.image(image_id)
             mask = self.reader.mask(image_id)
@@ -98,14 +98,14 @@ class Loader:
                 weak.append(self.augmentation.weak_view(image, self._rng("unlabelled", "view", step, slot)))
                 if self.partial:
                     mask = self.reader.mask(image_id)
-                    given.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
+                    visible.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
         return HostBatch(
             step,
             micro,
             np.stack([v[0] for v in views]),
             np.stack([v[1] for v in views]),
             np.stack(weak) if weak else None,
-            np.stack(given) if given else None,
+            np.stack(visible) if visible else None,
         )
 
     def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
@@ -129,8 +129,8 @@ class Loader:
             slots = range(host.micro * share, (host.micro + 1) * share)
             rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
             weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
-            given = None if host.given is None else self._to_device(host.given).long()
-            unlabelled = Unlabelled(weak, self.augmentation.strong(rngs, self.device), given)
+            visible = None if host.visible_labels is None else self._to_device(host.visible_labels).long()
+            unlabelled = Unlabelled(weak, self.augmentation.strong(rngs, self.device), visible)
         seed = derive(self.seed, "method", step, host.micro)
         return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
 

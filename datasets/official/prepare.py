@@ -33,7 +33,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Preparation:
     """What a dataset makes of its sources.
 
     Attributes:
@@ -71,7 +71,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Job:
+class Conversion:
     """One file to make: `convert` turns the member's bytes into the target's."""
 
     member: Member
@@ -122,27 +122,27 @@ def preparing(root: Path) -> Iterator[None]:
         raise BenchError(f"{error.filename or root}: can't be used ({error.strerror or error})") from None
 
 
-def _convert(item: tuple[Job, bytes]) -> None:
-    job, data = item
+def _convert(item: tuple[Conversion, bytes]) -> None:
+    conversion, data = item
     # Not synced: that takes minutes for a dataset's files, each of which can be made again.
-    write_if_changed(job.target, job.convert(job.member.where, data), sync=False)
+    write_if_changed(conversion.target, conversion.convert(conversion.member.where, data), sync=False)
 
 
-def run_jobs(jobs: Sequence[Job], step: Callable[[int], None]) -> None:
+def run_conversions(conversions: Sequence[Conversion], step: Callable[[int], None]) -> None:
     """Make every file that isn't there yet.
 
     Members are read in the order of their archive, by one thread (to go back in a compressed tar is to start again);
     decoding and encoding is done on all.
 
     Args:
-        jobs: what to make.
+        conversions: what to make.
         step: called with the number of files that were done.
     """
-    todo = [job for job in jobs if not job.target.is_file()]
-    step(len(jobs) - len(todo))
-    todo.sort(key=lambda job: (job.member.origin.path, job.member.index))
+    todo = [conversion for conversion in conversions if not conversion.target.is_file()]
+    step(len(conversions) - len(todo))
+    todo.sort(key=lambda conversion: (conversion.member.origin.path, conversion.member.index))
     for start in range(0, len(todo), _BATCH):
-        batch = [(job, job.member.read()) for job in todo[start : start + _BATCH]]
+        batch = [(conversion, conversion.member.read()) for conversion in todo[start : start + _BATCH]]
         on_threads(_convert, batch)
         step(len(batch))
 
@@ -204,10 +204,10 @@ def changed_files(root: Path, progress: Progress | None) -> list[str]:
     return [line for line in on_threads(problem, list(expected), progress) if line is not None]
 
 
-def shortfalls(plan: Plan, published: Mapping[SplitName, int]) -> list[str]:
-    """Return how a plan falls short of the published dataset, a line each."""
+def shortfalls(preparation: Preparation, published: Mapping[SplitName, int]) -> list[str]:
+    """Return how a preparation falls short of the published dataset, a line each."""
     lines = []
-    for split, pairs in plan.splits.items():
+    for split, pairs in preparation.splits.items():
         for part in ("image", "mask"):
             lacking = [p.image_id for p in pairs if getattr(p, part) is None]
             if lacking:
