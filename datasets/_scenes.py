@@ -136,7 +136,7 @@ THINGS = (
     Thing("pole", 9, _inside_pole, _rows, GREEN, (14, 22), False),
 )
 CLASSES = ("background", "floor", *(thing.name for thing in THINGS))
-_LOTTERY = tuple(index for index, thing in enumerate(THINGS) for _ in range(thing.weight))
+_WEIGHTED_INDICES = tuple(index for index, thing in enumerate(THINGS) for _ in range(thing.weight))
 
 
 def _noise(draw: Draw, size: int, cell: int) -> Ints:
@@ -189,7 +189,7 @@ def _distract(draw: Draw, canvas: Ints) -> None:
 def _place(draw: Draw, canvas: Ints, label: UInt8) -> None:
     """Paint one object over what is there."""
     size = len(canvas)
-    index = _LOTTERY[draw.between(0, len(_LOTTERY) - 1)]
+    index = _WEIGHTED_INDICES[draw.between(0, len(_WEIGHTED_INDICES) - 1)]
     thing = THINGS[index]
     u, v = _frame(draw, size, thing.turns)
     radius = _scaled(draw.between(*thing.radius), size)

@@ -1,7 +1,7 @@
-"""What a method is: losses in, weights out. The loop owns everything else.
+"""The contract of a method: it holds networks and turns a batch into named losses. The training loop does the rest.
 
-The loop (``bench.train``) owns backward, precision, clipping, schedule, optimizer, checkpoint and resume. A method owns
-its networks and turns a batch into named loss tensors. All of its state is in ``state_dict()``.
+The loop (``bench.train``) is responsible for backward, precision, clipping, schedule, optimizer, checkpoint and resume.
+All of a method's state is in its ``state_dict()``.
 """
 
 from __future__ import annotations

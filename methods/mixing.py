@@ -1,7 +1,7 @@
 """Mixing of unlabelled images with their pseudo-labels: ClassMix, CutMix and Cutout, batched and without host syncs.
 
 Image i is mixed with image (i + 1) mod B; in a batch of one, with itself, so that only Cutout changes it. Random numbers
-are drawn on the host and only they travel to the device. Source: ``generate_unsup_data`` in the ReCo authors'
+are drawn on the host; nothing else is copied to the device. Source: ``generate_unsup_data`` in the ReCo authors'
 ``module_list.py``.
 """
 

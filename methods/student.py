@@ -1,4 +1,4 @@
-"""What all methods with one student network share: how it sees a batch, and the supervised loss."""
+"""What all methods with one student network share: its forward pass on a batch, and the supervised loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from methods.losses.segmentation import cross_entropy
 
 @dataclass(frozen=True)
 class Target:
-    """Images as the student sees them, and what it should predict there.
+    """Images of the student's forward pass, and what it should predict on them.
 
     Attributes:
         image: (B, 3, H, W) in [0, 1].
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True)
 class StudentOutput:
-    """The student's answer to a target: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
+    """The student's output on a target's images: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
 
     target: Target
     features: Tensor
@@ -42,7 +42,7 @@ class StudentOutput:
 
 @dataclass(frozen=True)
 class StudentOutputs:
-    """What the student saw in one step; `unlabelled` is None in supervised training."""
+    """The student's outputs in one step; `unlabelled` is None in supervised training."""
 
     labelled: StudentOutput
     unlabelled: StudentOutput | None = None

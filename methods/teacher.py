@@ -1,6 +1,6 @@
 """What methods with a student and a moving-average teacher share: pseudo-labels on the weak view, training on the strong.
 
-A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) and what the student is taught on them
+A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) and which loss the student has on them
 (:meth:`TeacherMethod.unsupervised`). Source: ``train_semisup.py`` in the ReCo authors' repository.
 """
 

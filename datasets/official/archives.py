@@ -92,7 +92,7 @@ def _check_path(archive: Path, name: str) -> None:
 
 
 class _Tree:
-    """A folder's files, those behind links included: whose they are is the user's decision."""
+    """A folder's files. Links are followed, since the user made them; in archives they are refused."""
 
     def __init__(self, path: Path, exclude: Path) -> None:
         self.path = path

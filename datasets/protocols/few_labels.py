@@ -93,7 +93,7 @@ def draw_from_class_lists(
     classes whose list isn't used up take the one seen least (the first of several), and the image at the end of its list,
     unless it was taken before. Source: ``get_sun_idx`` in ``build_data.py`` of lorenmt/reco, which fails where the lists of
     all classes seen least are used up; here the next class is taken then. Its training list has the directory's order, so
-    the authors' own splits can't be had again.
+    the authors' own splits can't be reproduced.
 
     Args:
         ids: the training list.

@@ -32,7 +32,7 @@ def solve(cost: NDArray[Any]) -> NDArray[np.int64]:
         cost: (N, T); a column of infinities is a target that takes no part. NaN counts as very costly, so that a run
             that has diverged fails by its loss, not here.
     """
-    from scipy.optimize import linear_sum_assignment  # half a second, which planning need not wait for
+    from scipy.optimize import linear_sum_assignment  # takes half a second; planning doesn't need it
 
     region = np.full(cost.shape[1], -1, np.int64)
     present = np.flatnonzero(~np.isposinf(cost).all(0))

@@ -25,7 +25,7 @@ _TIMEOUT = 60.0  # seconds without an answer
 @lru_cache(maxsize=1)
 def urls() -> dict[str, str]:
     """Return torchvision's download address of each weights file, by name: ``resnet50``, ``resnet50-v2``."""
-    from torchvision.models import get_model_weights  # two seconds, which planning need not wait for
+    from torchvision.models import get_model_weights  # takes two seconds; planning doesn't need it
 
     found = {}
     for network in _NETWORKS:
