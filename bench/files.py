@@ -6,6 +6,7 @@ synced before anything else counts on their length.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -18,40 +19,70 @@ REPOSITORY = Path(__file__).parents[1]  # the checkout that this code is from
 
 
 def write_atomically(
-    path: Path, write: Callable[[BinaryIO], None], before_rename: Callable[[], None] | None = None
+    path: Path, write: Callable[[BinaryIO], None], before_rename: Callable[[], None] | None = None, *, sync: bool = True
 ) -> None:
     """Call `write` on a temporary file beside `path`, sync it, call `before_rename` and rename it to `path`.
 
     The directory entry is synced too, so that after a power cut either the old or the new file is there. On an error the
-    temporary file is removed and `path` is as it was.
+    temporary file is removed and `path` is as it was. What a killed process leaves is removed by `remove_leftovers`.
+
+    Args:
+        path: the file.
+        write: writes the content.
+        before_rename: may raise, and `path` is then as it was.
+        sync: False for files that are made by the thousand and can be made again: whole or absent after the process was
+            killed, but not after a power cut.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         if before_rename is not None:
             before_rename()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    if sync:
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
 
 
+def write_if_changed(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file atomically, and its folder where there is none; a file that has this content already stays as it is."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: _write(file, content), sync=sync)
+
+
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write `value` as JSON, atomically; NaN and infinity are refused, because other readers would refuse them."""
     text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, lambda file: _write(file, f"{text}\n"))
+    write_atomically(path, lambda file: _write(file, f"{text}\n".encode()))
 
 
-def _write(file: BinaryIO, text: str) -> None:
-    file.write(text.encode())
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content in hex, by an algorithm of ``hashlib``; read a MiB at a time."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -103,9 +134,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def remove_leftovers(directory: Path) -> None:
+def remove_leftovers(directory: Path, recursive: bool = False) -> None:
     """Remove the temporary files of writers that were killed. Call it only as the directory's owner."""
-    for path in directory.glob(".*.tmp"):
+    for path in directory.rglob(".*.tmp") if recursive else directory.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.seeds import rng
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-UInt8 = NDArray[np.uint8]
 
-VOID = 255
 SEED = 0
 # cos and sin of the multiples of 22.5 degrees, times 256.
 DIRECTIONS = ((256, 0), (237, 98), (181, 181), (98, 237), (0, 256), (-98, 237), (-181, 181), (-237, 98))
@@ -137,7 +136,7 @@ THINGS = (
     Thing("pole", 9, _inside_pole, _rows, GREEN, (14, 22), False),
 )
 CLASSES = ("background", "floor", *(thing.name for thing in THINGS))
-_LOTTERY = tuple(index for index, thing in enumerate(THINGS) for _ in range(thing.weight))
+_WEIGHTED_INDICES = tuple(index for index, thing in enumerate(THINGS) for _ in range(thing.weight))
 
 
 def _noise(draw: Draw, size: int, cell: int) -> Ints:
@@ -190,7 +189,7 @@ def _distract(draw: Draw, canvas: Ints) -> None:
 def _place(draw: Draw, canvas: Ints, label: UInt8) -> None:
     """Paint one object over what is there."""
     size = len(canvas)
-    index = _LOTTERY[draw.between(0, len(_LOTTERY) - 1)]
+    index = _WEIGHTED_INDICES[draw.between(0, len(_WEIGHTED_INDICES) - 1)]
     thing = THINGS[index]
     u, v = _frame(draw, size, thing.turns)
     radius = _scaled(draw.between(*thing.radius), size)
@@ -224,7 +223,7 @@ def _outline(label: UInt8) -> UInt8:
     border = np.zeros(label.shape, dtype=np.bool_)
     border[:, :-1] |= label[:, :-1] != label[:, 1:]
     border[:-1] |= label[:-1] != label[1:]
-    return np.where(border, np.uint8(VOID), label)
+    return np.where(border, np.uint8(IGNORE_INDEX), label)
 
 
 def draw_scene(split: str, index: int, size: int) -> tuple[UInt8, UInt8]:

@@ -8,16 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bench.arrays import UInt8
 from bench.config import Config
 from bench.errors import BenchError
 
-IGNORE_INDEX = 255
 SplitName = Literal["train", "val", "test"]
 FewLabelsProcedure = Literal["one_list", "class_lists"]
-UInt8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # (done, total)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.base import DatasetConfig, SplitName
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialConfig, OfficialDataset
-from datasets.official.prepare import Pair, Plan
+from datasets.official.prepare import Pair, Preparation
 
 # Label id, name and colour in the order of the train ids. Source: cityscapesScripts, helpers/labels.py.
 LABELS = (
@@ -78,7 +79,7 @@ class Cityscapes(OfficialDataset):
         """12, as in the ReCo authors' code."""
         return 12
 
-    def plan(self, sources: Sources) -> Plan:
+    def preparation(self, sources: Sources) -> Preparation:
         """Pair the images of train and val with their masks of label ids."""
         splits: dict[SplitName, list[Pair]] = {}
         for split in self.published:
@@ -86,4 +87,4 @@ class Cityscapes(OfficialDataset):
             masks = sources.find(rf"(?:.*/)?gtFine/{split}/[^/]+/(\w[\w-]*)_gtFine_labelIds\.png")
             ids = sorted(images.keys() | masks.keys())
             splits[split] = [Pair(i, images.get(i), masks.get(i)) for i in ids]
-        return Plan("gtFine labelIds", splits)
+        return Preparation("gtFine labelIds", splits)

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.config import Config
-from datasets.base import SegmentationDataset, UInt8
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+import bench.config
+from bench.arrays import UInt8
+from datasets.base import SegmentationDataset
 
 
 @dataclass(frozen=True)
@@ -19,22 +22,20 @@ class Split:
     Attributes:
         labelled: ids of labelled images.
         unlabelled: ids of unlabelled images.
-        given: where labelled images are labelled in part, what decides which pixels; "" where all of them are.
+        visible_labels: where images are labelled in part, what decides which of their labels are visible, in words; ""
+            where all are. A manifest's key for it is `given`.
     """
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
-    given: str = ""
+    visible_labels: str = ""
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the two sorted id lists, and of `given`, which is what a cell's identity contains."""
-        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled), *([self.given] if self.given else [])]
+        """SHA-256 of the two sorted id lists, and of `visible_labels`, which is what a cell's identity contains."""
+        parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled)]
+        parts += [self.visible_labels] if self.visible_labels else []
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
-
-
-class ProtocolConfig(Config):
-    """Base of a protocol's options."""
 
 
 class Protocol:
@@ -46,10 +47,10 @@ class Protocol:
             the protocol takes no value (``full``).
     """
 
-    Config: ClassVar[type[ProtocolConfig]] = ProtocolConfig
+    Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     shorthand: ClassVar[str | None] = None
 
-    def __init__(self, config: ProtocolConfig) -> None:
+    def __init__(self, config: bench.config.Config) -> None:
         self.config = config
 
     @property
@@ -66,24 +67,75 @@ class Protocol:
         return mask
 
 
-def manifest(
+class Manifest(BaseModel):
+    """A split as the store keeps it: a JSON file with these keys; keys that it doesn't know are passed over.
+
+    Attributes:
+        dataset: registered name of the dataset.
+        protocol: the protocol's name and options, as they identify a cell.
+        title: see :attr:`Protocol.title`.
+        seed: the split seed.
+        labelled: ids of labelled images, in the protocol's order.
+        unlabelled: ids of unlabelled images.
+        visible_labels: see :class:`Split`; the key is `given`, and it is absent where all labels are visible.
+        labelled_images_per_class: labelled images that have a pixel of the class, by class name.
+        labelled_high_quality: labelled images with high-quality annotation; None where the dataset has no such distinction.
+        sha256: see :attr:`Split.sha256`.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    dataset: str
+    protocol: dict[str, JsonValue]
+    title: str
+    seed: int
+    labelled: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    visible_labels: str = Field(default="", alias="given")
+    labelled_images_per_class: dict[str, int]
+    labelled_high_quality: int | None
+    sha256: str
+
+    @property
+    def split(self) -> Split:
+        """The split itself."""
+        return Split(self.labelled, self.unlabelled, self.visible_labels)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the manifest as JSON types, under the keys of the file."""
+        dump: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True)
+        if not self.visible_labels:
+            del dump["given"]
+        return dump
+
+
+def make_manifest(
     split: Split, dataset: SegmentationDataset, name: str, protocol: Protocol, options: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
-    """Return the split's manifest: ids, seed, protocol, images per class, high-quality ids and the hash."""
+) -> Manifest:
+    """Return a split's manifest: how it was drawn, and how many labelled images have each class.
+
+    Args:
+        split: what `protocol` drew on `dataset` with `seed`.
+        dataset: opened.
+        name: the dataset's registered name.
+        protocol: gives the title.
+        options: the protocol's name and options, as JSON types.
+        seed: the split seed.
+    """
     counts = dict.fromkeys(dataset.classes, 0)
     for image_id in split.labelled:
         for index in dataset.presence[image_id]:
             counts[dataset.classes[index]] += 1
     quality = dataset.high_quality
-    return {
-        "dataset": name,
-        "protocol": dict(options),
-        "title": protocol.title,
-        "seed": seed,
-        "labelled": list(split.labelled),
-        "unlabelled": list(split.unlabelled),
-        **({"given": split.given} if split.given else {}),
-        "labelled_images_per_class": counts,
-        "labelled_high_quality": None if quality is None else sum(i in quality for i in split.labelled),
-        "sha256": split.sha256,
-    }
+    return Manifest(
+        dataset=name,
+        protocol=dict(options),
+        title=protocol.title,
+        seed=seed,
+        labelled=split.labelled,
+        unlabelled=split.unlabelled,
+        visible_labels=split.visible_labels,
+        labelled_images_per_class=counts,
+        labelled_high_quality=None if quality is None else sum(i in quality for i in split.labelled),
+        sha256=split.sha256,
+    )

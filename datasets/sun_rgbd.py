@@ -8,13 +8,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, FewLabelsProcedure, SplitName
+from datasets.base import DatasetConfig, FewLabelsProcedure, SplitName
 from datasets.layout.palette import voc_palette
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialConfig, OfficialDataset
-from datasets.official.prepare import Pair, Plan
+from datasets.official.prepare import Pair, Preparation
 
 CLASSES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter"),
@@ -94,7 +95,7 @@ class SunRgbd(OfficialDataset):
         folder = self.root / self.layout.lists
         return (folder if self.config.split == "official" else folder / self.config.split) / f"{split}.txt"
 
-    def plan(self, sources: Sources) -> Plan:
+    def preparation(self, sources: Sources) -> Preparation:
         """Pair images with labels, which count on from the test images to the training images.
 
         Raises:
@@ -114,7 +115,7 @@ class SunRgbd(OfficialDataset):
                 )
             own = {n for n in labels if (n > _TEST_IMAGES) == (offset > 0)}
             splits[split] = [Pair(_id(n), images.get(n), labels.get(n)) for n in sorted(images.keys() | own)]
-        return Plan("the 37-class labels", splits, self._reco_lists(sources, splits))
+        return Preparation("the 37-class labels", splits, self._reco_lists(sources, splits))
 
     def _reco_lists(self, sources: Sources, splits: dict[SplitName, list[Pair]]) -> dict[str, list[str]]:
         """Return the lists of ReCo's split where the sources hold its ``test_idx.txt``."""

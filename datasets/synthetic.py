@@ -76,7 +76,7 @@ class Synthetic(VocLayout):
         """Draw the scenes into a folder of `root`, unless they are there.
 
         They are drawn in a temporary folder, which is then renamed: the folder is complete or absent, and of two
-        processes that draw at once, the slower one throws its copy away.
+        processes that draw at once, the slower one discards its copy.
 
         Raises:
             BenchError: if `root` can't be written.

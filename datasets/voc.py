@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.base import IGNORE_INDEX, DatasetConfig, SplitName
+from datasets.base import DatasetConfig, SplitName
 from datasets.layout.files import load_index_mask, read_lines
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialDataset
-from datasets.official.prepare import Pair, Plan
+from datasets.official.prepare import Pair, Preparation
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -63,7 +64,7 @@ class Voc(OfficialDataset):
         """VOC's own 1,464 training images."""
         return frozenset(read_lines(self.root / self.layout.lists / HIGH_QUALITY_LIST)) - {""}
 
-    def plan(self, sources: Sources) -> Plan:
+    def preparation(self, sources: Sources) -> Preparation:
         """Pair VOC's images with its own masks and those of SBD or SegmentationClassAug.
 
         The training list is ``train_aug.txt`` where the sources hold one, else all ids with a mask but those of val, sorted
@@ -81,7 +82,7 @@ class Voc(OfficialDataset):
         extra = augmented or sbd
         masks = {**own, **augmented} if augmented else {**sbd, **{i: own[i] for i in train if i in own}}
         ids = self._train_aug(sources) or sorted((set(train) | set(extra)) - set(val))
-        return Plan(
+        return Preparation(
             masks="SegmentationClassAug" if augmented else "VOC and SBD" if sbd else "VOC alone",
             splits={
                 "train": [Pair(i, images.get(i), masks.get(i)) for i in ids],

@@ -1,7 +1,7 @@
-"""What a method is: losses in, weights out. The loop owns everything else.
+"""The contract of a method: it holds networks and turns a batch into named losses. The training loop does the rest.
 
-The loop (``bench.train``) owns backward, precision, clipping, schedule, optimizer, checkpoint and resume. A method owns
-its networks and turns a batch into named loss tensors. All of its state is in ``state_dict()``.
+The loop (``bench.train``) is responsible for backward, precision, clipping, schedule, optimizer, checkpoint and resume.
+All of a method's state is in its ``state_dict()``.
 """
 
 from __future__ import annotations
@@ -12,31 +12,25 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from bench.config import Config
-
-IGNORE_INDEX = 255
+import bench.config
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class MethodConfig(Config):
-    """Base of a method's hyperparameters."""
-
-
 class StrongAugment(Protocol):
     """The strong augmentation of one step's unlabelled images, in the two halves between which images are mixed.
 
-    Both halves keep shapes and are pure functions of (data seed, step, slot). Images (B, 3, H, W) in [0, 1]; labels
-    (B, H, W) int64, 255 = ignore; confidence (B, H, W) in [0, 1], 0 where the label is ignored.
+    Both halves keep shapes and are pure functions of (data seed, step, slot). Images (B, 3, H, W) in [0, 1]; maps
+    (B, H, W) of any type, as many as the method has: pseudo-labels, their confidence, or none.
     """
 
-    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Random scale and crop: image bilinear (reflected border), label and confidence nearest (border 255 and 0)."""
+    def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
+        """Random scale and crop: the image bilinear (border reflected), then each (map, border value) nearest."""
 
-    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour jitter, Gaussian blur, horizontal flip."""
+    def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Colour jitter and Gaussian blur of the image, horizontal flip of the image and the maps."""
 
     def warp(self, maps: Tensor) -> Tensor:
         """Move maps (B, C, H, W) from the weak view's frame to the strong view's: this step's geometric half and flip.
@@ -52,7 +46,7 @@ class Labelled:
     Attributes:
         image: (B, 3, H, W) in [0, 1].
         label: (B, H, W) int64, 255 = ignore.
-        partial: whether labels are given for a part of the pixels only (the protocol `partial`).
+        partial: whether only a part of the pixels has labels (the protocol `partial`).
     """
 
     image: Tensor
@@ -64,19 +58,18 @@ class Labelled:
 class Unlabelled:
     """Unlabelled images. There is no label here: the loader never reads the masks of unlabelled images.
 
-    Only under the protocol `partial`, where every image is labelled in part, is that part here as `given`.
+    Under the protocol `partial`, where every image is labelled in part, `visible_labels` holds that part.
 
     Attributes:
-        weak: the weak view (crop only), (B, 3, H, W) in [0, 1].
-        valid: (B, H, W) bool, False where the crop reached beyond the image and was padded.
-        strong: the strong augmentation to apply to (weak view, pseudo-label, confidence).
-        given: (B, H, W) int64, the labels that are given in the weak view, 255 elsewhere; None where none are.
+        weak: the weak view (crop only), (B, 3, H, W) in [0, 1]; reflected where the crop reached beyond the image.
+        strong: the strong augmentation to apply to the weak view and to maps that belong to it.
+        visible_labels: (B, H, W) int64, the labels that are visible in the weak view, 255 elsewhere; None where the images
+            have none.
     """
 
     weak: Tensor
-    valid: Tensor
     strong: StrongAugment
-    given: Tensor | None = None
+    visible_labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -138,12 +131,12 @@ class Method(nn.Module):
             of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
 
-    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     version: ClassVar[int] = 1
     uses_unlabelled: bool = True
 
     @staticmethod
-    def labelled_batch_factor(config: MethodConfig) -> int:
+    def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
         return 1
 

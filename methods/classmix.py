@@ -13,7 +13,7 @@ from bench.registry import register
 from methods.base import Batch
 from methods.losses.segmentation import Reduction, pseudo_label_loss
 from methods.mixing import Mix, mix
-from methods.student import View
+from methods.student import StudentOutput
 from methods.teacher import TeacherConfig, TeacherMethod
 
 
@@ -43,9 +43,9 @@ class ClassMix(TeacherMethod):
         """Mix as the config says."""
         return mix(self.config.mix, image, label, confidence, rng)
 
-    def unsupervised(self, batch: Batch, view: View) -> Tensor:
+    def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
         """Return the cross-entropy on the mixed pseudo-labels, weighted by each image's share of confident pixels."""
-        target = view.target
+        target = output.target
         return pseudo_label_loss(
-            view.logits, target.label, target.confidence, self.config.threshold, self.config.reduction
+            output.logits, target.label, target.confidence, self.config.threshold, self.config.reduction
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from methods.torch_private import lerp_all_
 
 BufferPolicy = Literal["own", "copy", "average"]
 
@@ -55,19 +57,13 @@ class Ema(nn.Module):
     def update(self, student: nn.Module, step: int) -> None:
         """Move towards the student, after an optimizer step; `step` counts the steps done before it, from 0."""
         weight = 1 - decay_at(step, self.decay)
-        _lerp(list(self.model.parameters()), list(student.parameters()), weight)
+        lerp_all_(list(self.model.parameters()), list(student.parameters()), weight)
         if self.buffer_policy == "own":
             return
         pairs = list(zip(self.model.buffers(), student.buffers(), strict=True))
         floats = [(own, new) for own, new in pairs if own.is_floating_point()]
         if self.buffer_policy == "average":
-            _lerp([own for own, _ in floats], [new for _, new in floats], weight)
+            lerp_all_([own for own, _ in floats], [new for _, new in floats], weight)
         for own, new in pairs:
             if self.buffer_policy == "copy" or not own.is_floating_point():
                 own.copy_(new)
-
-
-def _lerp(own: list[Any], new: list[Any], weight: float) -> None:
-    """Move `own` towards `new` by `weight`, all tensors in one call (a weight of 1 gives `new` exactly)."""
-    if own:
-        torch._foreach_lerp_(cast("list[Tensor]", own), cast("list[Tensor]", new), weight)

@@ -12,10 +12,11 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import register
-from methods.base import IGNORE_INDEX, Batch
+from methods.base import Batch
 from methods.losses.segmentation import consistency
-from methods.student import View
+from methods.student import StudentOutput
 from methods.teacher import TeacherConfig, TeacherMethod
 
 
@@ -47,9 +48,9 @@ class MeanTeacher(TeacherMethod):
     config: MeanTeacherConfig
     soft_targets: ClassVar[bool] = True
 
-    def unsupervised(self, batch: Batch, view: View) -> Tensor:
+    def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
         """Return the squared error on the pixels that the weak view has, times the ramp-up of this step."""
-        target = view.target
+        target = output.target
         assert target.scores is not None
         ramp = sigmoid_ramp(batch.step, self.config.ramp_up * batch.iterations)
-        return ramp * consistency(view.logits, target.scores, target.label != IGNORE_INDEX)
+        return ramp * consistency(output.logits, target.scores, target.label != IGNORE_INDEX)

@@ -1,20 +1,21 @@
 """Mixing of unlabelled images with their pseudo-labels: ClassMix, CutMix and Cutout, batched and without host syncs.
 
 Image i is mixed with image (i + 1) mod B; in a batch of one, with itself, so that only Cutout changes it. Random numbers
-are drawn on the host and only they travel to the device. Source: ``generate_unsup_data`` in the ReCo authors'
+are drawn on the host; nothing else is copied to the device. Source: ``generate_unsup_data`` in the ReCo authors'
 ``module_list.py``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.base import IGNORE_INDEX, IMAGENET_MEAN
+from bench.arrays import IGNORE_INDEX
+from methods.base import IMAGENET_MEAN
 
 Mix = Literal["classmix", "cutmix", "cutout", "none"]
 _LABELS = 256  # every value that a label can have, 255 (ignore) included
@@ -41,7 +42,7 @@ def mix(
     else:
         keep = ~rectangle_mask(len(label), label.shape[1], label.shape[2], rng, label.device)
     if kind == "cutout":
-        fill = _to(np.asarray(IMAGENET_MEAN, np.float32), image.device).to(image.dtype).view(1, 3, 1, 1)
+        fill = torch.tensor(IMAGENET_MEAN).to(image, non_blocking=True).view(1, 3, 1, 1)
         return (
             torch.where(keep[:, None], image, fill),
             label.masked_fill(~keep, IGNORE_INDEX),
@@ -61,7 +62,8 @@ def class_mask(label: Tensor, rng: np.random.Generator) -> Tensor:
     """
     batch = len(label)
     flat = label.flatten(1)
-    ranks = _to(rng.permuted(np.tile(np.arange(_LABELS), (batch, 1)), axis=1), label.device)
+    drawn = rng.permuted(np.tile(np.arange(_LABELS), (batch, 1)), axis=1)
+    ranks = torch.from_numpy(drawn).to(label.device, non_blocking=True)
     present = torch.zeros(batch, _LABELS, dtype=torch.bool, device=label.device).scatter_(1, flat, True)
     ranks = ranks.masked_fill(~present, -1)
     half = present.sum(1, keepdim=True) // 2
@@ -85,14 +87,10 @@ def draw_rectangles(count: int, height: int, width: int, rng: np.random.Generato
 
 def rectangle_mask(count: int, height: int, width: int, rng: np.random.Generator, device: torch.device) -> Tensor:
     """Return (count, height, width) bool: True inside a random rectangle of half the area (see `draw_rectangles`)."""
-    box = _to(draw_rectangles(count, height, width, rng), device)
+    box = torch.from_numpy(draw_rectangles(count, height, width, rng)).to(device, non_blocking=True)
     top, left, bottom, right = (box[:, i, None] for i in range(4))
     y = torch.arange(height, device=device)
     x = torch.arange(width, device=device)
     rows = (y >= top) & (y < bottom)
     columns = (x >= left) & (x < right)
     return rows[:, :, None] & columns[:, None, :]
-
-
-def _to(array: NDArray[Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(array).to(device, non_blocking=True)

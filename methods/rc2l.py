@@ -34,7 +34,7 @@ from methods.losses.mask_classification import (
 from methods.losses.matching import Matching, match
 from methods.mixing import class_mask, rectangle_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
-from methods.teacher import TeacherConfig, with_given
+from methods.teacher import TeacherConfig, with_visible_labels
 
 
 class RC2LConfig(TeacherConfig):
@@ -60,7 +60,7 @@ class RC2LConfig(TeacherConfig):
             mask is at least this (project's choice).
         min_area: and if its mask covers at least this share of the image, in both views (project's choice).
         mix: of the unlabelled images after the strong augmentation, so that the warped regions are cut exactly as the
-            images are: `classmix` by the classes that the teacher sees, or `cutmix` (project's choice).
+            images are: `classmix` by the classes that the teacher predicts, or `cutmix` (project's choice).
     """
 
     class_weight: float = Field(default=4.0, ge=0)
@@ -79,8 +79,8 @@ class RC2LConfig(TeacherConfig):
     mix: Literal["none", "cutmix", "classmix"] = "none"
 
 
-class Teaching(NamedTuple):
-    """What the teacher gives the student on unlabelled images; none of it takes gradient.
+class TeacherOutput(NamedTuple):
+    """The teacher's targets for the student on unlabelled images; none of it takes gradient.
 
     Attributes:
         image: the strong view, (B, 3, H, W) in [0, 1].
@@ -132,7 +132,7 @@ class RC2L(Method):
     # -- the teacher ---------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def teach(self, batch: Batch) -> Teaching:
+    def teacher_output(self, batch: Batch) -> TeacherOutput:
         """Run the teacher on the weak view, and move its regions to where the strong view shows them."""
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
@@ -140,28 +140,28 @@ class RC2L(Method):
             with torch.inference_mode():
                 found = _regions(self.teacher.model, unlabelled.weak)
             label, masks, good = confident_regions(found, self.config)
-            semantic = _with_given(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.given)
+            semantic = _label_cells(semantic_scores(found.classes[-1], found.masks[-1]), unlabelled.visible_labels)
             with torch.autocast(masks.device.type, enabled=False):
                 features = rc2l.region_features(found.pixels.float(), masks)
         with phase("augment"):
             image, (moved, weight) = _to_strong(unlabelled, torch.cat((masks, semantic), 1))
             masks, semantic = moved[:, : label.shape[1]], moved[:, label.shape[1] :]
-            taught = Teaching(image, Targets(label, masks, good, weight), features, semantic)
+            from_teacher = TeacherOutput(image, Targets(label, masks, good, weight), features, semantic)
             if self.config.mix != "none" and len(image) > 1:
-                taught = _mixed(taught, self._keep(taught, batch.seed))
-            return _without_small(taught, self.config.min_area)
+                from_teacher = _mixed(from_teacher, self._keep(from_teacher, batch.seed))
+            return _without_small(from_teacher, self.config.min_area)
 
-    def _keep(self, taught: Teaching, seed: int) -> Tensor:
+    def _keep(self, from_teacher: TeacherOutput, seed: int) -> Tensor:
         """Return which pixels stay in a mixed image, (B, H, W) bool; the others come from the next image."""
-        draw, size = rng(seed, "mix"), taught.image.shape[2:]
+        draw, size = rng(seed, "mix"), from_teacher.image.shape[2:]
         if self.config.mix == "cutmix":
-            return ~rectangle_mask(len(taught.image), size[0], size[1], draw, taught.image.device)
-        keep = class_mask(taught.semantic.argmax(1), draw)
+            return ~rectangle_mask(len(from_teacher.image), size[0], size[1], draw, from_teacher.image.device)
+        keep = class_mask(from_teacher.semantic.argmax(1), draw)
         return F.interpolate(keep[:, None].float(), size=size)[:, 0] > 0
 
     # -- the student ---------------------------------------------------------------------------------------------
 
-    def see(self, labelled: Tensor, strong: Tensor) -> tuple[Masks, Masks]:
+    def forward_student(self, labelled: Tensor, strong: Tensor) -> tuple[Masks, Masks]:
         """Return the student's regions on the labelled images and on the strong view of the unlabelled ones."""
         with phase("student"):
             if not self.config.joint_forward:
@@ -174,20 +174,20 @@ class RC2L(Method):
 
         Matching needs the costs on the host: one transfer there and one back per batch.
         """
-        taught = self.teach(batch)
-        labelled, unlabelled = self.see(batch.labelled.image, taught.image)
+        from_teacher = self.teacher_output(batch)
+        labelled, unlabelled = self.forward_student(batch.labelled.image, from_teacher.image)
         layers, size = len(labelled.classes), (labelled.masks.shape[3], labelled.masks.shape[4])
         classes, masks = labelled.classes.flatten(0, 1), labelled.masks.flatten(0, 1)
         with phase("loss matching"):
             targets = class_targets(batch.labelled.label, self.num_classes, size).repeat(layers)
             costs = (
                 pairwise_cost(classes, masks, targets, self.weights),
-                pairwise_cost(unlabelled.classes[-1], unlabelled.masks[-1], taught.targets, self.weights),
+                pairwise_cost(unlabelled.classes[-1], unlabelled.masks[-1], from_teacher.targets, self.weights),
             )
-            here, there = match(costs)
+            of_labelled, of_unlabelled = match(costs)
         with phase("loss supervised"):
-            supervised = self._supervised(classes, masks, targets, here)
-        return {**supervised, **self._regional(unlabelled, taught, there)}
+            supervised = self._supervised(classes, masks, targets, of_labelled)
+        return {**supervised, **self._regional(unlabelled, from_teacher, of_unlabelled)}
 
     def _supervised(self, classes: Tensor, masks: Tensor, targets: Targets, matching: Matching) -> dict[str, Tensor]:
         """Return the weighted supervised losses, the mean over decoder layers (MaskFormer sums them)."""
@@ -199,9 +199,9 @@ class RC2L(Method):
             "dice": config.dice_weight * dice,
         }
 
-    def _regional(self, found: Masks, taught: Teaching, matching: Matching) -> dict[str, Tensor]:
+    def _regional(self, found: Masks, from_teacher: TeacherOutput, matching: Matching) -> dict[str, Tensor]:
         """Return the weighted region losses that are switched on."""
-        config, targets = self.config, taught.targets
+        config, targets = self.config, from_teacher.targets
         classes, logits = found.classes[-1], found.masks[-1]
         masks, predicted = logits.float().sigmoid(), classes.argmax(2)
         positive = rc2l.positives(predicted, targets, matching)
@@ -213,10 +213,12 @@ class RC2L(Method):
         terms: dict[str, Callable[[], Tensor]] = {
             "rmc": lambda: rc2l.region_mask_contrast(masks, targets, positive, config.mask_temperature),
             "rfc": lambda: rc2l.region_feature_contrast(
-                features(), taught.features, predicted, targets, positive, config.feature_temperature
+                features(), from_teacher.features, predicted, targets, positive, config.feature_temperature
             ),
             "rcc": lambda: rc2l.region_class_consistency(classes, targets, matching),
-            "smc": lambda: rc2l.semantic_mask_consistency(semantic_scores(classes, logits), taught.semantic, targets),
+            "smc": lambda: rc2l.semantic_mask_consistency(
+                semantic_scores(classes, logits), from_teacher.semantic, targets
+            ),
         }
         weights = {name: config.unsupervised_weight * getattr(config, f"{name}_weight") for name in terms}
         found_terms = {}
@@ -238,11 +240,11 @@ class RC2L(Method):
         return self.teacher.model if self.config.predict_with == "teacher" else self.student
 
 
-def _with_given(semantic: Tensor, given: Tensor | None) -> Tensor:
-    """Write given labels into per-pixel scores (B, K, h, w), each at the nearest cell."""
-    if given is not None:
-        given = F.interpolate(given[:, None].float(), semantic.shape[2:], mode="nearest")[:, 0].long()
-    return with_given(semantic, given)
+def _label_cells(semantic: Tensor, labels: Tensor | None) -> Tensor:
+    """Write visible labels (B, H, W) into per-pixel scores (B, K, h, w), each at the nearest cell."""
+    if labels is not None:
+        labels = F.interpolate(labels[:, None].float(), semantic.shape[2:], mode="nearest")[:, 0].long()
+    return with_visible_labels(semantic, labels)
 
 
 def _regions(network: nn.Module, image: Tensor) -> Masks:
@@ -256,16 +258,13 @@ def _to_strong(unlabelled: Unlabelled, maps: Tensor) -> tuple[Tensor, tuple[Tens
     fine = F.interpolate(maps, size=weak.shape[2:], mode="bilinear", align_corners=False)
     known = torch.ones_like(fine[:, :1])
     moved = strong.warp(torch.cat((fine, known), 1))
-    # The augmentation moves labels and confidences along with an image; here the warped maps take their place.
-    label = torch.zeros_like(weak[:, 0], dtype=torch.int64)
-    confidence = torch.zeros_like(weak[:, 0])
-    image, *_ = strong.photometric(*strong.geometric(weak, label, confidence))
+    (image,) = strong.photometric(*strong.geometric(weak))
     return image, shrink(moved[:, :-1], moved[:, -1], size)
 
 
-def _mixed(taught: Teaching, keep: Tensor) -> Teaching:
+def _mixed(from_teacher: TeacherOutput, keep: Tensor) -> TeacherOutput:
     """Paste the next image where `keep` (B, H, W) is False; the regions of both images are cut alike, so there are 2T."""
-    targets = taught.targets
+    targets = from_teacher.targets
     inside = F.adaptive_avg_pool2d(keep[:, None].float(), (targets.mask.shape[2], targets.mask.shape[3]))
     outside = 1 - inside
     other = Targets(*(x.roll(-1, 0) for x in targets))
@@ -275,17 +274,17 @@ def _mixed(taught: Teaching, keep: Tensor) -> Teaching:
         torch.cat((targets.present, other.present), 1),
         targets.weight * inside[:, 0] + other.weight * outside[:, 0],
     )
-    return Teaching(
-        torch.where(keep[:, None], taught.image, taught.image.roll(-1, 0)),
+    return TeacherOutput(
+        torch.where(keep[:, None], from_teacher.image, from_teacher.image.roll(-1, 0)),
         joined,
-        torch.cat((taught.features, taught.features.roll(-1, 0)), 1),
-        taught.semantic * inside + taught.semantic.roll(-1, 0) * outside,
+        torch.cat((from_teacher.features, from_teacher.features.roll(-1, 0)), 1),
+        from_teacher.semantic * inside + from_teacher.semantic.roll(-1, 0) * outside,
     )
 
 
-def _without_small(taught: Teaching, min_area: float) -> Teaching:
+def _without_small(from_teacher: TeacherOutput, min_area: float) -> TeacherOutput:
     """Leave out regions of which the strong view shows less than `min_area` of the image, or nothing."""
-    targets = taught.targets
+    targets = from_teacher.targets
     area = (targets.mask * targets.weight[:, None]).mean((2, 3))
     present = targets.present & (area > 0) & (area >= min_area)
-    return taught._replace(targets=targets._replace(present=present))
+    return from_teacher._replace(targets=targets._replace(present=present))

@@ -14,17 +14,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import bench.config
+from bench.arrays import IGNORE_INDEX
 from bench.phases import phase
 from bench.registry import register
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig
+from methods.base import Batch, Build, Method
 from methods.classmix import ClassMix, ClassMixConfig
 from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
 from methods.losses.segmentation import Reduction, resize
 from methods.mean_teacher import MeanTeacher, MeanTeacherConfig
-from methods.student import StudentMethod, Target, View, Views
+from methods.student import StudentMethod, StudentOutput, StudentOutputs, Target
 from methods.supervised import Supervised, SupervisedConfig
-from methods.teacher import TeacherConfig, with_given
+from methods.teacher import TeacherConfig, with_visible_labels
 
 Base = Literal["supervised", "mean_teacher", "classmix", "cutmix", "cutout"]
 
@@ -66,8 +68,8 @@ class ReCoConfig(TeacherConfig):
 
 
 def _make_base(config: ReCoConfig, build: Build) -> StudentMethod:
-    def options(of: type[MethodConfig], **given: object) -> dict[str, object]:
-        return {**{k: v for k, v in config if k in of.model_fields}, **given}
+    def options(of: type[bench.config.Config], **more: object) -> dict[str, object]:
+        return {**{k: v for k, v in config if k in of.model_fields}, **more}
 
     if config.base == "supervised":
         return Supervised(SupervisedConfig.model_validate(options(SupervisedConfig)), build)
@@ -102,38 +104,38 @@ class ReCo(Method):
         self.representation = representation_head(channels, config.representation_dim)
 
     @staticmethod
-    def labelled_batch_factor(config: MethodConfig) -> int:
+    def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the base's factor: `batch_factor` for supervised training, else 1."""
         assert isinstance(config, ReCoConfig)
         return config.batch_factor if config.base == "supervised" else 1
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the base's losses and ReCo's."""
-        views = self.base.views(batch)
-        terms = self.base.terms(batch, views)
+        outputs = self.base.outputs(batch)
+        terms = self.base.terms(batch, outputs)
         with phase("loss reco"):
             if batch.labelled.partial:
-                views = Views(self.completed(views.labelled), views.unlabelled)
-            return {**terms, "reco": self.config.reco_weight * self.contrast(views, batch.seed)}
+                outputs = StudentOutputs(self.completed(outputs.labelled), outputs.unlabelled)
+            return {**terms, "reco": self.config.reco_weight * self.contrast(outputs, batch.seed)}
 
     @torch.no_grad()
-    def completed(self, view: View) -> View:
-        """Return a view of partially labelled images, completed where the student is at least δ_s confident.
+    def completed(self, output: StudentOutput) -> StudentOutput:
+        """Return the output on partially labelled images, its labels completed where the student is at least δ_s confident.
 
         The authors have 0.97 there, whatever δ_s is (``train_semisup_partial.py``).
         """
-        scores = resize(view.logits, view.target.label.shape[1:]).softmax(dim=1)
-        confidence, label = with_given(scores, view.target.label).max(dim=1)
+        scores = resize(output.logits, output.target.label.shape[1:]).softmax(dim=1)
+        confidence, label = with_visible_labels(scores, output.target.label).max(dim=1)
         sure = confidence >= self.config.strong_threshold
-        target = Target(view.target.image, torch.where(sure, label, IGNORE_INDEX), confidence * sure)
-        return View(target, view.features, view.logits)
+        target = Target(output.target.image, torch.where(sure, label, IGNORE_INDEX), confidence * sure)
+        return StudentOutput(target, output.features, output.logits)
 
-    def contrast(self, views: Views, seed: int) -> Tensor:
+    def contrast(self, outputs: StudentOutputs, seed: int) -> Tensor:
         """Return ReCo's loss, unweighted, over the labelled and unlabelled pixels of a batch at the decoder's resolution."""
-        both = [view for view in (views.labelled, views.unlabelled) if view is not None]
-        representation = torch.cat([self.representation(view.features) for view in both])
+        both = [output for output in (outputs.labelled, outputs.unlabelled) if output is not None]
+        representation = torch.cat([self.representation(output.features) for output in both])
         label, confidence = (torch.cat(part) for part in zip(*map(_at_decoder, both), strict=True))
-        probability = torch.cat([view.logits.detach() for view in both]).float().softmax(1)
+        probability = torch.cat([output.logits.detach() for output in both]).float().softmax(1)
         config = self.config
         return reco_loss(
             representation,
@@ -163,9 +165,9 @@ class ReCo(Method):
         return self.base.predictor
 
 
-def _at_decoder(view: View) -> tuple[Tensor, Tensor]:
+def _at_decoder(output: StudentOutput) -> tuple[Tensor, Tensor]:
     """Return label and confidence at the decoder's resolution, by nearest neighbour as in the authors' code."""
-    size = view.features.shape[2:]
-    maps = torch.stack((view.target.label.float(), view.target.confidence), 1)
+    size = output.features.shape[2:]
+    maps = torch.stack((output.target.label.float(), output.target.confidence), 1)
     label, confidence = F.interpolate(maps, size, mode="nearest").unbind(1)
     return label.long(), confidence * (label != IGNORE_INDEX)

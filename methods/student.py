@@ -1,4 +1,4 @@
-"""What all methods with one student network share: how it sees a batch, and the supervised loss."""
+"""What all methods with one student network share: its forward pass on a batch, and the supervised loss."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from bench.arrays import IGNORE_INDEX
+from bench.config import Config
 from bench.phases import phase
-from methods.base import IGNORE_INDEX, Batch, Build, Method, MethodConfig, Network
+from methods.base import Batch, Build, Method, Network
 from methods.losses.segmentation import cross_entropy
 
 
 @dataclass(frozen=True)
 class Target:
-    """Images as the student sees them, and what it should predict there.
+    """Images of the student's forward pass, and what it should predict on them.
 
     Attributes:
         image: (B, 3, H, W) in [0, 1].
@@ -30,8 +32,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class View:
-    """The student's answer to a target: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
+class StudentOutput:
+    """The student's output on a target's images: decoder features (B, C, h, w) and class scores (B, K, h, w)."""
 
     target: Target
     features: Tensor
@@ -39,29 +41,29 @@ class View:
 
 
 @dataclass(frozen=True)
-class Views:
-    """What the student saw in one step; `unlabelled` is None in supervised training."""
+class StudentOutputs:
+    """The student's outputs in one step; `unlabelled` is None in supervised training."""
 
-    labelled: View
-    unlabelled: View | None = None
+    labelled: StudentOutput
+    unlabelled: StudentOutput | None = None
 
 
-def see(network: nn.Module, target: Target) -> View:
+def run_student(network: nn.Module, target: Target) -> StudentOutput:
     """Run a network that follows the contract ``methods.base.Network`` on a target's images."""
     contract = cast(Network, network)
     with phase("student"):
         features = contract.features(target.image)
-        return View(target, features, contract.classify(features))
+        return StudentOutput(target, features, contract.classify(features))
 
 
 class StudentMethod(Method):
     """A method with one network, `student`, trained on the labelled images.
 
-    Losses are made in two halves, so that a method that adds a loss to another one (ReCo) can use that one's views:
-    ``losses(batch) = terms(batch, views(batch))``.
+    Losses are made in two halves, so that a method that adds a loss to another one (ReCo) can use that one's outputs:
+    ``losses(batch) = terms(batch, outputs(batch))``.
     """
 
-    def __init__(self, config: MethodConfig, build: Build) -> None:
+    def __init__(self, config: Config, build: Build) -> None:
         super().__init__()
         self.config = config
         self.num_classes = build.num_classes
@@ -72,18 +74,18 @@ class StudentMethod(Method):
         label = batch.labelled.label
         return Target(batch.labelled.image, label, (label != IGNORE_INDEX).float())
 
-    def views(self, batch: Batch) -> Views:
+    def outputs(self, batch: Batch) -> StudentOutputs:
         """Run the student on a batch."""
-        return Views(see(self.student, self.labelled_target(batch)))
+        return StudentOutputs(run_student(self.student, self.labelled_target(batch)))
 
-    def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, outputs: StudentOutputs) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of what the student saw."""
         with phase("loss supervised"):
-            return {"supervised": cross_entropy(views.labelled.logits, views.labelled.target.label)}
+            return {"supervised": cross_entropy(outputs.labelled.logits, outputs.labelled.target.label)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of a batch."""
-        return self.terms(batch, self.views(batch))
+        return self.terms(batch, self.outputs(batch))
 
     @property
     def predictor(self) -> nn.Module:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+import bench.config
 from bench.registry import register
-from methods.base import MethodConfig
 from methods.student import StudentMethod
 
 
-class SupervisedConfig(MethodConfig):
+class SupervisedConfig(bench.config.Config):
     """Hyperparameters of supervised training.
 
     Attributes:
@@ -27,7 +27,7 @@ class Supervised(StudentMethod):
     uses_unlabelled = False
 
     @staticmethod
-    def labelled_batch_factor(config: MethodConfig) -> int:
+    def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the config's `batch_factor`."""
         assert isinstance(config, SupervisedConfig)
         return config.batch_factor

@@ -1,6 +1,6 @@
 """What methods with a student and a moving-average teacher share: pseudo-labels on the weak view, training on the strong.
 
-A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) and what the student is taught on them
+A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) and which loss the student has on them
 (:meth:`TeacherMethod.unsupervised`). Source: ``train_semisup.py`` in the ReCo authors' repository.
 """
 
@@ -13,15 +13,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bench.arrays import IGNORE_INDEX
+from bench.config import Config
 from bench.phases import phase
 from bench.seeds import rng
-from methods.base import IGNORE_INDEX, Batch, Build, MethodConfig, Unlabelled
+from methods.base import Batch, Build, Unlabelled
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
-from methods.student import StudentMethod, Target, View, Views, see
+from methods.student import StudentMethod, StudentOutput, StudentOutputs, Target, run_student
 
 
-class TeacherConfig(MethodConfig):
+class TeacherConfig(Config):
     """Hyperparameters of every method with a teacher. Defaults are those of the ReCo authors' code.
 
     Attributes:
@@ -42,16 +44,16 @@ class TeacherConfig(MethodConfig):
     unsupervised_weight: float = Field(default=1.0, ge=0)
 
 
-def with_given(scores: Tensor, given: Tensor | None) -> Tensor:
-    """Return probabilities (B, K, H, W) that are certain of the given labels (B, H, W), and unchanged where that is 255.
+def with_visible_labels(scores: Tensor, labels: Tensor | None) -> Tensor:
+    """Return probabilities (B, K, H, W) that are certain of the visible labels (B, H, W), and unchanged where they are 255.
 
     Source: ``train_semisup_partial.py`` of the ReCo authors' code, which writes them into pseudo-label and confidence.
     """
-    if given is None:
+    if labels is None:
         return scores
-    known = (given != IGNORE_INDEX)[:, None]
+    known = (labels != IGNORE_INDEX)[:, None]
     classes = torch.arange(scores.shape[1], device=scores.device)[:, None, None]
-    return torch.where(known, (given[:, None] == classes).to(scores.dtype), scores)
+    return torch.where(known, (labels[:, None] == classes).to(scores.dtype), scores)
 
 
 class TeacherMethod(StudentMethod):
@@ -72,7 +74,7 @@ class TeacherMethod(StudentMethod):
         """Mix the images of the strong view between its geometric and its photometric half. By default not at all."""
         return image, label, confidence
 
-    def unsupervised(self, batch: Batch, view: View) -> Tensor:
+    def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
         """Return the loss on unlabelled images, unweighted (scalar)."""
         raise NotImplementedError
 
@@ -91,34 +93,35 @@ class TeacherMethod(StudentMethod):
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
         with phase("teacher"):
-            scores = with_given(self.teacher_scores(unlabelled), unlabelled.given)
+            scores = with_visible_labels(self.teacher_scores(unlabelled), unlabelled.visible_labels)
             confidence, label = scores.max(dim=1)
         with phase("augment"):
-            moved = unlabelled.strong.geometric(unlabelled.weak, label, confidence)
-            mixed = self.mix(*moved, rng(batch.seed, "mix"))
+            maps = ((label, IGNORE_INDEX), (confidence, 0.0))
+            image, label, confidence = unlabelled.strong.geometric(unlabelled.weak, *maps)
+            mixed = self.mix(image, label, confidence, rng(batch.seed, "mix"))
             image, label, confidence = unlabelled.strong.photometric(*mixed)
             return Target(image, label, confidence, unlabelled.strong.warp(scores) if self.soft_targets else None)
 
-    def views(self, batch: Batch) -> Views:
+    def outputs(self, batch: Batch) -> StudentOutputs:
         """Run the teacher and then the student on a batch."""
         unlabelled, labelled = self.unlabelled_target(batch), self.labelled_target(batch)
         if not self.config.joint_forward:
-            return Views(see(self.student, labelled), see(self.student, unlabelled))
-        both = see(
+            return StudentOutputs(run_student(self.student, labelled), run_student(self.student, unlabelled))
+        both = run_student(
             self.student, Target(torch.cat((labelled.image, unlabelled.image)), labelled.label, labelled.confidence)
         )
         count = len(labelled.image)
-        return Views(
-            View(labelled, both.features[:count], both.logits[:count]),
-            View(unlabelled, both.features[count:], both.logits[count:]),
+        return StudentOutputs(
+            StudentOutput(labelled, both.features[:count], both.logits[:count]),
+            StudentOutput(unlabelled, both.features[count:], both.logits[count:]),
         )
 
-    def terms(self, batch: Batch, views: Views) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, outputs: StudentOutputs) -> dict[str, Tensor]:
         """Return the supervised and the weighted unsupervised term."""
-        assert views.unlabelled is not None
+        assert outputs.unlabelled is not None
         with phase("loss unsupervised"):
-            unsupervised = self.config.unsupervised_weight * self.unsupervised(batch, views.unlabelled)
-        return {**super().terms(batch, views), "unsupervised": unsupervised}
+            unsupervised = self.config.unsupervised_weight * self.unsupervised(batch, outputs.unlabelled)
+        return {**super().terms(batch, outputs), "unsupervised": unsupervised}
 
     def after_step(self, step: int) -> None:
         """Move the teacher."""

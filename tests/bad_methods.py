@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.config import Config
 from bench.registry import register
-from methods.base import Batch, Build, Method, MethodConfig
+from methods.base import Batch, Build, Method
 
 
-class BadConfig(MethodConfig):
+class BadConfig(Config):
     """Attributes: how it goes wrong, the node that fails it before the first step, and seconds to wait at each step."""
 
     how: Literal["nan", "memory", "bug", "disk", "stop", "not"] = "nan"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.arrays import UInt8
 from bench.registry import register
 from bench.seeds import rng
-from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
+from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName
 
 SIZE = 40
 COUNTS = {"train": 24, "val": 6, "test": 2}

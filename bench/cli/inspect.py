@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,11 +103,9 @@ def doctor(data: DATA = None, store: STORE = None, as_json: JSON = False) -> Non
 @weights_app.command()
 def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, e.g. resnet101.")]) -> None:
     """Download a backbone's ImageNet weights from torchvision's server, and check their hash."""
-    from bench.cli.data import progress_bar
     from methods.networks.weights import fetch as fetch_weights
 
-    with progress_bar(f"fetching {name}", False) as step:
-        path = fetch_weights(name, progress=step)
+    path = fetch_weights(name, progress=sys.stderr.isatty())
     console().print(f"{name}: {path}")
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import DATA, JSON, SET, STORE, console, print_json, store_path
 from bench.cli.data import dataset_part
+
+if TYPE_CHECKING:
+    from datasets.split import Manifest
 
 
 def split(
@@ -48,21 +51,19 @@ def split(
     manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
     keep_split(store_path(store), manifest)
     if output is not None:
-        write_json(output, manifest)
+        write_json(output, manifest.as_json())
     if as_json:
-        print_json(manifest)
+        print_json(manifest.as_json())
         return
     out = console()
-    out.print(
-        f"{dataset}, {part.name} {manifest['title']}, seed {seed}: {len(manifest['labelled'])} labelled, ", end=""
-    )
-    out.print(f"{len(manifest['unlabelled'])} unlabelled images; sha256 {manifest['sha256']}")
+    out.print(f"{dataset}, {part.name} {manifest.title}, seed {seed}: {len(manifest.labelled)} labelled, ", end="")
+    out.print(f"{len(manifest.unlabelled)} unlabelled images; sha256 {manifest.sha256}")
     out.print("labelled images per class: ", end="")
-    out.print(", ".join(f"{k} {n}" for k, n in manifest["labelled_images_per_class"].items()), markup=False)
-    if manifest["labelled_high_quality"] is not None:
-        out.print(f"from the high-quality list: {manifest['labelled_high_quality']}")
-    out.print("labelled: " + " ".join(manifest["labelled"]), markup=False)
-    out.print(f"manifest: {split_path(store_path(store), manifest['sha256'])}")
+    out.print(", ".join(f"{k} {n}" for k, n in manifest.labelled_images_per_class.items()), markup=False)
+    if manifest.labelled_high_quality is not None:
+        out.print(f"from the high-quality list: {manifest.labelled_high_quality}")
+    out.print("labelled: " + " ".join(manifest.labelled), markup=False)
+    out.print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
 
 
 def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
@@ -84,10 +85,10 @@ def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
         out.print("the images are labelled in part, and other pixels of them are given")
 
 
-def _described(manifest: dict[str, Any]) -> str:
-    text = f"{manifest['dataset']}, {manifest['protocol']['name']} {manifest['title']}, seed {manifest['seed']}: "
-    text += f"{len(manifest['labelled'])} labelled"
-    quality = manifest["labelled_high_quality"]
+def _described(manifest: Manifest) -> str:
+    text = f"{manifest.dataset}, {manifest.protocol['name']} {manifest.title}, seed {manifest.seed}: "
+    text += f"{len(manifest.labelled)} labelled"
+    quality = manifest.labelled_high_quality
     return text if quality is None else f"{text}, {quality} of them from the high-quality list"
 
 

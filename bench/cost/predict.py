@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bench.arrays import UInt8
 from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
@@ -23,7 +24,6 @@ from bench.spec.cell import Cell, canonical
 from bench.spec.sections import Resources
 from bench.train.build import build_loader, build_method
 from bench.train.meters import StepMeter
-from bench.train.reader import UInt8
 from bench.train.step import Stepper
 from datasets.split import Split
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.data.roots import DataRoots, open_dataset
 from bench.errors import BenchError
@@ -12,22 +12,22 @@ from bench.files import read_json, write_json
 from bench.spec.cell import Part
 
 if TYPE_CHECKING:
-    from datasets.split import Split
+    from datasets.split import Manifest, Split
 
 
 @lru_cache(maxsize=4096)
-def draw_split(dataset: Part, protocol: Part, seed: int, roots: DataRoots) -> dict[str, Any]:
+def draw_split(dataset: Part, protocol: Part, seed: int, roots: DataRoots) -> Manifest:
     """Draw a split and return its manifest (see ``datasets/split.py``).
 
     Raises:
         BenchError: if the data isn't there or the protocol can't be met on it.
     """
-    from datasets.split import manifest
+    from datasets.split import make_manifest
 
     data = open_dataset(dataset, roots)
     drawer = protocol.cls(protocol.config)
     split = drawer.split(data, seed)
-    return manifest(split, data, dataset.name, drawer, protocol.identity(), seed)
+    return make_manifest(split, data, dataset.name, drawer, protocol.identity(), seed)
 
 
 def split_path(store: Path, sha256: str) -> Path:
@@ -35,12 +35,23 @@ def split_path(store: Path, sha256: str) -> Path:
     return store / ".splits" / f"{sha256}.json"
 
 
-def keep_split(store: Path, manifest: dict[str, Any]) -> None:
+def keep_split(store: Path, manifest: Manifest) -> None:
     """Write a manifest into the store, unless it is there."""
-    path = split_path(store, manifest["sha256"])
+    path = split_path(store, manifest.sha256)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, manifest)
+        write_json(path, manifest.as_json())
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ValueError: if there is no such file, or it isn't a manifest.
+    """
+    from datasets.split import Manifest
+
+    return Manifest.model_validate(read_json(path))
 
 
 def load_split(store: Path, sha256: str) -> Split:
@@ -49,13 +60,10 @@ def load_split(store: Path, sha256: str) -> Split:
     Raises:
         BenchError: if the manifest is missing or isn't what its name says.
     """
-    from datasets.split import Split
-
     path = split_path(store, sha256)
     try:
-        found = read_json(path)
-        split = Split(tuple(found["labelled"]), tuple(found["unlabelled"]), found.get("given", ""))
-    except (ValueError, KeyError, TypeError):
+        split = read_manifest(path).split
+    except ValueError:
         raise BenchError(f"{path}: the split's manifest is missing or damaged; plan the grid again") from None
     if split.sha256 != sha256:
         raise BenchError(f"{path}: the ids don't match the hash; the file was changed, delete it and plan again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.data.roots import DataRoots
 from bench.data.splits import draw_split
@@ -15,6 +15,9 @@ from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_p
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.sections import Seeds
+
+if TYPE_CHECKING:
+    from datasets.split import Manifest
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Plan:
     name: str
     grid: Grid
     cells: list[PlannedCell]
-    manifests: dict[str, dict[str, Any]]
+    manifests: dict[str, Manifest]
 
 
 class Resolver:
@@ -73,7 +76,7 @@ class Resolver:
         shared = {key: value for key, value in options if key in get("network", wanted).Config.model_fields}
         return self.part("network", {"name": wanted, **shared})
 
-    def cell(self, raw: Mapping[str, Any]) -> tuple[Cell, dict[str, Any]]:
+    def cell(self, raw: Mapping[str, Any]) -> tuple[Cell, Manifest]:
         """Resolve a raw cell; return it with its split's manifest."""
         parts: dict[str, Any] = {kind: self.part(kind, raw[kind]) for kind in PARTS}
         parts["network"] = self.network(parts["network"], parts["method"])
@@ -86,7 +89,7 @@ class Resolver:
                 name, value, lambda m=model, n=name, v=value: validate(m, v, f"{self.where}: {n}")
             )
         split = draw_split(parts["dataset"], parts["protocol"], sections["seeds"].split, self.roots)
-        return Cell(**parts, **sections, split_sha256=split["sha256"]), split
+        return Cell(**parts, **sections, split_sha256=split.sha256), split
 
 
 def _label(kind: Kind, raw: Mapping[str, Any], axis_values: list[Any]) -> str:
@@ -123,7 +126,7 @@ def resolve_grid(request: Request) -> Plan:
     grid, sets, where = read_request(request)
     resolver = Resolver(where, DataRoots.parse(request.data))
     cells: dict[str, PlannedCell] = {}
-    manifests: dict[str, dict[str, Any]] = {}
+    manifests: dict[str, Manifest] = {}
     for point in expand(grid, where, sets, replaced=bool(request.sets)):
         cell, split = resolver.cell(point.raw)
         coords = coordinates(point, cell, grid)
@@ -133,7 +136,7 @@ def resolve_grid(request: Request) -> Plan:
                 "an axis repeats a value, or an override undoes it"
             )
         cells[cell.id] = PlannedCell(cell, coords, point.values, point.raw.get("profile", {}))
-        manifests[split["sha256"]] = split
+        manifests[split.sha256] = split
     if not cells:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
     return Plan(request.name, grid, list(cells.values()), manifests)

@@ -56,7 +56,7 @@ def still_hold(found: Mapping[str, Any], store: Path, roots: DataRoots) -> bool:
         for one in found["splits"]:
             dataset, protocol = (resolve_part(kind, one[kind], kind) for kind in ("dataset", "protocol"))
             manifest = draw_split(dataset, protocol, one["seed"], roots)
-            if manifest["sha256"] != one["sha256"]:
+            if manifest.sha256 != one["sha256"]:
                 return False
             keep_split(store, manifest)
     except BenchError:  # planning says what is wrong, and where

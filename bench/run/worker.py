@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
+from bench.arrays import IGNORE_INDEX
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
 from bench.errors import BenchError
@@ -27,7 +28,6 @@ from bench.store.failures import classify
 from bench.store.job import Job
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
-from datasets.base import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from bench.run.recorder import Recorder

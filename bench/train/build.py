@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bench.arrays import UInt8
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.train.loader import Loader
-from bench.train.reader import Images, Reader, UInt8
+from bench.train.reader import Images, Reader
 from bench.train.step import Stepper
 from methods.base import Build, Method
 
@@ -100,5 +101,5 @@ def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Reso
         cell.seeds.data,
         stepper.device,
         resources,
-        bool(split.given),
+        bool(split.visible_labels),
     )

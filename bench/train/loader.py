@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.arrays import UInt8
 from bench.machine import usable_cores
 from bench.phases import phase
 from bench.seeds import derive, rng
@@ -25,20 +26,17 @@ from bench.train.reader import Images
 from bench.train.sampling import sample
 from methods.base import Batch, Labelled, Unlabelled
 
-UInt8 = NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and given (B, H, W), valid (B, H, W) bool."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and visible labels (B, H, W)."""
 
     step: int
     micro: int
     image: UInt8
     mask: UInt8
     weak: UInt8 | None
-    valid: NDArray[np.bool_] | None
-    given: UInt8 | None = None
+    visible_labels: UInt8 | None = None
 
 
 class Loader:
@@ -53,7 +51,7 @@ class Loader:
         seed: data seed.
         device: where batches are finished.
         resources: threads, prefetch, cache budget.
-        partial: whether images are labelled in part; what is given of them then goes with the unlabelled view.
+        partial: whether images are labelled in part; that part then goes with the unlabelled view as `visible_labels`.
     """
 
     def __init__(
@@ -95,7 +93,7 @@ class Loader:
 
     def host_batch(self, step: int, micro: int) -> HostBatch:
         """Decode and crop one micro-batch (on a loader thread)."""
-        batch, views, weak, given = self.schedule.batch, [], [], []
+        batch, views, weak, visible = self.schedule.batch, [], [], []
         for slot, image_id in self._pick("labelled", self.labelled, batch.labelled, step, micro):
             image = self.reader.image(image_id)
             mask = self.reader.mask(image_id)
@@ -106,15 +104,14 @@ class Loader:
                 weak.append(self.augmentation.weak_view(image, self._rng("unlabelled", "view", step, slot)))
                 if self.partial:
                     mask = self.reader.mask(image_id)
-                    given.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
+                    visible.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
         return HostBatch(
             step,
             micro,
             np.stack([v[0] for v in views]),
             np.stack([v[1] for v in views]),
-            np.stack([w[0] for w in weak]) if weak else None,
-            np.stack([w[1] for w in weak]) if weak else None,
-            np.stack(given) if given else None,
+            np.stack(weak) if weak else None,
+            np.stack(visible) if visible else None,
         )
 
     def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
@@ -133,14 +130,13 @@ class Loader:
                 image, label, [self._rng("labelled", "photometric", step, slot) for slot in slots]
             )
         unlabelled = None
-        if host.weak is not None and host.valid is not None:
+        if host.weak is not None:
             share = len(host.weak)
             slots = range(host.micro * share, (host.micro + 1) * share)
             rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
             weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
-            valid = self._to_device(host.valid)
-            given = None if host.given is None else self._to_device(host.given).long()
-            unlabelled = Unlabelled(weak, valid, self.augmentation.strong(rngs, self.device), given)
+            visible = None if host.visible_labels is None else self._to_device(host.visible_labels).long()
+            unlabelled = Unlabelled(weak, self.augmentation.strong(rngs, self.device), visible)
         seed = derive(self.seed, "method", step, host.micro)
         return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
 

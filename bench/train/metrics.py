@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORE_INDEX = 255
-
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Count pixels by (label, prediction), void left out.

@@ -1,4 +1,4 @@
-"""Reading images and masks: decoded once where memory allows, and no mask that a run has no right to see."""
+"""Reading images and masks: decoded once where memory allows; masks of unlabelled images are refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from bench.arrays import UInt8
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
-
-UInt8 = NDArray[np.uint8]
 
 
 class Images(Protocol):
@@ -31,11 +28,11 @@ class Reader:
 
     Args:
         dataset: what to read.
-        masks_of: the only ids whose masks may be read: labelled and evaluated ones. A run has no way to the masks of its
-            unlabelled images.
+        masks_of: the only ids whose masks may be read: labelled and evaluated ones. The masks of
+            a run's unlabelled images can't be read.
         budget: bytes to keep.
-        visible: what a mask shows of itself, where labels are given in part: (id, mask) to mask. It is applied before
-            anybody sees the mask.
+        visible: the part of a mask that a run may see, where images are labelled in part: (id, mask) to mask, 255 where the
+            label is withheld. No caller gets the whole mask.
     """
 
     def __init__(
@@ -75,9 +72,9 @@ class Reader:
         """
         if image_id not in self.masks_of:
             raise PermissionError(f"the mask of {image_id} is withheld: the image is unlabelled in this run")
-        return self._get("mask", image_id, self._seen)
+        return self._get("mask", image_id, self._visible_mask)
 
-    def _seen(self, image_id: str) -> UInt8:
+    def _visible_mask(self, image_id: str) -> UInt8:
         mask = self.dataset.mask(image_id)
         return mask if self.visible is None else self.visible(image_id, mask)
 

@@ -13,16 +13,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from torch import Tensor
 
 import bench.config
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.augmentation.colour import colour_steps, subsets
-from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window, gaussian_taps, inside, mix
-from datasets.base import IGNORE_INDEX, UInt8
+from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window, gaussian_taps, mix
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
 
@@ -140,25 +139,23 @@ class StrongView:
         self._photometric = _Photometric(config, rngs, device)
 
     @torch.no_grad()
-    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Random scale and crop.
+    def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
+        """Random scale and crop of an image and of any number of maps, returned in this order.
 
         Args:
             image: (B, 3, H, W) in [0, 1], H and W the crop size; resampled bilinear, antialiased, border reflected.
-            label: (B, H, W) int64; nearest pixel, border 255.
-            confidence: (B, H, W); nearest pixel, border 0.
+            maps: each (B, H, W) of any type, with its border value; nearest pixel.
         """
-        parts, borders = self._photometric.parts, (IGNORE_INDEX, 0.0)
+        parts, borders = self._photometric.parts, [border for _, border in maps]
         images = [self._geometry.image(image[part].float(), part) for part in parts]
-        maps = [self._geometry.pick((label[part], confidence[part]), borders, part) for part in parts]
-        labels, confidences = zip(*maps, strict=True)
-        return torch.cat(images), torch.cat(labels), torch.cat(confidences)
+        picked = [self._geometry.pick([values[part] for values, _ in maps], borders, part) for part in parts]
+        return torch.cat(images), *(torch.cat(values) for values in zip(*picked, strict=True))
 
     @torch.no_grad()
-    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour jitter, Gaussian blur (image only) and horizontal flip (all three); shapes as in `geometric`."""
+    def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Colour jitter and Gaussian blur of the image, horizontal flip of all; shapes as in `geometric`."""
         view = self._photometric
-        return view.flip(view.images(image)), view.flip(view.cut(label)), view.flip(view.cut(confidence))
+        return view.flip(view.images(image)), *(view.flip(view.cut(values)) for values in maps)
 
     def warp(self, maps: Tensor) -> Tensor:
         """Move real-valued maps, such as the teacher's class probabilities, to where the strong view shows them.
@@ -186,6 +183,7 @@ class Augmentation:
     """
 
     Config = AugmentationConfig
+    to_float = staticmethod(to_float)
 
     def __init__(self, config: AugmentationConfig) -> None:
         self.config = config
@@ -213,24 +211,19 @@ class Augmentation:
         window = draw_window(rng, _size(image), crop, self.config.scale)
         return crop_image(image, window, crop), crop_mask(mask, window, crop, IGNORE_INDEX)
 
-    def weak_view(self, image: UInt8, rng: np.random.Generator) -> tuple[UInt8, NDArray[np.bool_]]:
+    def weak_view(self, image: UInt8, rng: np.random.Generator) -> UInt8:
         """Crop an unlabelled image (H, W, 3) at random (host), without scaling; three draws.
 
         Returns:
-            Image (h, w, 3), and (h, w) bool that is False where the image was too small and the border is reflected.
+            (h, w, 3) of the crop size; reflected at the border where the image is too small.
         """
         crop = self.config.crop_size
-        window = draw_window(rng, _size(image), crop, (1.0, 1.0))
-        return crop_image(image, window, crop), inside(window, crop)
+        return crop_image(image, draw_window(rng, _size(image), crop, (1.0, 1.0)), crop)
 
     def weak_mask(self, mask: UInt8, rng: np.random.Generator) -> UInt8:
         """Crop a mask (H, W) as `weak_view` crops its image with a generator in the same state; border 255."""
         crop = self.config.crop_size
         return crop_mask(mask, draw_window(rng, _size(mask), crop, (1.0, 1.0)), crop, IGNORE_INDEX)
-
-    def to_float(self, image: Tensor) -> Tensor:
-        """Return uint8 (B, 3, h, w) as float32 in [0, 1]; floats are copied."""
-        return to_float(image)
 
     @torch.no_grad()
     def finish(self, image: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
@@ -254,6 +247,3 @@ class Augmentation:
 
 def _size(image: UInt8) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
-
-
-__all__ = ["Augmentation", "AugmentationConfig", "StrongView", "to_float"]

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.arrays import UInt8
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-UInt8 = NDArray[np.uint8]
 Size = tuple[int, int]  # (height, width)
 
 
@@ -115,14 +116,6 @@ def crop_mask(mask: UInt8, window: Window, crop: Size, border: int) -> UInt8:
     )
     out = np.full(crop, border, np.uint8)
     out[: part[0], : part[1]] = mask[rows][:, columns]
-    return out
-
-
-def inside(window: Window, crop: Size) -> NDArray[np.bool_]:
-    """Return (h, w) bool, False where the crop is padding."""
-    part = _inside(window, crop)
-    out = np.zeros(crop, np.bool_)
-    out[: part[0], : part[1]] = True
     return out
 
 

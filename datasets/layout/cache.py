@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from bench.files import read_json, write_json
 
 Presence = dict[str, frozenset[int]]
 
@@ -32,7 +32,7 @@ def fingerprint(paths: Iterable[Path], *facts: str | int | None) -> str:
 
 def _read(path: Path, ids: Sequence[str]) -> Presence | None:
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         return {image_id: frozenset(map(int, found[image_id])) for image_id in ids}
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -41,9 +41,7 @@ def _read(path: Path, ids: Sequence[str]) -> Presence | None:
 def _write(path: Path, presence: Presence) -> None:
     with contextlib.suppress(OSError):  # a cache that can't be written is no reason to stop
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump({image_id: sorted(found) for image_id, found in presence.items()}, file)
-        Path(file.name).replace(path)
+        write_json(path, {image_id: sorted(found) for image_id, found in presence.items()}, indent=None)
 
 
 def cached_presence(key: str, ids: Sequence[str], compute: Callable[[], Presence]) -> Presence:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, get_args
 
 from PIL import Image
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from datasets.base import IGNORE_INDEX, CheckReport, Progress, SplitName
+from datasets.base import CheckReport, Progress, SplitName
 from datasets.layout.files import escapes, illegal_labels, load_index_mask, load_rgb, on_threads, read_lines
 
 if TYPE_CHECKING:

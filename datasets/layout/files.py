@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from simplejpeg import decode_jpeg
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
-from datasets.base import IGNORE_INDEX, Progress, UInt8
+from datasets.base import Progress
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MASK_SUFFIX = ".png"
@@ -104,17 +105,17 @@ def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
 
 
 def decode_rgb(path: Path) -> UInt8:
-    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG a quarter sooner.
+    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG in a quarter less time.
 
-    Both decode with libjpeg-turbo, but simplejpeg writes the pixels where they are wanted; Pillow keeps them in four
+    Both decode with libjpeg-turbo, but simplejpeg writes the pixels into the array at once; Pillow keeps them in four
     bytes each and copies them twice.
 
     Raises:
         BenchError: as :func:`load_rgb` does.
     """
-    with suppress(*_DAMAGED):  # Pillow finds the words, or has a way with it
+    with suppress(*_DAMAGED):  # Pillow can read some of them, and names the fault of the others
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:  # says what it is, and stops bombs
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:  # the mode; raises for a decompression bomb
             plain = header.mode == "RGB"
         if plain:
             pixels: UInt8 = decode_jpeg(data, colorspace="RGB", strict=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.arrays import UInt8
 from bench.errors import BenchError
-from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
+from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName
 from datasets.layout.cache import Presence, cached_presence, fingerprint
 from datasets.layout.check import check_layout
 from datasets.layout.files import (

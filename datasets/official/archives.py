@@ -6,7 +6,6 @@ that it names itself. An archive that holds anything that could harm an extracti
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from bench.errors import BenchError
+from bench.files import file_digest
 from datasets.layout.files import escapes
 
 ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
@@ -92,7 +92,7 @@ def _check_path(archive: Path, name: str) -> None:
 
 
 class _Tree:
-    """A folder's files, those behind links included: whose they are is the user's decision."""
+    """A folder's files. Links are followed, since the user made them; in archives they are refused."""
 
     def __init__(self, path: Path, exclude: Path) -> None:
         self.path = path
@@ -292,9 +292,6 @@ def verify_md5(archives: Sequence[Path], published: Mapping[str, str]) -> None:
         expected = published.get(path.name)
         if expected is None or not path.is_file():
             continue
-        digest = hashlib.md5(usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-        if digest.hexdigest() != expected:
-            raise BenchError(f"{path}: MD5 {digest.hexdigest()}, published {expected}: damaged, or another one")
+        found = file_digest(path, "md5")
+        if found != expected:
+            raise BenchError(f"{path}: MD5 {found}, published {expected}: damaged, or another one")

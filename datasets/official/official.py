@@ -13,26 +13,27 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from datasets.base import IGNORE_INDEX, CheckReport, DatasetConfig, Progress, SplitName
+from bench.files import write_if_changed
+from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
 from datasets.layout.files import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
 from datasets.official.archives import Sources, archives_of, verify_md5
 from datasets.official.prepare import (
-    Job,
+    Conversion,
     Pair,
-    Plan,
+    Preparation,
     Record,
     changed_files,
     is_whole,
     preparing,
     read_record,
-    run_jobs,
+    run_conversions,
     shortfalls,
     verify_sizes,
     write_checksums,
     write_record,
-    write_whole,
 )
 
 _ALLOW = "--set allow_incomplete=true"
@@ -77,7 +78,7 @@ class OfficialDataset(VocLayout):
     void_colour: ClassVar[tuple[int, int, int]] = (0, 0, 0)
     config: OfficialConfig
 
-    def plan(self, sources: Sources) -> Plan:
+    def preparation(self, sources: Sources) -> Preparation:
         """Say which members become which images and masks.
 
         Raises:
@@ -113,39 +114,43 @@ class OfficialDataset(VocLayout):
         return is_whole(self.root) and all(self.list_path(split).is_file() for split in self.published)
 
     def _prepare(self, sources: Sources, old: Record | None, progress: Progress | None) -> None:
-        plan = self.plan(sources)
-        lacking = shortfalls(plan, self.published)
+        preparation = self.preparation(sources)
+        lacking = shortfalls(preparation, self.published)
         if lacking and not self.config.allow_incomplete:
             raise BenchError(
                 f"--from {sources.folder}: not the whole dataset: {'; '.join(lacking)}. Needed: {self.wanted}; "
                 f"to use a part of it, {_ALLOW}"
             )
-        splits = {s: [p for p in pairs if p.image and p.mask] for s, pairs in plan.splits.items()}
+        splits = {s: [p for p in pairs if p.image and p.mask] for s, pairs in preparation.splits.items()}
         for split, pairs in splits.items():
             if not pairs:
                 raise BenchError(f"--from {sources.folder}: no {split} image with a mask. Needed: {self.wanted}")
-        record = Record(type(self).__name__, self.version, self.config.size, plan.masks)
+        record = Record(type(self).__name__, self.version, self.config.size, preparation.masks)
         if old is not None and (old.masks, old.size) != (record.masks, record.size):
             raise BenchError(
                 f"{self.root}: was begun at size {_text(old.size)} with masks from {old.masks}, not at {_text(record.size)} "
                 f"with those from {record.masks}; go on with the same, or remove it"
             )
         pairs = [pair for found in splits.values() for pair in found]
-        jobs = [job for pair in pairs for job in self._jobs(pair)]
-        used = archives_of([job.member for job in jobs])
+        conversions = [conversion for pair in pairs for conversion in self._conversions(pair)]
+        used = archives_of([conversion.member for conversion in conversions])
         if not self.config.allow_incomplete:
             verify_md5(used, self.checksums)
         write_record(self.root, record)
-        self._make(plan, splits, jobs, progress)
+        self._make(preparation, splits, conversions, progress)
         write_record(
             self.root,
             replace(record, ready=True, sources=tuple(path.name for path in used), shortfall=tuple(lacking)),
         )
 
     def _make(
-        self, plan: Plan, splits: dict[SplitName, list[Pair]], jobs: list[Job], progress: Progress | None
+        self,
+        preparation: Preparation,
+        splits: dict[SplitName, list[Pair]],
+        conversions: list[Conversion],
+        progress: Progress | None,
     ) -> None:
-        files = [job.target for job in jobs]
+        files = [conversion.target for conversion in conversions]
         done = 0
 
         def step(count: int) -> None:
@@ -154,22 +159,22 @@ class OfficialDataset(VocLayout):
             if progress is not None:
                 progress(done, 2 * len(files))
 
-        run_jobs(jobs, step)
+        run_conversions(conversions, step)
         verify_sizes(zip(files[::2], files[1::2], strict=True))
         texts = {f"{split}.txt": [p.image_id for p in pairs] for split, pairs in splits.items()}
         known = {image_id for ids in texts.values() for image_id in ids}
-        texts |= {name: [i for i in ids if i in known] for name, ids in plan.lists.items()}
+        texts |= {name: [i for i in ids if i in known] for name, ids in preparation.lists.items()}
         paths = {self.root / self.layout.lists / name: ids for name, ids in texts.items()}
         paths[self.root / self.layout.classes] = list(self.classes)
         for path, lines in paths.items():
-            write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+            write_if_changed(path, "".join(f"{line}\n" for line in lines).encode())
         write_checksums(self.root, files, step)
 
-    def _jobs(self, pair: Pair) -> tuple[Job, Job]:
+    def _conversions(self, pair: Pair) -> tuple[Conversion, Conversion]:
         assert pair.image is not None and pair.mask is not None
         suffix = pair.image.where.suffix.lower() if self.config.size is None else ".png"
         image = self.root / self.layout.images / f"{pair.image_id}{suffix}"
-        return Job(pair.image, image, self._convert_image), Job(
+        return Conversion(pair.image, image, self._convert_image), Conversion(
             pair.mask, self.mask_path(pair.image_id), self._convert_mask
         )
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.files import file_digest, remove_leftovers, write_if_changed
 from datasets.base import Progress, SplitName
 from datasets.layout.files import on_threads
 from datasets.official.archives import Member
@@ -35,7 +33,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Preparation:
     """What a dataset makes of its sources.
 
     Attributes:
@@ -73,7 +71,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Job:
+class Conversion:
     """One file to make: `convert` turns the member's bytes into the target's."""
 
     member: Member
@@ -101,20 +99,7 @@ def read_record(root: Path) -> Record | None:
 
 def write_record(root: Path, record: Record) -> None:
     """Write the record."""
-    write_whole(root / RECORD, (json.dumps(asdict(record), indent=1) + "\n").encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it: it is whole or not there. Equal content isn't rewritten."""
-    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_if_changed(root / RECORD, (json.dumps(asdict(record), indent=1) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -131,29 +116,34 @@ def preparing(root: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BenchError(f"{root}: another process is preparing it; wait for that one") from None
-            for partial in root.rglob(".*.partial"):
-                partial.unlink(missing_ok=True)
+            remove_leftovers(root, recursive=True)
             yield
     except OSError as error:
         raise BenchError(f"{error.filename or root}: can't be used ({error.strerror or error})") from None
 
 
-def run_jobs(jobs: Sequence[Job], step: Callable[[int], None]) -> None:
+def _convert(item: tuple[Conversion, bytes]) -> None:
+    conversion, data = item
+    # Not synced: that takes minutes for a dataset's files, each of which can be made again.
+    write_if_changed(conversion.target, conversion.convert(conversion.member.where, data), sync=False)
+
+
+def run_conversions(conversions: Sequence[Conversion], step: Callable[[int], None]) -> None:
     """Make every file that isn't there yet.
 
     Members are read in the order of their archive, by one thread (to go back in a compressed tar is to start again);
     decoding and encoding is done on all.
 
     Args:
-        jobs: what to make.
+        conversions: what to make.
         step: called with the number of files that were done.
     """
-    todo = [job for job in jobs if not job.target.is_file()]
-    step(len(jobs) - len(todo))
-    todo.sort(key=lambda job: (job.member.origin.path, job.member.index))
+    todo = [conversion for conversion in conversions if not conversion.target.is_file()]
+    step(len(conversions) - len(todo))
+    todo.sort(key=lambda conversion: (conversion.member.origin.path, conversion.member.index))
     for start in range(0, len(todo), _BATCH):
-        batch = [(job, job.member.read()) for job in todo[start : start + _BATCH]]
-        on_threads(lambda item: write_whole(item[0].target, item[0].convert(item[0].member.where, item[1])), batch)
+        batch = [(conversion, conversion.member.read()) for conversion in todo[start : start + _BATCH]]
+        on_threads(_convert, batch)
         step(len(batch))
 
 
@@ -175,20 +165,15 @@ def verify_sizes(pairs: Iterable[tuple[Path, Path]]) -> None:
         raise BenchError(f"{len(differing)} images and masks differ in size: {differing[0]}; get the archives again")
 
 
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def write_checksums(root: Path, files: Sequence[Path], step: Callable[[int], None]) -> None:
     """Write ``SHA256SUMS``, which ``sha256sum -c`` reads too."""
     lines = []
     for start in range(0, len(files), 256):
         batch = files[start : start + 256]
-        digests = on_threads(sha256, batch)
+        digests = on_threads(file_digest, batch)
         lines += [f"{d}  {p.relative_to(root).as_posix()}\n" for d, p in zip(digests, batch, strict=True)]
         step(len(batch))
-    write_whole(root / CHECKSUMS, "".join(lines).encode())
+    write_if_changed(root / CHECKSUMS, "".join(lines).encode())
 
 
 def read_checksums(root: Path) -> dict[str, str]:
@@ -211,7 +196,7 @@ def changed_files(root: Path, progress: Progress | None) -> list[str]:
 
     def problem(path: str) -> str | None:
         try:
-            same = sha256(root / path) == expected[path]
+            same = file_digest(root / path) == expected[path]
         except OSError:
             same = False
         return None if same else f"{root / path}: not as it was prepared; remove it and run `data prepare` again"
@@ -219,10 +204,10 @@ def changed_files(root: Path, progress: Progress | None) -> list[str]:
     return [line for line in on_threads(problem, list(expected), progress) if line is not None]
 
 
-def shortfalls(plan: Plan, published: Mapping[SplitName, int]) -> list[str]:
-    """Return how a plan falls short of the published dataset, a line each."""
+def shortfalls(preparation: Preparation, published: Mapping[SplitName, int]) -> list[str]:
+    """Return how a preparation falls short of the published dataset, a line each."""
     lines = []
-    for split, pairs in plan.splits.items():
+    for split, pairs in preparation.splits.items():
         for part in ("image", "mask"):
             lacking = [p.image_id for p in pairs if getattr(p, part) is None]
             if lacking:

@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import FewLabelsProcedure, SegmentationDataset
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.split import Protocol, Split
 
 
-class FewLabelsConfig(ProtocolConfig):
+class FewLabelsConfig(bench.config.Config):
     """Options of `few_labels`.
 
     Attributes:
@@ -92,7 +93,7 @@ def draw_from_class_lists(
     classes whose list isn't used up take the one seen least (the first of several), and the image at the end of its list,
     unless it was taken before. Source: ``get_sun_idx`` in ``build_data.py`` of lorenmt/reco, which fails where the lists of
     all classes seen least are used up; here the next class is taken then. Its training list has the directory's order, so
-    the authors' own splits can't be had again.
+    the authors' own splits can't be reproduced.
 
     Args:
         ids: the training list.
@@ -137,7 +138,7 @@ _PROCEDURES: dict[FewLabelsProcedure, Callable[..., list[str]]] = {
 class FewLabels(Protocol):
     """ReCo's protocol: a few fully labelled images, chosen so that no class is forgotten; the rest is unlabelled."""
 
-    Config: ClassVar[type[ProtocolConfig]] = FewLabelsConfig
+    Config: ClassVar[type[bench.config.Config]] = FewLabelsConfig
     shorthand: ClassVar[str | None] = "labels"
 
     def __init__(self, config: FewLabelsConfig) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import SegmentationDataset
 from datasets.layout.files import IMAGE_SUFFIXES, read_lines
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.split import Protocol, Split
 
 # Cityscapes' image files carry it behind the id.
 _IMAGE_TAG = "_leftImg8bit"
@@ -22,7 +23,7 @@ _SHOWN = 3
 Line = tuple[int, str]  # number, text
 
 
-class FilesConfig(ProtocolConfig):
+class FilesConfig(bench.config.Config):
     """Options of `files`. The paths don't identify a cell: the split's hash does.
 
     Attributes:
@@ -119,7 +120,7 @@ def read_split_list(path: Path, dataset: SegmentationDataset) -> tuple[str, ...]
 class Files(Protocol):
     """Lists of other repositories, as they are: those of UniMatch, U2PL, CPS/TorchSemiSeg and PixelSSL."""
 
-    Config: ClassVar[type[ProtocolConfig]] = FilesConfig
+    Config: ClassVar[type[bench.config.Config]] = FilesConfig
     shorthand: ClassVar[str | None] = "labelled"
 
     def __init__(self, config: FilesConfig) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+import bench.config
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.registry import register
 from bench.seeds import rng
-from datasets.base import IGNORE_INDEX, SegmentationDataset, UInt8
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.base import SegmentationDataset
+from datasets.split import Protocol, Split
 
 VERSION = 1  # raise it when other pixels are drawn
 
@@ -32,7 +34,7 @@ def _canonical(value: Any) -> str:
     return f"{share:g}%"
 
 
-class PartialConfig(ProtocolConfig):
+class PartialConfig(bench.config.Config):
     """Options of `partial`.
 
     Attributes:
@@ -43,7 +45,7 @@ class PartialConfig(ProtocolConfig):
 
 
 def draw_pixels(mask: UInt8, share: float, draw: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw the given pixels of a mask: per class one at random, grown until it covers the share.
+    """Draw the labelled pixels of a mask: per class one at random, grown until it covers the share.
 
     The authors grow it by repeated 5×5 dilation, not held back by the class's border, and keep what lies in the class,
     until that is at least ⌊share · class pixels⌋. After t dilations a pixel has become all within Chebyshev distance 2t,
@@ -55,9 +57,9 @@ def draw_pixels(mask: UInt8, share: float, draw: np.random.Generator) -> NDArray
         draw: one draw per class, in the order of the classes.
 
     Returns:
-        (H, W), True where the label is given.
+        (H, W), True where the label is visible.
     """
-    given = np.zeros(mask.shape, bool)
+    visible = np.zeros(mask.shape, bool)
     for index in np.unique(mask):
         if index == IGNORE_INDEX:
             continue
@@ -68,19 +70,19 @@ def draw_pixels(mask: UInt8, share: float, draw: np.random.Generator) -> NDArray
         covered = np.cumsum(np.bincount(dilations))
         needed = int(np.searchsorted(covered, max(int(share * len(rows)), 1)))
         inside = dilations <= needed
-        given[rows[inside], columns[inside]] = True
-    return given
+        visible[rows[inside], columns[inside]] = True
+    return visible
 
 
 @register("protocol", "partial")
 class Partial(Protocol):
     """ReCo's protocol of partial labels: all images, of each class one pixel or a share that grows around one.
 
-    Every image is labelled, by its given pixels, and unlabelled as a whole: methods that use unlabelled images see it in
-    both roles, and keep the given pixels as truth in its pseudo-label.
+    Every image is labelled, by its visible pixels, and unlabelled as a whole: methods that use unlabelled images get it
+    in both roles, and keep the visible labels as truth in its pseudo-label.
     """
 
-    Config: ClassVar[type[ProtocolConfig]] = PartialConfig
+    Config: ClassVar[type[bench.config.Config]] = PartialConfig
     shorthand: ClassVar[str | None] = "pixels"
 
     def __init__(self, config: PartialConfig) -> None:
@@ -94,11 +96,11 @@ class Partial(Protocol):
         return self._pixels
 
     def split(self, dataset: SegmentationDataset, seed: int) -> Split:
-        """Return all training images in both roles; what is given of them is a function of the seed alone."""
+        """Return all training images in both roles; the pixels whose labels are visible are a function of the seed alone."""
         ids = dataset.ids("train")
-        return Split(ids, ids, given=f"partial {VERSION}, {self._pixels}, seed {seed}")
+        return Split(ids, ids, visible_labels=f"partial {VERSION}, {self._pixels}, seed {seed}")
 
     def visible(self, image_id: str, mask: UInt8, seed: int) -> UInt8:
-        """Return the mask with all but the given pixels void."""
-        given = draw_pixels(mask, self._share, rng(seed, "partial", self._pixels, image_id))
-        return np.where(given, mask, np.uint8(IGNORE_INDEX))
+        """Return the mask with all but the drawn pixels void."""
+        drawn = draw_pixels(mask, self._share, rng(seed, "partial", self._pixels, image_id))
+        return np.where(drawn, mask, np.uint8(IGNORE_INDEX))

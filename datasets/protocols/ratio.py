@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
+import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from bench.seeds import derive
 from datasets.base import SegmentationDataset
-from datasets.split import Protocol, ProtocolConfig, Split
+from datasets.split import Protocol, Split
 
 
 def _canonical(value: Any) -> str:
@@ -30,7 +31,7 @@ def _canonical(value: Any) -> str:
     return str(share)
 
 
-class RatioConfig(ProtocolConfig):
+class RatioConfig(bench.config.Config):
     """Options of `ratio`.
 
     Attributes:
@@ -48,7 +49,7 @@ class Ratio(Protocol):
     (1/16 of 10,582 is 662; 1/2 of 2,975 is 1,488). Splits of one seed are nested: 1/8 contains 1/16.
     """
 
-    Config: ClassVar[type[ProtocolConfig]] = RatioConfig
+    Config: ClassVar[type[bench.config.Config]] = RatioConfig
     shorthand: ClassVar[str | None] = "share"
 
     def __init__(self, config: RatioConfig) -> None:

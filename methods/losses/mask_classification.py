@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import IGNORE_INDEX
+from bench.arrays import IGNORE_INDEX
 from methods.losses.matching import Matching
+from methods.losses.segmentation import mean_where
 
 FOCAL_ALPHA = 0.25  # Lin et al.; weight of cells inside the target
 FOCAL_GAMMA = 2.0
@@ -118,11 +119,6 @@ def at_matched(values: Tensor, region: Tensor) -> Tensor:
     """Return values (B, N, ...) of each target's region (B, T) as (B, T, ...)."""
     index = region.view(*region.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
     return values.gather(1, index)
-
-
-def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean where a mask holds; 0 within the graph where it holds nowhere."""
-    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
 def class_loss(classes: Tensor, targets: Targets, matching: Matching, no_object_weight: float) -> Tensor:

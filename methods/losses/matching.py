@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+
+from methods.torch_private import is_fake
 
 
 class Matching(NamedTuple):
@@ -31,7 +32,7 @@ def solve(cost: NDArray[Any]) -> NDArray[np.int64]:
         cost: (N, T); a column of infinities is a target that takes no part. NaN counts as very costly, so that a run
             that has diverged fails by its loss, not here.
     """
-    from scipy.optimize import linear_sum_assignment  # half a second, which planning need not wait for
+    from scipy.optimize import linear_sum_assignment  # takes half a second; planning doesn't need it
 
     region = np.full(cost.shape[1], -1, np.int64)
     present = np.flatnonzero(~np.isposinf(cost).all(0))
@@ -52,7 +53,7 @@ def match(costs: Sequence[Tensor]) -> list[Matching]:
         A matching for each batch, on the costs' device.
     """
     flat = torch.cat([cost.detach().float().flatten() for cost in costs])
-    if isinstance(flat, FakeTensor):
+    if is_fake(flat):
         shapes = [(len(cost), cost.shape[2]) for cost in costs]
         return [Matching(flat.new_zeros(s, dtype=torch.int64), flat.new_ones(s, dtype=torch.bool)) for s in shapes]
     host, found, start = flat.cpu().numpy(), [], 0

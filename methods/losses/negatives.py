@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_SUM = 0  # the number of embedding_bag's mode "sum"
+from methods.torch_private import row_products
+
 _CHUNK_BYTES = 64 * 2**20
 
 
@@ -66,7 +67,7 @@ def _dot_products(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     """
     key, order = index.flatten().sort()
     bag = order.to(key.dtype).floor_divide_(index.shape[1])
-    dot = torch.ops.aten._embedding_bag_per_sample_weights_backward(query, keys, key, key[:0], bag, _SUM)
+    dot = row_products(query, keys, key, bag)
     return torch.empty_like(dot).scatter_(0, order, dot).view(index.shape)
 
 

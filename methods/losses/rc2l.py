@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.losses.mask_classification import Targets, at_matched, mean_where
+from methods.losses.mask_classification import Targets, at_matched
 from methods.losses.matching import Matching
+from methods.losses.segmentation import mean_where
 
 _EPS = 1e-6
 

@@ -113,23 +113,6 @@ def reco_loss(
         return torch.where(samples.active, contrast, 0).sum() / (groups.valid > 0).sum().clamp_min(1)
 
 
-def sample_indices(
-    representation: Tensor,
-    label: Tensor,
-    valid: Tensor,
-    probability: Tensor,
-    draws: Draws,
-    *,
-    strong_threshold: float,
-    temperature: float,
-    query: QuerySampling = "hard",
-    key: KeySampling = "active",
-) -> Samples:
-    """Return the pixels that :func:`reco_loss` samples for the same arguments."""
-    groups = _group(_rows(representation.detach()), label, valid, probability, strong_threshold)
-    return _sample(groups, draws, temperature, query, key)
-
-
 def _rows(representation: Tensor) -> Tensor:
     """(B, D, h, w) to (P, D) in at least float32; a view if stored channels last, else a copy."""
     rows = representation.permute(0, 2, 3, 1).flatten(0, 2)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import IGNORE_INDEX
+from bench.arrays import IGNORE_INDEX
 
 Reduction = Literal["nonzero", "valid"]
 
@@ -27,8 +27,9 @@ def _per_pixel(logits: Tensor, label: Tensor) -> Tensor:
     return F.cross_entropy(resize(logits, label.shape[1:]), label, ignore_index=IGNORE_INDEX, reduction="none")
 
 
-def _mean_where(loss: Tensor, mask: Tensor) -> Tensor:
-    return (loss * mask).sum() / mask.sum().clamp(min=1)
+def mean_where(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean where a mask of the same shape holds; 0 within the graph where it holds nowhere."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
         logits: (B, K, h, w).
         label: (B, H, W), int64, 255 = ignore.
     """
-    return _mean_where(_per_pixel(logits, label), label != IGNORE_INDEX)
+    return mean_where(_per_pixel(logits, label), label != IGNORE_INDEX)
 
 
 def pseudo_label_loss(
@@ -64,7 +65,7 @@ def pseudo_label_loss(
     weight = confident / valid.sum((1, 2)).clamp(min=1)
     loss = _per_pixel(logits, pseudo_label)
     counted = loss > 0 if reduction == "nonzero" else valid
-    return _mean_where(weight[:, None, None] * loss, counted)
+    return mean_where(weight[:, None, None] * loss, counted)
 
 
 def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
@@ -78,4 +79,4 @@ def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
         valid: (B, H, W) bool.
     """
     student = resize(logits, scores.shape[2:]).softmax(dim=1)
-    return _mean_where((student - scores.float()).square().sum(dim=1), valid)
+    return mean_where((student - scores.float()).square().sum(dim=1), valid)

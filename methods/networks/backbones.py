@@ -105,7 +105,7 @@ def _split_mobilenet(net: nn.Module) -> list[nn.Module]:
 
 
 def _residual(inputs: int, outputs: int, stride: int) -> BasicBlock:
-    from torchvision.models.resnet import BasicBlock  # torchvision takes two seconds, which planning need not wait for
+    from torchvision.models.resnet import BasicBlock  # torchvision takes two seconds; planning doesn't need it
 
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     return BasicBlock(inputs, outputs, stride, shortcut)

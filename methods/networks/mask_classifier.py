@@ -123,7 +123,7 @@ class MaskClassifier(nn.Module):
     Config = MaskClassifierConfig
 
     def __init__(self, config: MaskClassifierConfig, num_classes: int) -> None:
-        from torchvision.ops import FeaturePyramidNetwork  # two seconds, which planning need not wait for
+        from torchvision.ops import FeaturePyramidNetwork  # takes two seconds; planning doesn't need it
 
         super().__init__()
         widths = _TINY if config.backbone == "tiny" else _AUTHORS

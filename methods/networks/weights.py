@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
-import urllib.request
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
-
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all, 0 where the server doesn't say)
+from bench.files import file_digest
 
 # Networks with weights in torchvision; `NAME-v2` is the newer training recipe, where torchvision has one.
 _NETWORKS = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large")
 _VERSIONS = {"": "IMAGENET1K_V1", "-v2": "IMAGENET1K_V2"}
-_CHUNK = 1 << 20
+_TIMEOUT = 60.0  # seconds without an answer
 
 
 @lru_cache(maxsize=1)
 def urls() -> dict[str, str]:
     """Return torchvision's download address of each weights file, by name: ``resnet50``, ``resnet50-v2``."""
-    from torchvision.models import get_model_weights  # two seconds, which planning need not wait for
+    from torchvision.models import get_model_weights  # takes two seconds; planning doesn't need it
 
     found = {}
     for network in _NETWORKS:
@@ -49,8 +47,8 @@ def file_name(name: str) -> str:
 
 def folder() -> Path:
     """Return the folder of weights files: ``BENCH_WEIGHTS``, by default ``~/.cache/semisegbench/weights``."""
-    given = os.environ.get("BENCH_WEIGHTS")
-    return Path(given) if given else Path.home() / ".cache" / "semisegbench" / "weights"
+    chosen = os.environ.get("BENCH_WEIGHTS")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "semisegbench" / "weights"
 
 
 def path_of(name: str) -> Path:
@@ -58,37 +56,33 @@ def path_of(name: str) -> Path:
     return folder() / file_name(name)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _hash_prefix(name: str) -> str:
+    """Return the hex digits with which the SHA-256 of a weights file begins: those in its name."""
+    return Path(file_name(name)).stem.rsplit("-", 1)[-1]
 
 
 def _has_its_hash(path: Path, name: str) -> bool:
-    return _sha256(path).startswith(Path(file_name(name)).stem.rsplit("-", 1)[-1])
+    return file_digest(path).startswith(_hash_prefix(name))
 
 
-def _copy(source: IO[bytes], target: Path, total: int, progress: Progress | None) -> None:
-    done = 0
-    with target.open("wb") as file:
-        while chunk := source.read(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, total)
-        file.flush()
-        os.fsync(file.fileno())
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Set the timeout of new sockets; torch.hub's download has none of its own and would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
-def fetch(name: str, base_url: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(name: str, base_url: str | None = None, progress: bool = False) -> Path:
     """Download a weights file, check its hash, then put it in place. At once where it is there already.
 
     Args:
         name: ``resnet50`` (torchvision's first weights, those of ``pretrained=True``) or ``resnet50-v2``.
         base_url: folder that serves the file instead of torchvision's own address, e.g. a mirror inside the cluster.
-        progress: called after each MiB.
+        progress: show torch's progress bar on standard error.
 
     Raises:
         BenchError: for an unknown name, a failed download, or a file whose hash isn't the one in its name.
@@ -100,19 +94,15 @@ def fetch(name: str, base_url: str | None = None, progress: Progress | None = No
     if not url.startswith(("https://", "http://")):
         raise BenchError(f"weights {name}: '{url}' is not an http(s) address")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - the scheme is checked above
-            _copy(response, part, int(response.headers.get("Content-Length") or 0), progress)
-        if not _has_its_hash(part, name):
-            raise BenchError(
-                f"weights {name}: what {url} serves has another SHA-256 than the file's name says; try again"
-            )
-        part.replace(path)
+        with _socket_timeout(_TIMEOUT):
+            torch.hub.download_url_to_file(url, str(path), _hash_prefix(name), progress)
+    except RuntimeError:  # torch.hub's word for another hash
+        raise BenchError(
+            f"weights {name}: what {url} serves has another SHA-256 than the file's name says; try again"
+        ) from None
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise BenchError(f"weights {name}: cannot download {url}: {error}; check the address and the network") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -148,11 +138,11 @@ def load(weights: str, backbone: str) -> dict[str, Tensor]:
         if not _has_its_hash(path, name):
             raise BenchError(f"{path} is damaged: delete it and run `python bench.py weights fetch {name}`")
     else:
-        path = _given(weights)
+        path = _existing_file(weights)
     return _read(path)
 
 
-def _given(weights: str) -> Path:
+def _existing_file(weights: str) -> Path:
     path = Path(weights).expanduser()
     if not path.is_file():
         raise BenchError(f"weights: no file '{weights}'; give none, imagenet, imagenet-v2 or the path of a state dict")
@@ -193,7 +183,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], ignore: tuple[str,
 
 @lru_cache(maxsize=64)
 def _hash_of(path: Path, modified_ns: int, size: int) -> str:
-    return _sha256(path)
+    return file_digest(path)
 
 
 def fingerprint(weights: str, backbone: str) -> str:
@@ -206,6 +196,6 @@ def fingerprint(weights: str, backbone: str) -> str:
         return weights
     if is_imagenet(weights):
         return f"imagenet:{file_name(resolve(weights, backbone))}"
-    path = _given(weights)
+    path = _existing_file(weights)
     stat = path.stat()
     return f"sha256:{_hash_of(path.resolve(), stat.st_mtime_ns, stat.st_size)}"

@@ -1,15 +1,24 @@
-"""Files of the store: whole, or taken back."""
+"""Files of the store: whole or taken back, written once, hashed; and what killed writers left."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import files
-from bench.files import append_jsonl, read_jsonl
+from bench.files import (
+    append_jsonl,
+    file_digest,
+    read_jsonl,
+    remove_leftovers,
+    sync,
+    write_atomically,
+    write_if_changed,
+)
 
 
 class Short(io.FileIO):
@@ -56,4 +65,46 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, short: type[Shor
 def test_sync_returns_the_length(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     append_jsonl(path, {"step": 1})
-    assert files.sync(path) == path.stat().st_size
+    assert sync(path) == path.stat().st_size
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_equal_content_is_not_written_again(tmp_path: Path, sync: bool) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_if_changed(path, b"one", sync=sync)
+    os.utime(path, ns=(5, 5))
+    write_if_changed(path, b"one", sync=sync)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (b"one", 5)
+    write_if_changed(path, b"two", sync=sync)
+    assert path.read_bytes() == b"two" and path.stat().st_mtime_ns != 5
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_only_a_write_without_sync_does_without_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    write_if_changed(tmp_path / "a", b"one", sync=False)
+    assert not calls
+    write_if_changed(tmp_path / "b", b"one")
+    assert len(calls) == 2  # the file and its folder
+
+
+def test_leftovers_are_found_in_folders_below_only_where_asked(tmp_path: Path) -> None:
+    below = tmp_path / "images" / "a.png"
+    below.parent.mkdir()
+
+    def killed() -> None:
+        os.link(next(below.parent.glob(".*.tmp")), below.parent / ".a.png.1234.tmp")  # as if the writer ended here
+
+    write_atomically(below, lambda file: None, killed)
+    remove_leftovers(tmp_path)
+    assert len(list(below.parent.iterdir())) == 2
+    remove_leftovers(tmp_path, recursive=True)
+    assert list(below.parent.iterdir()) == [below]
+
+
+def test_digests_are_hashlibs(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000  # more than is read at a time
+    (tmp_path / "a").write_bytes(content)
+    assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert file_digest(tmp_path / "a", "md5") == hashlib.md5(content).hexdigest()

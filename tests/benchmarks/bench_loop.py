@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.arrays import UInt8
 from bench.machine import usable_cores
 from bench.spec.sections import Evaluation, Resources
 from bench.train.checkpoint import Writer
 from bench.train.evaluate import evaluate
-from bench.train.reader import Reader, UInt8
+from bench.train.reader import Reader
 from datasets.layout.files import decode_rgb, load_index_mask
 from tests.benchmarks.bench_augment import CAMVID, find_pairs
 from tests.benchmarks.blobs import CLASSES

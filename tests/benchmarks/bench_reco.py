@@ -27,9 +27,10 @@ from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional as F
 
-from methods.losses.reco import draw, reco_loss, sample_indices
+from methods.losses.reco import draw, reco_loss
 from tests.benchmarks.authors import CHECKOUT, load
 from tests.benchmarks.figures import Figure, note
+from tests.methods.losses.sampled import sample_indices
 
 CLASSES, QUERIES, NEGATIVES = 21, 256, 512
 STRONG, TEMPERATURE = 0.97, 0.5

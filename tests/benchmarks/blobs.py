@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.arrays import UInt8
 from bench.registry import register
 from bench.seeds import rng
-from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName, UInt8
+from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName
 
 CLASSES = 21
 COUNTS = {"train": 40, "val": 4, "test": 0}

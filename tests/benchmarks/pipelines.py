@@ -67,11 +67,11 @@ class Ours:
         with clock.part("labelled: jitter, blur, flip"):
             self.augment.finish(image.permute(0, 3, 1, 2), mask, [rng(step, "finish", i) for i in slots])
         with clock.part("weak: crop"):
-            crops = np.stack([self.augment.weak_view(images[2 * i + 1], rng(step, "weak", i))[0] for i in slots])
+            crops = np.stack([self.augment.weak_view(images[2 * i + 1], rng(step, "weak", i)) for i in slots])
             weak = self.augment.to_float(torch.from_numpy(crops).permute(0, 3, 1, 2))
         with clock.part("strong: scale, crop"):
             strong = self.augment.strong([rng(step, "strong", i) for i in slots], "cpu")
-            resampled = strong.geometric(weak, *maps)
+            resampled = strong.geometric(weak, *zip(maps, (255, 0.0), strict=True))
         with clock.part("strong: jitter, blur, flip"):
             strong.photometric(*resampled)
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from bench.arrays import UInt8
 from bench.seeds import rng
-from datasets.base import UInt8
 from datasets.layout.palette import voc_palette
 from datasets.official.official import OfficialConfig
 from datasets.voc import Voc

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.arrays import UInt8
 from bench.seeds import rng
-from datasets.base import DatasetConfig, SegmentationDataset, SplitName, UInt8
+from datasets.base import DatasetConfig, SegmentationDataset, SplitName
 from datasets.layout.voc_layout import Layout, VocLayout
 
 CLASSES = ("ground", "house", "tree")

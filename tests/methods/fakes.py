@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import get
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX, Batch, Build, Labelled, Method, Unlabelled
+from methods.base import Batch, Build, Labelled, Method, Unlabelled
 from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
 
 CLASSES = 4
@@ -19,17 +20,17 @@ SHIFT = 5
 class FakeStrong:
     """Moves the image SHIFT pixels to the right (what enters on the left is no part of the weak view), then mirrors it."""
 
-    def geometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return image.roll(SHIFT, 3), self._move(label, IGNORE_INDEX), self._move(confidence, 0)
+    def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
+        return image.roll(SHIFT, 3), *(self._move(values, border) for values, border in maps)
 
-    def photometric(self, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return (image * 0.9).flip(3), label.flip(2), confidence.flip(2)
+    def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        return (image * 0.9).flip(3), *(values.flip(2) for values in maps)
 
     def warp(self, maps: Tensor) -> Tensor:
         return self._move(maps, 0).flip(3)
 
     @staticmethod
-    def _move(maps: Tensor, fill: int) -> Tensor:
+    def _move(maps: Tensor, fill: float) -> Tensor:
         moved = maps.roll(SHIFT, -1)
         moved[..., :SHIFT] = fill
         return moved
@@ -51,10 +52,7 @@ def batch(step: int = 0, count: int = 4, iterations: int = 20) -> Batch:
     """Return the batch of a step: `count` labelled and `count` unlabelled scenes."""
     image, label = scenes(count, 2 * step)
     weak, _ = scenes(count, 2 * step + 1)
-    valid = torch.ones(weak.shape[0], *weak.shape[2:], dtype=torch.bool)
-    return Batch(
-        step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, valid, FakeStrong())
-    )
+    return Batch(step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, FakeStrong()))
 
 
 def network(seed: int = 0) -> DeepLabV3Plus:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
+from bench.arrays import IGNORE_INDEX
 from bench.registry import get
-from methods.base import IGNORE_INDEX, Batch, Method
+from methods.base import Batch, Method
 from methods.mean_teacher import sigmoid_ramp
 from methods.supervised import Supervised, SupervisedConfig
 from methods.teacher import TeacherMethod

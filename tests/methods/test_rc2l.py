@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from methods.base import Batch, Build
 from methods.losses.mask_classification import Targets
 from methods.networks.mask_classifier import MaskClassifier, MaskClassifierConfig, Masks
-from methods.rc2l import RC2L, RC2LConfig, Teaching, _mixed, confident_regions
+from methods.rc2l import RC2L, RC2LConfig, TeacherOutput, _mixed, confident_regions
 from tests.methods.fakes import CLASSES, SHIFT, batch
 
 SURE: dict[str, Any] = {"min_confidence": 0.0, "min_area": 0.0}
@@ -178,12 +178,12 @@ def test_regions_and_scores_move_with_the_strong_view() -> None:
     moved = F.pad(fine[..., :-SHIFT], (SHIFT, 0)).flip(-1)
     known = F.pad(torch.ones_like(weak[:, :1, :, :-SHIFT]), (SHIFT, 0)).flip(-1)
     share = F.avg_pool2d(known, 4)
-    taught = made.teach(item)
-    torch.testing.assert_close(taught.image, (weak.roll(SHIFT, 3) * 0.9).flip(3))
-    torch.testing.assert_close(taught.targets.weight, share[:, 0])
-    torch.testing.assert_close(taught.targets.mask, F.avg_pool2d(moved, 4) / share.clamp(min=1e-6))
-    assert taught.targets.mask.shape == (4, 8, 8, 8)
-    assert (share == 0).any() and taught.semantic.shape == (4, CLASSES, 8, 8)
+    from_teacher = made.teacher_output(item)
+    torch.testing.assert_close(from_teacher.image, (weak.roll(SHIFT, 3) * 0.9).flip(3))
+    torch.testing.assert_close(from_teacher.targets.weight, share[:, 0])
+    torch.testing.assert_close(from_teacher.targets.mask, F.avg_pool2d(moved, 4) / share.clamp(min=1e-6))
+    assert from_teacher.targets.mask.shape == (4, 8, 8, 8)
+    assert (share == 0).any() and from_teacher.semantic.shape == (4, CLASSES, 8, 8)
 
 
 def test_mixing_cuts_regions_and_images_alike() -> None:
@@ -195,7 +195,7 @@ def test_mixing_cuts_regions_and_images_alike() -> None:
     targets = Targets(classes, masks, torch.ones(3, CLASSES, dtype=torch.bool), torch.ones(3, 8, 8))
     image = F.interpolate(label[:, None].float(), scale_factor=4).expand(-1, 3, -1, -1)
     keep = F.interpolate((torch.rand(3, 1, 8, 8, generator=g) < 0.5).float(), scale_factor=4)[:, 0] > 0
-    mixed = _mixed(Teaching(image, targets, torch.zeros(3, CLASSES, 2), masks), keep)
+    mixed = _mixed(TeacherOutput(image, targets, torch.zeros(3, CLASSES, 2), masks), keep)
     painted = (mixed.targets.mask * mixed.targets.label[:, :, None, None]).sum(1)
     assert torch.equal(painted, mixed.image[:, 0, ::4, ::4])
     assert torch.equal(mixed.semantic.argmax(1).float(), painted)
@@ -207,7 +207,8 @@ def test_mixing_draws_from_the_batchs_seed_alone() -> None:
     made = method(**SURE, mix="cutmix").eval()
     item = batch()
     images = [
-        made.teach(Batch(0, 20, seed, item.labelled, item.unlabelled)).image for seed in (item.seed, item.seed, 5)
+        made.teacher_output(Batch(0, 20, seed, item.labelled, item.unlabelled)).image
+        for seed in (item.seed, item.seed, 5)
     ]
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
@@ -215,6 +216,6 @@ def test_mixing_draws_from_the_batchs_seed_alone() -> None:
 
 def test_regions_that_the_strong_view_hardly_shows_are_left_out() -> None:
     made = method(min_confidence=0.0, min_area=0.2).eval()
-    targets = made.teach(batch()).targets
+    targets = made.teacher_output(batch()).targets
     area = (targets.mask * targets.weight[:, None]).mean((2, 3))
     assert (area[targets.present] >= 0.2).all()

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.arrays import IGNORE_INDEX
 from bench.seeds import derive
-from methods.base import IGNORE_INDEX
 from methods.reco import ReCo
 from tests.methods.fakes import CLASSES, batch, method
 
@@ -69,24 +69,24 @@ def test_contrast_sees_the_right_pixels_at_the_decoders_resolution() -> None:
     label[:, :, 16:] = 1
     label[:, :2] = IGNORE_INDEX
     labelled = replace(given.labelled, label=label)
-    views = reco.base.views(replace(given, labelled=labelled, unlabelled=None))
+    outputs = reco.base.outputs(replace(given, labelled=labelled, unlabelled=None))
     small = label[:, ::4, ::4]
     features = torch.nn.functional.one_hot(small % IGNORE_INDEX, CLASSES).permute(0, 3, 1, 2).float() + 0.1
     reco.representation = torch.nn.Identity()  # type: ignore[assignment]
-    views = replace(views, labelled=replace(views.labelled, features=features))
-    probability = views.labelled.logits.softmax(1)
+    outputs = replace(outputs, labelled=replace(outputs.labelled, features=features))
+    probability = outputs.labelled.logits.softmax(1)
     expected = reference(reco, features, small, small != IGNORE_INDEX, probability)
-    assert float(reco.contrast(views, 0)) == pytest.approx(expected, abs=1e-5)
+    assert float(reco.contrast(outputs, 0)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_unconfident_pseudo_labels_take_no_part() -> None:
     reco = make()
-    views = reco.base.views(batch())
-    assert views.unlabelled is not None
-    unsure = replace(views.unlabelled.target, confidence=torch.full_like(views.unlabelled.target.confidence, 0.69))
-    without = replace(views, unlabelled=replace(views.unlabelled, target=unsure))
+    outputs = reco.base.outputs(batch())
+    assert outputs.unlabelled is not None
+    unsure = replace(outputs.unlabelled.target, confidence=torch.full_like(outputs.unlabelled.target.confidence, 0.69))
+    without = replace(outputs, unlabelled=replace(outputs.unlabelled, target=unsure))
     swapped = replace(unsure, label=(unsure.label + 1) % CLASSES)
-    other = replace(views, unlabelled=replace(views.unlabelled, target=swapped))
+    other = replace(outputs, unlabelled=replace(outputs.unlabelled, target=swapped))
     assert torch.equal(reco.contrast(without, 1), reco.contrast(other, 1))
 
 
@@ -96,9 +96,9 @@ def test_gradient_reaches_head_and_backbone_and_draws_follow_the_seed() -> None:
     assert all(p.grad is not None for p in reco.representation.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in reco.base.student.parameters())
     reco.eval()
-    views = reco.base.views(batch())
+    outputs = reco.base.outputs(batch())
     seeds = [derive(0, "a"), derive(0, "a"), derive(0, "b")]
-    first, again, other = (reco.contrast(views, seed).item() for seed in seeds)
+    first, again, other = (reco.contrast(outputs, seed).item() for seed in seeds)
     assert first == again != other
 
 

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from bench import registry
+from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import rng
 from datasets.augmentation import reco
 from datasets.augmentation.reco import Augmentation, AugmentationConfig
-from datasets.base import UInt8
 from methods.base import StrongAugment
 
 COLOURS = np.array([[230, 40, 40], [40, 220, 60], [40, 60, 230], [240, 230, 60], [20, 20, 20], [200, 200, 210]])
@@ -64,8 +64,8 @@ def batch(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return image, label, torch.rand(count, *SIZE, generator=generator)
 
 
-def strong(view: StrongAugment, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return view.photometric(*view.geometric(image, label, confidence))
+def strong(view: StrongAugment, image: Tensor, label: Tensor, confidence: Tensor) -> tuple[Tensor, ...]:
+    return view.photometric(*view.geometric(image, (label, 255), (confidence, 0.0)))
 
 
 def test_it_is_registered_and_its_defaults_are_the_authors() -> None:
@@ -197,7 +197,25 @@ def test_views_leave_their_inputs_alone_and_can_be_repeated() -> None:
     augment.finish(*inputs[:2], generators(4))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(inputs, before, strict=True))
-    assert not {x.data_ptr() for x in inputs} & {x.data_ptr() for x in view.geometric(*inputs)}
+    moved = view.geometric(inputs[0], (inputs[1], 255), (inputs[2], 0.0))
+    assert not {x.data_ptr() for x in inputs} & {x.data_ptr() for x in moved}
+
+
+@pytest.mark.parametrize("scale", [(0.4, 1.6), (1, 1)])
+def test_any_number_of_maps_moves_along_each_with_its_border(scale: tuple[float, float]) -> None:
+    image, label, confidence = batch(4)
+    view = augmentation(scale=scale).strong(generators(4), "cpu")
+    known, first = torch.ones_like(label, dtype=torch.bool), (label, 255)
+    moved = view.geometric(image, first, (confidence, -1.0), (known, False), first)
+    assert [x.dtype for x in moved[1:]] == [torch.int64, torch.float32, torch.bool, torch.int64]
+    assert torch.equal(moved[1] != 255, moved[3]) and torch.equal(moved[2] == -1, ~moved[3])
+    assert torch.equal(moved[1], moved[4])
+    (alone,) = view.geometric(image)
+    assert torch.equal(alone, moved[0])
+    shown = view.photometric(*moved)
+    assert len(shown) == 5 and torch.equal(shown[1] != 255, shown[3])
+    (alone,) = view.photometric(alone)
+    assert torch.equal(alone, shown[0])
 
 
 def test_autocast_and_inference_mode_change_nothing() -> None:
@@ -223,15 +241,12 @@ def test_images_stay_in_the_unit_range() -> None:
 
 
 @pytest.mark.parametrize("size", [(30, 90), (100, 20), (4, 3), (1, 1), SIZE, (70, 90)])
-def test_weak_views_are_crops_and_tell_what_is_padding(size: tuple[int, int]) -> None:
+def test_weak_views_are_crops(size: tuple[int, int]) -> None:
     image, _ = scene((70, 90))
     image = np.ascontiguousarray(image[: size[0], : size[1]]) if size[0] <= 70 else np.vstack([image, image])[:, :20]
-    crop, valid = augmentation().weak_view(image, rng(0, "weak"))
+    crop = augmentation().weak_view(image, rng(0, "weak"))
     assert crop.shape == (*SIZE, 3)
-    assert valid.shape == SIZE
     height, width = min(SIZE[0], image.shape[0]), min(SIZE[1], image.shape[1])
-    assert valid[:height, :width].all()
-    assert valid.sum() == height * width
     part = crop[:height, :width]
     places = np.lib.stride_tricks.sliding_window_view(image, (height, width), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
     assert (places == part).all((2, 3, 4)).any()

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.files import write_if_changed
 from datasets.official import official, prepare
 from datasets.official.official import OfficialConfig
 from datasets.official.prepare import CHECKSUMS, RECORD
@@ -51,25 +52,25 @@ def test_doing_it_again_changes_nothing_and_needs_no_source(tmp_path: Path, monk
 def test_an_interrupted_preparation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     source, out = voc_source(tmp_path, "sbd"), tmp_path / "out"
     whole = contents(prepared_voc(tmp_path / "whole", source).root)
-    real, calls = prepare.write_whole, 0
+    real, calls = write_if_changed, 0
 
-    def failing(path: Path, data: bytes) -> None:
+    def failing(path: Path, content: bytes, *, sync: bool = True) -> None:
         nonlocal calls
         calls += 1
         if calls == at:
             raise KeyboardInterrupt
-        real(path, data)
+        real(path, content, sync=sync)
 
     monkeypatch.setattr(prepare, "_BATCH", 1)
-    monkeypatch.setattr(prepare, "write_whole", failing)
+    monkeypatch.setattr(prepare, "write_if_changed", failing)
     with pytest.raises(KeyboardInterrupt):
         Voc.prepare(OfficialConfig(), out, source)
-    monkeypatch.setattr(prepare, "write_whole", real)
+    monkeypatch.setattr(prepare, "write_if_changed", real)
     with pytest.raises(BenchError, match=r"isn't (prepared|finished)"):
         Voc(OfficialConfig(), out).ids("train")
     begun = contents(out)
     (out / "JPEGImages").mkdir(exist_ok=True)
-    (out / "JPEGImages" / ".x.jpg.1.abc.partial").write_bytes(b"half")
+    (out / "JPEGImages" / ".x.jpg.1abc.tmp").write_bytes(b"half")
     steps: list[tuple[int, int]] = []
     Voc.prepare(OfficialConfig(), out, source, lambda done, total: steps.append((done, total)))
     after = contents(out)
@@ -97,9 +98,9 @@ Path.replace = replace
 Voc.prepare(OfficialConfig(allow_incomplete=True), Path({str(out)!r}), Path({str(source)!r}))
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
-    assert list(out.rglob(".*.partial"))
+    assert list(out.rglob(".*.tmp"))
     dataset = prepared_voc(out, source, PART)
-    assert not list(out.rglob(".*.partial")) and dataset.check().problems == []
+    assert not list(out.rglob(".*.tmp")) and dataset.check().problems == []
 
 
 def test_an_archive_that_is_not_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

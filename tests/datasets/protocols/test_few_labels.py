@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from bench import registry
+from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import rng
-from datasets.base import FewLabelsProcedure, UInt8
+from datasets.base import FewLabelsProcedure
 from datasets.layout.cache import Presence
 from datasets.protocols.few_labels import FewLabels, FewLabelsConfig
 from datasets.split import Split

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import get
 from bench.seeds import rng
@@ -20,9 +21,8 @@ from bench.spec.cell import resolve_part
 from bench.spec.sections import Resources, Schedule
 from bench.train.loader import Loader
 from bench.train.reader import Reader
-from datasets.base import IGNORE_INDEX, UInt8
 from datasets.protocols.partial import Partial, PartialConfig, draw_pixels
-from methods.teacher import with_given
+from methods.teacher import with_visible_labels
 from tests.methods.fakes import batch, method
 from tests.methods.test_rc2l import method as rc2l_method
 
@@ -43,7 +43,7 @@ def dilated(mask: UInt8, share: float, draw: np.random.Generator) -> Any:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.01, 0.05, 0.25, 0.9]))
-def test_the_given_pixels_are_those_of_repeated_dilation(seed: int, share: float) -> None:
+def test_the_drawn_pixels_are_those_of_repeated_dilation(seed: int, share: float) -> None:
     make = np.random.default_rng(seed)
     coarse = make.choice([0, 1, 2, 3, IGNORE_INDEX], (5, 7)).astype(np.uint8)
     mask = coarse.repeat(make.integers(1, 9), 0).repeat(make.integers(1, 9), 1)
@@ -81,8 +81,8 @@ def test_other_shares_are_refused(wrong: object) -> None:
         resolve_part("protocol", {"name": "partial", "pixels": wrong}, "g.yaml")
 
 
-def test_a_batch_carries_what_is_given_and_nothing_else(tmp_path: Path) -> None:
-    """The given labels of the weak view are those of the true mask at the same place; no other label is readable."""
+def test_a_batch_carries_the_visible_labels_and_no_others(tmp_path: Path) -> None:
+    """The visible labels of the weak view are those of the true mask at the same place; no other label is readable."""
     cls = get("dataset", "toy")
     toy, protocol = cls(cls.Config(), tmp_path), Partial(PartialConfig(pixels="5%"))
     ids = toy.ids("train")
@@ -91,23 +91,23 @@ def test_a_batch_carries_what_is_given_and_nothing_else(tmp_path: Path) -> None:
     transform = augmentation(augmentation.Config(crop_size=32))
     loader = Loader(reader, ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources(), True)
     made = loader.device_batch(loader.host_batch(3, 0))
-    assert made.labelled.partial and made.unlabelled is not None and made.unlabelled.given is not None
-    known = made.unlabelled.given != IGNORE_INDEX
+    assert made.labelled.partial and made.unlabelled is not None and made.unlabelled.visible_labels is not None
+    known = made.unlabelled.visible_labels != IGNORE_INDEX
     assert 0 < known.float().mean() < 0.5
     full = Loader(Reader(toy, ids, 1 << 20), ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources(), True)
     truth = full.device_batch(full.host_batch(3, 0)).unlabelled
-    assert truth is not None and truth.given is not None
-    assert (made.unlabelled.given[known] == truth.given[known]).all()
+    assert truth is not None and truth.visible_labels is not None
+    assert (made.unlabelled.visible_labels[known] == truth.visible_labels[known]).all()
     assert (made.unlabelled.weak == truth.weak).all()
 
 
-def test_given_pixels_are_truth_in_the_pseudo_label() -> None:
+def test_visible_labels_are_truth_in_the_pseudo_label() -> None:
     scores = torch.tensor([[[[0.6, 0.2]], [[0.4, 0.8]]]])  # (1, 2, 1, 2)
-    given_labels = torch.tensor([[[1, IGNORE_INDEX]]])
-    confidence, label = with_given(scores, given_labels).max(1)
+    visible = torch.tensor([[[1, IGNORE_INDEX]]])
+    confidence, label = with_visible_labels(scores, visible).max(1)
     assert label.tolist() == [[[1, 1]]]
     torch.testing.assert_close(confidence, torch.tensor([[[1.0, 0.8]]]))
-    assert with_given(scores, None) is scores
+    assert with_visible_labels(scores, None) is scores
 
 
 @pytest.mark.parametrize("name", ["mean_teacher", "classmix", "reco", "rc2l", "supervised"])
@@ -120,7 +120,7 @@ def test_every_method_learns_from_partial_labels(name: str) -> None:
     partial = replace(
         made,
         labelled=replace(made.labelled, label=label, partial=True),
-        unlabelled=replace(made.unlabelled, given=label),
+        unlabelled=replace(made.unlabelled, visible_labels=label),
     )
     losses = (rc2l_method() if name == "rc2l" else method(name)).losses(partial)
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -157,4 +157,4 @@ def test_under_full_the_loader_gives_no_labels_away(tmp_path: Path) -> None:
     reader = Reader(toy, ids, 1 << 20)
     loader = Loader(reader, ids, ids, transform, Schedule(), 0, torch.device("cpu"), Resources())
     made = loader.device_batch(loader.host_batch(0, 0))
-    assert made.unlabelled is not None and made.unlabelled.given is None and not made.labelled.partial
+    assert made.unlabelled is not None and made.unlabelled.visible_labels is None and not made.labelled.partial

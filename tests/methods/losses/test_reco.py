@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from methods.losses import negatives
 from methods.losses.negatives import bag_kernel, gather_kernel
-from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, _reached, draw, reco_loss, sample_indices
+from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, _reached, draw, reco_loss
+from tests.methods.losses.sampled import sample_indices
 
 SETTING: Any = {"strong_threshold": 0.6, "temperature": 0.5}
 LARGEST = 1 - 2**-53

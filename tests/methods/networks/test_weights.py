@@ -3,6 +3,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,13 +58,11 @@ def test_names_are_torchvisions() -> None:
         weights.path_of("resnet5")
 
 
-def test_fetch_puts_a_verified_file_in_place(served: Path, folder: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    path = weights.fetch("resnet18", progress=lambda done, total: seen.append((done, total)))
-    size = served.stat().st_size
+def test_fetch_puts_a_verified_file_in_place(served: Path, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = weights.fetch("resnet18")
+    assert not capfd.readouterr().err
     assert path == folder / served.name == weights.path_of("resnet18")
     assert path.read_bytes() == served.read_bytes()
-    assert seen[-1] == (size, size)
     assert [p.name for p in folder.iterdir()] == [served.name]
     served.unlink()
     assert weights.fetch("resnet18") == path  # there already
@@ -81,6 +81,30 @@ def test_fetch_repairs_a_damaged_file(served: Path, folder: Path) -> None:
     folder.mkdir()
     weights.path_of("resnet18").write_bytes(b"half of it")
     assert weights.fetch("resnet18").read_bytes() == served.read_bytes()
+
+
+def test_fetch_shows_progress_where_asked(served: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    weights.fetch("resnet18", progress=True)
+    assert re.search(r"100(\.0)?%", capfd.readouterr().err)  # tqdm's bar, or torch's own where there is no tqdm
+
+
+def test_a_failed_fetch_leaves_the_file_that_is_there(served: Path, folder: Path) -> None:
+    folder.mkdir()
+    weights.path_of("resnet18").write_bytes(b"half of it")
+    served.write_bytes(served.read_bytes()[:1000])
+    with pytest.raises(BenchError, match="another SHA-256"):
+        weights.fetch("resnet18")
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {served.name: b"half of it"}
+
+
+def test_a_server_that_does_not_answer_is_given_up(served: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/{served.name}"
+        monkeypatch.setattr(weights, "urls", lambda: {"resnet18": url})
+        monkeypatch.setattr(weights, "_TIMEOUT", 0.2)
+        with pytest.raises(BenchError, match=r"cannot download .*timed out"):
+            weights.fetch("resnet18")
+    assert socket.getdefaulttimeout() is None and not list(folder.iterdir())
 
 
 def test_fetch_refuses_what_has_another_hash(served: Path, folder: Path) -> None:
