@@ -15,7 +15,7 @@ from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import DatasetConfig, SplitName
-from datasets.layout.files import load_index_mask, read_lines
+from datasets.layout.files import load_index_mask, read_lines, reason
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialDataset
 from datasets.official.prepare import Pair, Preparation
@@ -114,8 +114,7 @@ class Voc(OfficialDataset):
             labels = load(io.BytesIO(data))["GTcls"][0]["Segmentation"][0]
             return Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
         except Exception as error:  # scipy raises almost anything for a damaged file
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise BenchError(f"{where}: not a MATLAB file of SBD with GTcls.Segmentation ({reason})") from None
+            raise BenchError(f"{where}: not a MATLAB file of SBD with GTcls.Segmentation ({reason(error)})") from None
 
     @classmethod
     def download(cls, config: DatasetConfig, folder: Path) -> None:
@@ -138,7 +137,6 @@ class Voc(OfficialDataset):
                 (sbd / "train.txt").unlink(missing_ok=True)
             SBDataset(str(sbd), image_set="train", mode="segmentation", download=not sbd_there)
         except Exception as error:  # torchvision passes on those of urllib, tarfile and its own RuntimeError
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise BenchError(
-                f"{folder}: the download failed ({reason}); try again, or get {cls.wanted} and give --from DIR"
+                f"{folder}: the download failed ({reason(error)}); try again, or get {cls.wanted} and give --from DIR"
             ) from None

@@ -65,6 +65,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def reason(error: BaseException) -> str:
+    """Return an error's message in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def escapes(text: str) -> bool:
     """Return whether a relative path could leave the folder that it is joined to."""
     path = PurePosixPath(text)
@@ -85,7 +90,7 @@ def _load(path: Path, data: bytes | None) -> Image.Image:
     except FileNotFoundError:
         raise BenchError(f"{path}: missing") from None
     except _DAMAGED as error:
-        raise BenchError(f"{path}: unreadable image ({' '.join(str(error).split()) or type(error).__name__})") from None
+        raise BenchError(f"{path}: unreadable image ({reason(error)})") from None
 
 
 def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:

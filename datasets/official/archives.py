@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from bench.errors import BenchError
 from bench.files import file_digest
-from datasets.layout.files import escapes
+from datasets.layout.files import escapes, reason
 
 ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
 MAX_MEMBER_BYTES = 256 * 2**20  # far above any image of these datasets; a bomb would fill the memory
@@ -72,11 +72,7 @@ class Member:
         try:
             return self.origin.read(self.index)
         except _DAMAGED as error:
-            raise BenchError(f"{self.where}: can't be read ({_reason(error)}); get it again") from None
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+            raise BenchError(f"{self.where}: can't be read ({reason(error)}); get it again") from None
 
 
 def _refuse(archive: Path, name: str, fault: str) -> BenchError:
@@ -203,7 +199,7 @@ def _open(path: Path) -> _Tar | _Zip:
     try:
         return _Zip(path) if path.suffix.lower() == ".zip" else _Tar(path)
     except _DAMAGED as error:
-        raise BenchError(f"{path}: not a whole archive ({_reason(error)}); get it again") from None
+        raise BenchError(f"{path}: not a whole archive ({reason(error)}); get it again") from None
 
 
 class Sources:
