@@ -6,17 +6,34 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import Protocol, get_args
 
 from PIL import Image
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from datasets.base import CheckReport, Progress, SplitName
+from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
 from datasets.layout.files import escapes, illegal_labels, load_index_mask, load_rgb, on_threads, read_lines
 
-if TYPE_CHECKING:
-    from datasets.layout.voc_layout import VocLayout
+
+class Walked(Protocol):
+    """What the walk asks of a dataset."""
+
+    root: Path
+    config: DatasetConfig
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in index order."""
+
+    def list_path(self, split: SplitName) -> Path:
+        """Return the list of a split."""
+
+    def image_path(self, image_id: str) -> Path:
+        """Return an image's file."""
+
+    def mask_path(self, image_id: str) -> Path:
+        """Return a mask's file."""
 
 
 @dataclass
@@ -32,7 +49,7 @@ def _list_problems(path: Path, ids: list[str]) -> list[str]:
     return problems if ids else [f"{path}: names no ids"]
 
 
-def _read_lists(dataset: VocLayout, report: CheckReport) -> dict[SplitName, list[str]]:
+def _read_lists(dataset: Walked, report: CheckReport) -> dict[SplitName, list[str]]:
     """Read the lists that are there; those of training and evaluation must be."""
     needed = {"train", dataset.config.eval_split}
     lists: dict[SplitName, list[str]] = {}
@@ -58,7 +75,7 @@ def _size(image: Image.Image) -> str:
     return f"{image.width}x{image.height}"
 
 
-def _examine(dataset: VocLayout, image_id: str, num_classes: int) -> _Finding:
+def _examine(dataset: Walked, image_id: str, num_classes: int) -> _Finding:
     """Decode one image and its mask."""
     finding = _Finding()
     mask_path = dataset.mask_path(image_id)
@@ -80,7 +97,7 @@ def _examine(dataset: VocLayout, image_id: str, num_classes: int) -> _Finding:
     return finding
 
 
-def _classes(dataset: VocLayout, report: CheckReport) -> tuple[str, ...]:
+def _classes(dataset: Walked, report: CheckReport) -> tuple[str, ...]:
     """Return the class names, or every index as a name where they can't be read (which is a problem)."""
     try:
         return dataset.classes
@@ -99,7 +116,7 @@ def _tally(report: CheckReport, findings: list[_Finding], classes: tuple[str, ..
         report.problems += finding.problems
 
 
-def check_layout(dataset: VocLayout, progress: Progress | None = None) -> CheckReport:
+def check_layout(dataset: Walked, progress: Progress | None = None) -> CheckReport:
     """Walk a dataset in VOC layout.
 
     Every list, image and mask is read in full; an id that several lists name is read and counted once.
