@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -23,11 +23,27 @@ from bench.registry import plugin_paths
 from bench.spec.cell import Cell, canonical
 from bench.spec.sections import Resources
 from bench.train.build import build_loader, build_method
-from bench.train.meters import StepMeter
+from bench.train.meters import MemoryReport, StepMeter
 from bench.train.step import Stepper
 from datasets.split import Split
 
 CPU = torch.device("cpu")
+
+
+class Prediction(TypedDict, total=False):
+    """The memory that a step will need, in bytes; or why that can't be predicted.
+
+    Attributes:
+        meter, phases, peak_memory_bytes: see ``MemoryReport``.
+        fits: whether that is within a given GPU's memory, where one was given.
+        error: the reason, where there is no prediction.
+    """
+
+    meter: str
+    phases: dict[str, int]
+    peak_memory_bytes: int
+    fits: bool
+    error: str
 
 
 class _BlankImages:
@@ -54,7 +70,7 @@ def _channels_last(method: nn.Module) -> None:
                 module._parameters[name] = nn.Parameter(new, requires_grad=old.requires_grad)
 
 
-def measure_blank_step(cell: Cell, num_classes: int) -> dict[str, Any]:
+def measure_blank_step(cell: Cell, num_classes: int) -> MemoryReport:
     """Take two steps of a cell on black images and report the memory of the second (see ``StepMeter.report``).
 
     Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step.
@@ -74,15 +90,14 @@ def measure_blank_step(cell: Cell, num_classes: int) -> dict[str, Any]:
     return meter.report()
 
 
-def predict_step(cell: Cell, num_classes: int) -> dict[str, Any]:
+def predict_step(cell: Cell, num_classes: int) -> Prediction:
     """Return the predicted memory of a cell's step in bytes: `phases` and `peak_memory_bytes`; or `error`, why not."""
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             found = measure_blank_step(cell.from_scratch(), num_classes)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    del found["peak_rss_bytes"]
-    return found
+    return {"meter": found["meter"], "phases": found["phases"], "peak_memory_bytes": found["peak_memory_bytes"]}
 
 
 def code_hash() -> str:
@@ -115,7 +130,7 @@ class Predictions:
         self.folder, self.roots = store / ".cache" / "predictions", roots
         self.code = code_hash()
 
-    def of(self, cell: Cell) -> dict[str, Any]:
+    def of(self, cell: Cell) -> Prediction:
         """Return a cell's prediction (see :func:`predict_step`)."""
         classes = len(open_dataset(cell.dataset, self.roots).classes)
         key = hashlib.sha256(f"{self.code} {shape_of(cell, classes)}".encode()).hexdigest()[:24]
@@ -128,5 +143,5 @@ class Predictions:
             known = predict_step(cell, classes)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, known)
-        prediction: dict[str, Any] = known
+        prediction: Prediction = known
         return prediction

@@ -9,12 +9,49 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from bench.cost.sweep_spec import MemorySpec, Series, slopes
+from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes
 from bench.spec.cell import resolve_part
 
 PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
+
+
+class SweepRow(TypedDict, total=False):
+    """One setting of a sweep: what it is, and what was found, in bytes.
+
+    Attributes:
+        series, probe, method, setting: from the file of the sweep.
+        state: `done`, `out-of-memory` or `failed`, with the `reason`.
+        pixels: sampled in one step; None where not even that is known.
+        peak_bytes: of the loss's forward and backward pass, inputs included.
+        input_bytes: of the inputs.
+        extra_bytes: their difference.
+        peak_rss_bytes: of the process.
+    """
+
+    series: str
+    probe: str
+    method: str | None
+    setting: Options
+    state: str
+    reason: str
+    pixels: int | None
+    peak_bytes: int
+    input_bytes: int
+    extra_bytes: int
+    peak_rss_bytes: int
+
+
+class SweepFrame(TypedDict):
+    """A whole sweep, as the store keeps it: `rows`, one per setting, and the `slopes` per series."""
+
+    title: str
+    mode: str
+    limit_bytes: int
+    grid: str | None
+    rows: list[SweepRow]
+    slopes: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -22,7 +59,7 @@ class Setting:
     """One setting of one probe, in plain values for another process."""
 
     probe: str
-    options: dict[str, Any]
+    options: Options
     mode: str
     device: str
     limit_bytes: int
@@ -46,7 +83,7 @@ def _limit(limit_bytes: int, device: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limit_bytes, hard))
 
 
-def measure(setting: Setting) -> dict[str, Any]:
+def measure(setting: Setting) -> SweepRow:
     """Measure one setting in this process.
 
     Returns:
@@ -69,7 +106,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     return _measure(part.cls(part.config, device))
 
 
-def _measure(probe: Any) -> dict[str, Any]:
+def _measure(probe: Any) -> SweepRow:
     """Measure one forward and backward pass; on CUDA by the allocator, else by the tensors alive."""
     import torch
 
@@ -77,19 +114,24 @@ def _measure(probe: Any) -> dict[str, Any]:
 
     inputs = [value for value in vars(probe).values() if isinstance(value, torch.Tensor)]
     alive = AliveBytes(inputs)
-    sizes = {"input_bytes": alive.now}
+    inputs_bytes = alive.now
     if inputs[0].device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated() - alive.now
         probe.loss().backward()
-        sizes["peak_bytes"] = torch.cuda.max_memory_allocated() - before
+        peak = torch.cuda.max_memory_allocated() - before
     else:
         with alive:
             probe.loss().backward()
-        sizes["peak_bytes"] = alive.peak
+        peak = alive.peak
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    extra = sizes["peak_bytes"] - sizes["input_bytes"]
-    return {"pixels": probe.pixels, **sizes, "extra_bytes": extra, "peak_rss_bytes": rss}
+    return {
+        "pixels": probe.pixels,
+        "input_bytes": inputs_bytes,
+        "peak_bytes": peak,
+        "extra_bytes": peak - inputs_bytes,
+        "peak_rss_bytes": rss,
+    }
 
 
 def _child(setting: Setting, pipe: Connection) -> None:
@@ -103,7 +145,7 @@ def _child(setting: Setting, pipe: Connection) -> None:
         pipe.send({"state": state.value, "reason": reason[:160]})
 
 
-def _fresh(setting: Setting) -> dict[str, Any]:
+def _fresh(setting: Setting) -> SweepRow:
     """Measure a setting in a new process; one that dies was killed for its memory, most likely."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
@@ -111,7 +153,7 @@ def _fresh(setting: Setting) -> dict[str, Any]:
     process = context.Process(target=_child, args=(setting, theirs))
     process.start()
     theirs.close()
-    found: dict[str, Any] = {"state": "failed", "reason": "its process ended without a word"}
+    found: SweepRow = {"state": "failed", "reason": "its process ended without a word"}
     with contextlib.suppress(EOFError):
         found = ours.recv()
     process.join()
@@ -120,10 +162,15 @@ def _fresh(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def _rows(spec: MemorySpec, series: Series) -> Iterator[dict[str, Any]]:
+def _rows(spec: MemorySpec, series: Series) -> Iterator[SweepRow]:
     for values in series.settings():
         options = {**series.set, **values}
-        row = {"series": series.label, "probe": series.probe, "method": series.method, "setting": values}
+        row: SweepRow = {
+            "series": series.label,
+            "probe": series.probe,
+            "method": series.method,
+            "setting": values,
+        }
         limit = int(spec.limit_gb * 1e9)
         setting = Setting(series.probe, options, spec.mode, spec.device, limit)
         found = _fresh(setting)
@@ -131,7 +178,8 @@ def _rows(spec: MemorySpec, series: Series) -> Iterator[dict[str, Any]]:
             found |= {"state": "out-of-memory", "reason": f"{found['peak_bytes'] / 1e9:.1f} GB predicted"}
         if "pixels" not in found:  # what a setting samples is known even where it doesn't fit
             found["pixels"] = _fresh(Setting(series.probe, options, "fake", "cpu", limit)).get("pixels")
-        yield {**row, **found}
+        row.update(found)
+        yield row
 
 
 def check(spec: MemorySpec, where: str) -> int:
@@ -149,17 +197,23 @@ def check(spec: MemorySpec, where: str) -> int:
     return count
 
 
-def sweep(spec: MemorySpec, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def sweep(spec: MemorySpec, show: Callable[[SweepRow], None]) -> SweepFrame:
     """Measure all settings and return the sweep's frame: `rows`, one per setting, and the `slopes` per series.
 
     Args:
         spec: validated by :func:`check`.
-        show: hears of each row when it is there.
+        show: called with each row as soon as it is measured.
     """
     rows = []
     for series in spec.series:
         for row in _rows(spec, series):
             rows.append(row)
             show(row)
-    shared = {"title": spec.title, "mode": spec.mode, "limit_bytes": int(spec.limit_gb * 1e9), "grid": spec.grid}
-    return {**shared, "rows": rows, "slopes": slopes(rows)}
+    return {
+        "title": spec.title,
+        "mode": spec.mode,
+        "limit_bytes": int(spec.limit_gb * 1e9),
+        "grid": spec.grid,
+        "rows": rows,
+        "slopes": slopes(rows),
+    }

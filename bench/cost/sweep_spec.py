@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,9 @@ from bench.config import Config
 from bench.errors import BenchError
 from bench.spec.grid import GRIDS
 from bench.spec.messages import validate
-from bench.spec.yaml import parse_yaml
+from bench.spec.yaml import read_yaml
+
+Options = dict[str, Any]  # a probe's options by name, validated by the probe
 
 
 class Series(Config):
@@ -30,11 +32,11 @@ class Series(Config):
 
     label: str
     probe: str
-    set: dict[str, Any] = Field(default={})
+    set: Options = Field(default={})
     axes: dict[str, list[Any]] = Field(min_length=1)
     method: str | None = None
 
-    def settings(self) -> Iterator[dict[str, Any]]:
+    def settings(self) -> Iterator[Options]:
         """Yield the axes' values per setting, the first axis varying slowest."""
         for values in itertools.product(*self.axes.values()):
             yield dict(zip(self.axes, values, strict=True))
@@ -87,11 +89,7 @@ def read_spec(spec: str) -> MemorySpec:
         BenchError: one line for all problems of the file.
     """
     path = spec_path(spec)
-    try:
-        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: can't be read: {error}") from None
-    found = validate(_File, raw, f"{path}: ").memory
+    found = validate(_File, read_yaml(path), f"{path}: ").memory
     labels = [s.label for s in found.series]
     for label in labels:
         if labels.count(label) > 1:
@@ -118,7 +116,7 @@ def slope(points: list[tuple[float, float]]) -> float | None:
     return covariance / math.fsum((x - mean_x) ** 2 for x in xs)
 
 
-def slopes(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+def slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Return the slope per series over its settings that were measured."""
     labels = dict.fromkeys(row["series"] for row in rows)
     done = [row for row in rows if row["state"] == "done"]

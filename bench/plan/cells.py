@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,13 @@ from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_p
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.sections import Seeds
+from bench.spec.yaml import Raw, RawView
 
 if TYPE_CHECKING:
     from datasets.split import Manifest
+
+
+Coords = dict[str, str | int]  # label per axis; the seed is a number
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class PlannedCell:
     """
 
     cell: Cell
-    coords: dict[str, Any]
-    values: dict[str, Any] = field(default_factory=dict)
-    profile: dict[str, Any] = field(default_factory=dict)
+    coords: Coords
+    values: Raw = field(default_factory=dict)
+    profile: Raw = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Resolver:
     def __init__(self, where: str, roots: DataRoots) -> None:
         self.where = where
         self.roots = roots
-        self.known: dict[str, Any] = {}
+        self.known: Raw = {}
 
     def _once(self, key: str, value: Any, make: Any) -> Any:
         text = f"{key} {value!r}"
@@ -61,7 +64,7 @@ class Resolver:
             self.known[text] = make()
         return self.known[text]
 
-    def part(self, kind: Kind, raw: Mapping[str, Any]) -> Part:
+    def part(self, kind: Kind, raw: RawView) -> Part:
         """Validate a part, without its label."""
         options = {k: v for k, v in raw.items() if k != "label"}
         part: Part = self._once(kind, options, lambda: resolve_part(kind, options, f"{self.where}: {kind}"))
@@ -76,11 +79,11 @@ class Resolver:
         shared = {key: value for key, value in options if key in get("network", wanted).Config.model_fields}
         return self.part("network", {"name": wanted, **shared})
 
-    def cell(self, raw: Mapping[str, Any]) -> tuple[Cell, Manifest]:
+    def cell(self, raw: RawView) -> tuple[Cell, Manifest]:
         """Resolve a raw cell; return it with its split's manifest."""
-        parts: dict[str, Any] = {kind: self.part(kind, raw[kind]) for kind in PARTS}
+        parts: Raw = {kind: self.part(kind, raw[kind]) for kind in PARTS}
         parts["network"] = self.network(parts["network"], parts["method"])
-        sections: dict[str, Any] = {}
+        sections: Raw = {}
         for name, model in SECTIONS.items():
             value = raw.get(name, {})
             if model is Seeds:
@@ -92,7 +95,7 @@ class Resolver:
         return Cell(**parts, **sections, split_sha256=split.sha256), split
 
 
-def _label(kind: Kind, raw: Mapping[str, Any], axis_values: list[Any]) -> str:
+def _label(kind: Kind, raw: RawView, axis_values: list[Any]) -> str:
     """Name a part in tables: its label; else its name, with its options if the axis has the name more than once."""
     if "label" in raw:
         return str(raw["label"])
@@ -101,9 +104,9 @@ def _label(kind: Kind, raw: Mapping[str, Any], axis_values: list[Any]) -> str:
     return f"{raw['name']} ({options})" if len(same) > 1 and options else str(raw["name"])
 
 
-def coordinates(point: Point, cell: Cell, grid: Grid) -> dict[str, Any]:
+def coordinates(point: Point, cell: Cell, grid: Grid) -> Coords:
     """Return the labels of a cell per axis; `dataset`, `network`, `method`, `protocol`, `labels`, `seed` always."""
-    coords: dict[str, Any] = {
+    coords: Coords = {
         "dataset": _label("dataset", point.raw["dataset"], grid.axes.get("dataset", [])),
         "network": getattr(cell.network.config, "backbone", cell.network.name),
         "method": _label("method", point.raw["method"], grid.axes.get("method", [])),

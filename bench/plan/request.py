@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BenchError
 from bench.spec.grid import Grid, apply, check_keys, grid_path, read_grid
 from bench.spec.messages import validate
-from bench.spec.yaml import parse_yaml
+from bench.spec.yaml import Raw, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,13 @@ class Request:
         return grid_path(self.grid).stem
 
 
-def parse_sets(values: tuple[str, ...]) -> dict[str, Any]:
+def parse_sets(values: tuple[str, ...]) -> Raw:
     """Read ``--set key=value``, the value being YAML.
 
     Raises:
         BenchError: if one is malformed or its key is unknown.
     """
-    sets: dict[str, Any] = {}
+    sets: Raw = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not (key and equals):
@@ -42,7 +41,7 @@ def parse_sets(values: tuple[str, ...]) -> dict[str, Any]:
     return sets
 
 
-def read_request(request: Request) -> tuple[Grid, dict[str, Any], str]:
+def read_request(request: Request) -> tuple[Grid, Raw, str]:
     """Read the grid and apply ``--set``: to the grid's own keys, to axes (replaced), and the rest to every cell.
 
     Returns:

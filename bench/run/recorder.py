@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,7 +18,8 @@ from bench.train import checkpoint
 from bench.train.checkpoint import Damaged
 
 if TYPE_CHECKING:
-    from bench.train.loop import Row, Trainer
+    from bench.train.loop import CheckpointContent, Row, Trainer
+    from bench.train.meters import MemoryReport
 
 
 class Recorder:
@@ -42,11 +43,11 @@ class Recorder:
         """Append a line to timing.jsonl."""
         append_jsonl(self.run.timing, row)
 
-    def log_memory(self, report: Row) -> None:
+    def log_memory(self, report: MemoryReport) -> None:
         """Write memory.json."""
         write_json(self.run.memory, report)
 
-    def checkpoint(self, content: dict[str, Any]) -> None:
+    def checkpoint(self, content: CheckpointContent) -> None:
         """Write a checkpoint, which names the length that metrics.jsonl has now; so that file is synced first."""
         self._still_ours()
         length = sync(self.run.metrics) if self.run.metrics.exists() else 0
@@ -99,7 +100,7 @@ class Recorder:
             progress = dict(content["progress"])
             length = int(progress.pop("metrics_bytes"))
             _check_metrics(self.run.metrics, length)
-            trainer.restore({**content, "progress": progress})
+            trainer.restore({"method": content["method"], "optimizer": content["optimizer"], "progress": progress})
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
             if is_out_of_memory(error):
                 raise

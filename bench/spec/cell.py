@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.registry import Kind
 from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
+from bench.spec.yaml import Raw, RawView
 
 PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
 SECTIONS: dict[str, type[Config]] = {
@@ -40,11 +41,11 @@ class Part:
         """The registered class."""
         return registry.get(self.kind, self.name)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> Raw:
         """Return the part as it is written in cell.json."""
         return {"name": self.name, **self.config.model_dump(mode="json")}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Raw:
         """Return what identifies the part, its code's version included."""
         identity = {"name": self.name, **self.config.identity()}
         version = getattr(self.cls, "version", None)
@@ -62,7 +63,7 @@ def _identity_text(piece: Part | Config) -> str:
     return canonical(piece.identity())
 
 
-def part_mapping(kind: Kind, value: Any, where: str) -> dict[str, Any]:
+def part_mapping(kind: Kind, value: Any, where: str) -> Raw:
     """Bring the ways to write a part into one: ``{name: ..., option: ...}``.
 
     Ways: ``classmix``; ``{name: classmix, mix: cutmix}``; ``{classmix: {mix: cutmix}}``; and with a shorthand
@@ -119,7 +120,7 @@ class Cell:
     split_sha256: str
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], where: str = "cell") -> Cell:
+    def from_spec(cls, spec: RawView, where: str = "cell") -> Cell:
         """Rebuild a cell from :meth:`spec`.
 
         Raises:
@@ -128,13 +129,13 @@ class Cell:
         unknown = set(spec) - set(PARTS) - set(SECTIONS) - {"split_sha256"}
         if unknown or "split_sha256" not in spec:
             raise BenchError(f"{where}: not a cell of this version (keys {', '.join(sorted(unknown)) or 'missing'})")
-        parts: dict[str, Any] = {kind: resolve_part(kind, spec[kind], f"{where}: {kind}") for kind in PARTS}
-        sections: dict[str, Any] = {k: validate(m, spec.get(k), f"{where}: {k}") for k, m in SECTIONS.items()}
+        parts: Raw = {kind: resolve_part(kind, spec[kind], f"{where}: {kind}") for kind in PARTS}
+        sections: Raw = {k: validate(m, spec.get(k), f"{where}: {k}") for k, m in SECTIONS.items()}
         return cls(**parts, **sections, split_sha256=spec["split_sha256"])
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> Raw:
         """Return the whole cell as JSON types, defaults included, for cell.json."""
-        parts: dict[str, Any] = {kind: getattr(self, kind).spec() for kind in PARTS}
+        parts: Raw = {kind: getattr(self, kind).spec() for kind in PARTS}
         sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
         return {**parts, **sections, "split_sha256": self.split_sha256}
 
@@ -145,7 +146,7 @@ class Cell:
             return self
         return replace(self, network=replace(self.network, config=config.model_copy(update={"weights": "none"})))
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Raw:
         """Return what identifies the run: everything that may change its result, and nothing else."""
         pieces = {k: getattr(self, k).identity() for k in (*PARTS, *SECTIONS)}
         return {**pieces, "split": self.split_sha256, "numerics_version": NUMERICS}

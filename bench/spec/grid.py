@@ -20,12 +20,12 @@ from bench.errors import BenchError, nearest, unknown
 from bench.spec.cell import PARTS, SECTIONS, part_mapping
 from bench.spec.messages import validate
 from bench.spec.sections import Resources
-from bench.spec.yaml import parse_yaml
+from bench.spec.yaml import Raw, RawView, read_yaml
 
 GRIDS = Path(__file__).parents[1] / "grids"
 # `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.
 CELL_KEYS = (*PARTS, *SECTIONS, "seed", "profile")
-DEFAULT_RECIPE: dict[str, Any] = {
+DEFAULT_RECIPE: Raw = {
     "dataset": {"name": "synthetic"},
     "protocol": {"name": "full"},
     "method": {"name": "supervised"},
@@ -44,8 +44,8 @@ class Override(Config):
         set: dotted key to new value.
     """
 
-    when: dict[str, Any] = Field(min_length=1)
-    set: dict[str, Any] = Field(min_length=1)
+    when: Raw = Field(min_length=1)
+    set: Raw = Field(min_length=1)
 
 
 Fact = Literal["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
@@ -90,9 +90,9 @@ class Grid(Config):
     """
 
     title: str = ""
-    recipe: dict[str, Any] = Field(default={})
+    recipe: Raw = Field(default={})
     axes: dict[str, list[Any]] = Field(default={})
-    exclude: list[dict[str, Any]] = Field(default=[])
+    exclude: list[Raw] = Field(default=[])
     overrides: list[Override] = Field(default=[])
     select: Literal["last", "best"] = "last"
     resources: Resources = Resources()
@@ -103,8 +103,8 @@ class Grid(Config):
 class Point:
     """One combination of axis values: raw cell, and the axis value per axis key."""
 
-    raw: dict[str, Any]
-    values: dict[str, Any]
+    raw: Raw
+    values: Raw
 
 
 def grid_files() -> list[Path]:
@@ -135,11 +135,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         BenchError: one line for all problems of the file's frame.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: can't be read: {error}") from None
-    grid = validate(Grid, parse_yaml(text, str(path)), f"{path}: ")
+    grid = validate(Grid, read_yaml(path), f"{path}: ")
     for key, values in grid.axes.items():
         if not values:
             raise BenchError(f"{path}: axes.{key}: an axis needs at least one value")
@@ -153,7 +149,7 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def check_keys(keys: Mapping[str, Any], where: str) -> None:
+def check_keys(keys: RawView, where: str) -> None:
     """Refuse keys whose first part is no key of a cell.
 
     Raises:
@@ -167,7 +163,7 @@ def check_keys(keys: Mapping[str, Any], where: str) -> None:
             )
 
 
-def apply(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+def apply(raw: Raw, key: str, value: Any, where: str) -> None:
     """Set a dotted key of a raw cell; setting a part by its first key replaces it whole, a section is merged.
 
     Raises:
@@ -189,7 +185,7 @@ def apply(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
     node[[first, *rest][-1]] = value
 
 
-def lookup(raw: Mapping[str, Any], key: str) -> Any:
+def lookup(raw: RawView, key: str) -> Any:
     """Return the value of a dotted key, or None where the recipe leaves it to the default."""
     node: Any = raw
     for step in key.split("."):
@@ -197,7 +193,7 @@ def lookup(raw: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def matches(raw: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
+def matches(raw: RawView, when: RawView) -> bool:
     """Tell whether a raw cell meets all conditions of a ``when``."""
 
     def one(key: str, wanted: Any) -> bool:
@@ -217,7 +213,7 @@ def _copy(node: Any) -> Any:
     return {key: _copy(value) for key, value in node.items()} if isinstance(node, dict) else node
 
 
-def expand(grid: Grid, where: str, sets: Mapping[str, Any], replaced: bool = False) -> Iterator[Point]:
+def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Iterator[Point]:
     """Yield the points of a grid in order: the first axis varies slowest.
 
     Args:

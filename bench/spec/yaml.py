@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.errors import BenchError
 
+Raw = dict[str, Any]  # keys and values as YAML gives them, not validated yet
+RawView = Mapping[str, Any]  # the same, only looked at
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
@@ -55,3 +59,16 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise BenchError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        BenchError: one line: that it can't be read, or where it isn't YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: can't be read: {error}") from None
+    return parse_yaml(text, str(path))

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 
 from bench.spec.sections import Resources
 from bench.train.loader import Loader
-from bench.train.meters import StepMeter, whole_run
-from bench.train.metrics import Score
-from bench.train.step import Diverged, Stepper
+from bench.train.meters import MemoryReport, StepMeter, whole_run
+from bench.train.metrics import Score, ScoreRecord
+from bench.train.step import Diverged, StateDict, Stepper
 from methods.base import Batch
 
-Row = dict[str, Any]  # a line of metrics.jsonl or timing.jsonl: JSON types
-Evaluation = dict[str, Any]  # a score as JSON types, with its step
+Row = Mapping[str, object]  # a line of metrics.jsonl or timing.jsonl: JSON types
+
+
+class EvaluationRecord(ScoreRecord):
+    """A score with the step (optimizer steps done) after which it was measured."""
+
+    step: int
+
+
+class CheckpointContent(TypedDict):
+    """What a checkpoint holds.
+
+    Attributes:
+        method, optimizer: state dicts.
+        progress: plain values and sums of losses; see :class:`Progress` and ``Stepper.state``.
+    """
+
+    method: dict[str, Tensor]
+    optimizer: StateDict
+    progress: StateDict
 
 
 class Stopped(Exception):  # noqa: N818 (an outcome, not a mistake)
@@ -56,8 +74,8 @@ class Calls:
     evaluate: Callable[[], Score]
     log: Callable[[Row], None] = _ignore
     log_timing: Callable[[Row], None] = _ignore
-    log_memory: Callable[[Row], None] = _ignore
-    checkpoint: Callable[[dict[str, Any]], None] = _ignore
+    log_memory: Callable[[MemoryReport], None] = _ignore
+    checkpoint: Callable[[CheckpointContent], None] = _ignore
     keep_best: Callable[[dict[str, Tensor]], None] = _ignore
     finish: Callable[[], None] = _ignore
     progress: Callable[[int, float | None], None] = _ignore
@@ -75,7 +93,7 @@ class Progress:
         data_wait_seconds: of these, spent waiting for data.
     """
 
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationRecord] = field(default_factory=dict)
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
     data_wait_seconds: float = 0.0
@@ -120,7 +138,8 @@ class Trainer:
             if self._evaluation_is_missing():
                 self._evaluate()
                 last_time = time.monotonic()
-            self.calls.progress(step, self.progress.evaluations.get("last", {}).get("miou"))
+            last = self.progress.evaluations.get("last")
+            self.calls.progress(step, None if last is None else last["miou"])
             if not ends:
                 self._checkpoint_if_due()
         self.save()
@@ -161,7 +180,8 @@ class Trainer:
     def _evaluation_is_missing(self) -> bool:
         step, every = self.stepper.done, self.cell.evaluation.every
         due = step > 0 and (step % every == 0 or step == self.cell.schedule.iterations)
-        return due and self.progress.evaluations.get("last", {}).get("step") != step
+        last = self.progress.evaluations.get("last")
+        return due and (last is None or last["step"] != step)
 
     def _evaluate(self) -> None:
         self.stepper.check_finite()
@@ -177,7 +197,7 @@ class Trainer:
             raise Diverged(step)
         self.calls.log({"step": step, "eval": score.as_dict()})
         p.evaluations["last"] = {"step": step, **score.as_dict()}
-        if score.miou > p.evaluations.get("best", {"miou": -1.0})["miou"]:
+        if "best" not in p.evaluations or score.miou > p.evaluations["best"]["miou"]:
             p.evaluations["best"] = p.evaluations["last"]
             self.calls.keep_best(self.stepper.method.predictor.state_dict())
 
@@ -195,17 +215,30 @@ class Trainer:
         p.data_wait_seconds += self.loader.waited - self._waited
         self.began, self._waited = now, self.loader.waited
         state = self.stepper.state()
-        content = {"method": state.pop("method"), "optimizer": state.pop("optimizer")}
-        self.calls.checkpoint({**content, "progress": {**state, **asdict(p)}})
+        progress = {
+            "step": state["step"],
+            "loss_sums": state["loss_sums"],
+            "loss_count": state["loss_count"],
+            **asdict(p),
+        }
+        self.calls.checkpoint({"method": state["method"], "optimizer": state["optimizer"], "progress": progress})
         self.saved_at = time.monotonic()
 
-    def restore(self, content: dict[str, Any]) -> None:
+    def restore(self, content: CheckpointContent) -> None:
         """Go on from what :meth:`save` gave.
 
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: if it is anything else.
         """
         progress = dict(content["progress"])
-        state = {key: progress.pop(key) for key in ("step", "loss_sums", "loss_count")}
+        step, sums, count = (progress.pop(key) for key in ("step", "loss_sums", "loss_count"))
         self.progress = Progress(**progress)
-        self.stepper.load({"method": content["method"], "optimizer": content["optimizer"], **state})
+        self.stepper.load(
+            {
+                "method": content["method"],
+                "optimizer": content["optimizer"],
+                "step": step,
+                "loss_sums": sums,
+                "loss_count": count,
+            }
+        )

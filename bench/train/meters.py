@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,26 @@ from bench.phases import phase_watchers
 from bench.train.tensor_bytes import AliveBytes
 
 OTHER = "other"  # what no phase claims
+
+
+class MemoryReport(TypedDict, total=False):
+    """The memory of a step, in bytes: the content of memory.json.
+
+    Attributes:
+        meter: what was counted: `tensors alive`, or `CUDA allocator`.
+        phases: peak per phase.
+        peak_memory_bytes: of the whole step.
+        peak_rss_bytes: of the process.
+        reserved: on CUDA, reserved by the allocator per phase.
+        peak_reserved_bytes: on CUDA, of the whole step.
+    """
+
+    meter: str
+    phases: dict[str, int]
+    peak_memory_bytes: int
+    peak_rss_bytes: int
+    reserved: dict[str, int]
+    peak_reserved_bytes: int
 
 
 def whole_run(device: torch.device) -> dict[str, int]:
@@ -81,9 +101,9 @@ class StepMeter:
         self.reserved[name] = max(self.reserved.get(name, 0), torch.cuda.max_memory_reserved(self.device))
         torch.cuda.reset_peak_memory_stats(self.device)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> MemoryReport:
         """Return bytes: peak per phase and of the whole step, on CUDA also reserved, and the process's peak RSS."""
-        found: dict[str, Any] = {
+        found: MemoryReport = {
             "meter": "tensors alive" if self._alive is not None else "CUDA allocator",
             "phases": self.phases,
             "peak_memory_bytes": max(self.phases.values()),

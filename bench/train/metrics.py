@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -29,6 +29,14 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     return counts[:-1].view(num_classes, num_classes)
 
 
+class ScoreRecord(TypedDict):
+    """A score as JSON types; see :class:`Score`."""
+
+    miou: float
+    pixel_accuracy: float
+    iou: list[float | None]
+
+
 @dataclass(frozen=True)
 class Score:
     """The score of one evaluation.
@@ -43,7 +51,7 @@ class Score:
     pixel_accuracy: float
     iou: list[float | None]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ScoreRecord:
         """Return the score as JSON types."""
         return {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
 

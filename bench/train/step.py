@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,6 +13,18 @@ from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
 from methods.base import Batch, Method
+
+StateDict = dict[str, Any]  # of an optimizer or of plain values: whatever torch.save takes
+
+
+class StepperState(TypedDict):
+    """What :meth:`Stepper.state` returns and :meth:`Stepper.load` takes; see the attributes of :class:`Stepper`."""
+
+    method: dict[str, Tensor]
+    optimizer: StateDict
+    step: int
+    loss_sums: dict[str, Tensor]
+    loss_count: int
 
 
 class Diverged(Exception):  # noqa: N818 (an outcome, not a mistake)
@@ -103,7 +115,7 @@ class Stepper:
         self.loss_sums, self.loss_count = {}, 0
         return means
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StepperState:
         """Return what :meth:`load` takes: states of method and optimizer, steps done, sums of losses."""
         return {
             "method": self.method.state_dict(),
@@ -113,7 +125,7 @@ class Stepper:
             "loss_count": self.loss_count,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: StepperState) -> None:
         """Go on from a state; tensors are brought to the device.
 
         Raises:

@@ -83,7 +83,7 @@ def test_metrics_are_synced_before_a_checkpoint_names_their_length(
     monkeypatch.setattr(checkpoint, "save", lambda path, content, _: order.append(path.name))
     recorder = Recorder(Run(tmp_path), lambda: None)
     recorder.log({"step": 1})
-    recorder.checkpoint({"progress": {}})
+    recorder.checkpoint({"method": {}, "optimizer": {}, "progress": {}})
     recorder.finish()
     recorder.close()
     assert order == ["metrics.jsonl", "checkpoint.pt"]
