@@ -193,7 +193,7 @@ def test_a_cell_that_a_node_fails_at_once_moves_by_itself(cluster: Cluster, tmp_
     wait_until(lambda: grid.states() == ["done"], 120, "the cell is done on the third node")
     (row,) = grid.rows()
     assert row["node"] == "n3"
-    tried = [failure["node"] for failure in records.failures(grid.store)]
+    tried = [failure.node for failure in records.failures(grid.store)]
     assert sorted(tried) == ["n1", "n2"]
 
 
