@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from bench.cli.output import console, counted, duration, print_json
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
+    from bench.store.activity import Status
     from slurm.view import SlurmView
 
 PROFILE = Annotated[
@@ -123,7 +124,7 @@ def wait(
     raise SystemExit(0 if done else 1)
 
 
-def _settled(request: Request) -> tuple[dict[str, Any], SlurmView]:
+def _settled(request: Request) -> tuple[Status, SlurmView]:
     """Return a grid's status and Slurm's view of it, after recording what only Slurm saw end."""
     from bench.plan.summary import outline
     from bench.store.status import grid_status
@@ -180,7 +181,7 @@ def _print_file(path: Path, start: int, heading: bool = True) -> int:
 # -- what `status` and `list` show -------------------------------------------------------------------------------------
 
 
-def _view(store: Path, status: dict[str, Any]) -> None:
+def _view(store: Path, status: Status) -> None:
     from slurm.view import add_view
 
     add_view(store, status)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.store.activity import is_open
+from bench.store.activity import Row, is_open
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 from slurm import commands, records
@@ -15,7 +15,7 @@ from slurm.job import run_task
 from slurm.records import Array, Submission
 from slurm.submit import jobs_folder, tasks_of, withdraw
 from slurm.submitit_private import write_pickle
-from slurm.view import Row, SlurmView
+from slurm.view import SlurmView
 
 SUBMITTED = frozenset({State.PENDING.value, State.PREEMPTED.value, State.QUEUED.value, State.CANCELLED.value})
 RETRIED = frozenset({State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMED_OUT.value, State.DIVERGED.value})

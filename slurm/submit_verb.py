@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
 from bench.plan.summary import make_outline, make_plan
 from bench.spec.grid import grid_path
+from bench.store.activity import Row
 from bench.store.status import grid_status
 from bench.store.throughput import project
 from slurm import records, resubmit
@@ -23,7 +24,7 @@ from slurm.preflight import problems
 from slurm.profiles import Profile, read_profile
 from slurm.request import ArrayRequest, array_requests, script
 from slurm.submit import record_submission, send
-from slurm.view import Row, SlurmView, add_view, settle
+from slurm.view import SlurmView, add_view, settle
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from bench.store.activity import Row, Status
 from bench.store.run import Run, State
 from bench.store.status import totals
 from bench.store.ticket import read_ticket
@@ -20,7 +20,6 @@ from slurm.commands import FINAL, SlurmError, SlurmJob
 from slurm.records import Array, Submission
 from slurm.task import TRY_AGAIN
 
-Row = dict[str, Any]  # a cell of a grid's status
 DELAY = 60.0  # seconds in which Slurm's commands may not show a job yet that the controller has accepted
 LAUNCH_FAILED = "launch failed requeued held"
 
@@ -64,7 +63,7 @@ class SlurmView:
 Jobs = Mapping[tuple[str, str], SlurmJob]
 
 
-def add_view(store: Path, status: dict[str, Any]) -> SlurmView:
+def add_view(store: Path, status: Status) -> SlurmView:
     """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs; nothing is written.
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it

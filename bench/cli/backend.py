@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from bench import registry
+
+if TYPE_CHECKING:
+    from bench.store.activity import Status
 
 
 class ListEntry(TypedDict):
@@ -30,7 +33,7 @@ class Backend:
 
     verbs: tuple[Callable[..., None], ...]
     lists: Mapping[str, Callable[[], list[ListEntry]]]
-    view: Callable[[Path, dict[str, Any]], None]
+    view: Callable[[Path, Status], None]
 
 
 def backends() -> list[Backend]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.plan.request import Request
+    from bench.store.activity import Row, Status
     from bench.store.run import State
 
 
@@ -118,7 +118,7 @@ def _report(
         raise SystemExit(1)
 
 
-def viewed(request: Request) -> dict[str, Any]:
+def viewed(request: Request) -> Status:
     """Return a grid's status from the files of its runs, with what the backends know beside it."""
     from bench.cli.backend import backends
     from bench.plan.summary import outline
@@ -153,7 +153,7 @@ def status(
     print_remarks(out, state)
 
 
-def _watch(request: Request, state: dict[str, Any], every: bool, out: Console) -> dict[str, Any]:
+def _watch(request: Request, state: Status, every: bool, out: Console) -> Status:
     """Show the table again every two seconds until nothing works on the grid; return the last status."""
     from rich.live import Live
 
@@ -171,7 +171,7 @@ def _watch(request: Request, state: dict[str, Any], every: bool, out: Console) -
     return state
 
 
-def print_remarks(out: Console, state: Mapping[str, Any]) -> None:
+def print_remarks(out: Console, state: Status) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
     if state.get("slurm_error"):
         out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}")
@@ -188,7 +188,7 @@ def print_remarks(out: Console, state: Mapping[str, Any]) -> None:
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 
 
-def totals(state: Mapping[str, Any]) -> str:
+def totals(state: Status) -> str:
     """Write totals as ``3 done, 1 running``."""
     return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
 
@@ -198,7 +198,7 @@ ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverge
 ORDER |= {"queued": 4, "done": 5}
 
 
-def status_table(state: Mapping[str, Any], every: bool) -> Table:
+def status_table(state: Status, every: bool) -> Table:
     """Return the table of a grid's cells, those that need a look first."""
     from rich.table import Table
 
@@ -222,7 +222,7 @@ def status_table(state: Mapping[str, Any], every: bool) -> Table:
     return table
 
 
-def _line(row: Mapping[str, Any], extra: list[str]) -> list[str]:
+def _line(row: Row, extra: list[str]) -> list[str]:
     """Return what the table shows of a cell."""
     step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
     rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
@@ -231,7 +231,7 @@ def _line(row: Mapping[str, Any], extra: list[str]) -> list[str]:
     return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end]
 
 
-def cell_eta(row: Mapping[str, Any]) -> str:
+def cell_eta(row: Row) -> str:
     """Return how long a running cell still takes at its present rate."""
     if row["state"] != "running" or not row.get("it_per_s"):
         return ""

@@ -22,10 +22,10 @@ SHOWN = 40  # cells that `status` and `plan` list without --all
 GRID = Annotated[str, typer.Argument(metavar="GRID", help="A grid file, or the name of one in bench/grids.")]
 DATA = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="NAME=DIR", help="Where a dataset lies. [env: BENCH_DATA, a folder of folders]"),
+    typer.Option("--data", metavar="NAME=DIR", help="Where a dataset lies (env: BENCH_DATA, a folder of folders)."),
 ]
 STORE = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", help="The run store. [env: BENCH_STORE; default: results/runs]")
+    Path | None, typer.Option("--store", metavar="DIR", help="The run store (env: BENCH_STORE; default: results/runs).")
 ]
 SET = Annotated[
     list[str] | None,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.store.run import State
+
+Row = dict[str, Any]  # a cell of a grid's status
+Status = dict[str, Any]  # of ``bench.store.status.grid_status``, with what a backend's view adds
 
 
 def _folder(store: Path, grid: str) -> Path:
@@ -32,6 +34,14 @@ def _held(path: Path) -> bool:
     return False
 
 
+def _written(path: Path) -> bool:
+    """Tell whether a file's owner has come so far as to lock it; it writes after that."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
 @contextmanager
 def grid_activity(store: Path, grid: str) -> Iterator[None]:
     """Say in the store that this process runs cells of a grid, as long as the context lasts.
@@ -46,7 +56,7 @@ def grid_activity(store: Path, grid: str) -> Iterator[None]:
     folder = _folder(store, grid)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(f"{socket.gethostname()}-*.lock"):  # other hosts' locks may not be visible from here
-        if not _held(path):
+        if _written(path) and not _held(path):
             path.unlink(missing_ok=True)
     path = folder / f"{socket.gethostname()}-{os.getpid()}.lock"
     with path.open("w") as file:
@@ -57,8 +67,6 @@ def grid_activity(store: Path, grid: str) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another process may still run cells of this grid
-                folder.rmdir()
 
 
 def active(store: Path, grid: str) -> bool:
@@ -66,7 +74,7 @@ def active(store: Path, grid: str) -> bool:
     return any(_held(path) for path in _folder(store, grid).glob("*.lock"))
 
 
-def is_open(row: Mapping[str, Any]) -> bool:
+def is_open(row: Row) -> bool:
     """Tell whether a cell goes on without a further command: it runs, or a job that will run it is in a queue.
 
     Args:
