@@ -71,7 +71,7 @@ def retry(
 
 @takes_request
 def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON = False) -> None:
-    """Take cells back from the cluster, waiting ones too; those that run keep their checkpoint."""
+    """Cancel cells on the cluster, waiting ones too; those that run keep their checkpoint."""
     from bench.errors import BenchError
     from slurm import records, resubmit
     from slurm.commands import SlurmError

@@ -160,7 +160,7 @@ def _watch(request: Request, state: Status, every: bool, out: Console) -> Status
     from bench.store.activity import active, is_open
 
     with Live(status_table(state, every), console=out, auto_refresh=False) as live:
-        # A `run` may be between two cells, so its own word counts, asked for before its cells are looked at.
+        # A `run` may be between two cells. It is asked for first: what it ended before it went is in the status then.
         goes_on = active(request.store, state["grid"]) or any(is_open(row) for row in state["cells"])
         while goes_on:
             time.sleep(2)
