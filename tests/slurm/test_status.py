@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bench.store.ticket import Ticket, read_ticket
 from slurm import records
 from slurm.profiles import read_profile
 from slurm.records import Array, Submission
+from slurm.view import add_view
 from tests.bench.cli.test_cli import bench
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_task import submitted
@@ -88,3 +90,18 @@ def test_a_submission_is_read_as_it_was_written(tmp_path: Path) -> None:
     records.note_failure(tmp_path, "n1", "c", "r")
     (failure,) = records.failures(tmp_path)
     assert (failure.node, failure.cell, failure.reason) == ("n1", "c", "r")
+
+
+@pytest.mark.parametrize(
+    ("host", "state", "in_queue"), [(os.uname().nodename, "failed", False), ("another", "queued", None)]
+)
+def test_a_local_worker_that_is_gone_is_seen_on_its_own_host_only(
+    tmp_path: Path, host: str, state: str, in_queue: bool | None
+) -> None:
+    run, _ = in_slurms_hands(tmp_path)
+    array = Array("bench-s-0", [run.id], read_profile("local").model_dump(mode="json"), 1, [2**22 + 1])
+    Submission("s", "g", "", [array], host, {}, {}).write(run.path.parent)
+    row = {"id": run.id, **current_state(run)}
+    view = add_view(run.path.parent, {"cells": [row], "stale": []})
+    assert (row["state"], row["slurm"], row["in_queue"]) == (state, None, in_queue)
+    assert [end.cell for end in view.ends] == ([run.id] if state == "failed" else [])

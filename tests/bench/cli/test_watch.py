@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
-from bench.store.activity import grid_activity
+from bench.store.activity import active, grid_activity
 from bench.store.run import Run, State
 from tests.bench.cli.test_cli import ROOT
 
@@ -29,3 +31,20 @@ def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Pat
     assert watch.returncode == 0
     assert "the end of [it]" in shown
     assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0  # and ends at once
+
+
+def test_a_run_says_in_the_store_that_it_is_at_work(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.cli.app import app
+
+    store, seen = tmp_path / "store", list[bool]()
+
+    def run_local(*_: object) -> dict[str, State]:
+        seen.append(active(store, "small"))
+        return {}
+
+    monkeypatch.setattr("bench.run.local.run_local", run_local)
+    app(["run", str(grid_file), "--store", str(store)], standalone_mode=False)
+    assert seen == [True]
+    assert not active(store, "small")
