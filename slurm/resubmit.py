@@ -108,8 +108,9 @@ def cancel(store: Path, rows: Sequence[Row]) -> list[str]:
             continue
         ticket.cancel(run)
         cancelled.append(row["id"])
-        if row.get("job") and row.get("in_queue") is not False and not row["job"].startswith("local"):
-            jobs.append(row["job"])
+        job = row.get("job")
+        if job and row.get("in_queue") is not False and not job.startswith("local"):
+            jobs.append(job)
     failed = None
     for start in range(0, len(jobs), AT_A_TIME):
         try:

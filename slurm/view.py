@@ -83,7 +83,7 @@ def add_view(store: Path, status: Status) -> SlurmView:
             view.contradictions.append(
                 f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
             )
-    view.held = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
+    view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     status["contradictions"], status["slurm_error"] = view.contradictions, view.error
     status["held"], status["bad_nodes"] = view.held, view.bad_nodes
     status["totals"] = totals(status["cells"], status["stale"])

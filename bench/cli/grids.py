@@ -202,8 +202,11 @@ def status_table(state: Status, every: bool) -> Table:
     """Return the table of a grid's cells, those that need a look first."""
     from rich.table import Table
 
-    rows = [*sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3)), *state["stale"]]
-    hidden = 0 if every else max(len(rows) - SHOWN, 0)
+    rows = sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3))
+    extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
+    lines = [_line(row, [heading.lower() for heading in extra]) for row in rows]
+    lines += [[row["id"], row["state"]] for row in state["stale"]]
+    hidden = 0 if every else max(len(lines) - SHOWN, 0)
     caption = (
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
     )
@@ -214,11 +217,10 @@ def status_table(state: Status, every: bool) -> Table:
         caption_justify="left",
         box=None,
     )
-    extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
     for heading in ("cell", "state", "step", "it/s", "ETA", "mIoU", "attempt", *extra, "reason"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "reason")
-    for row in rows[: len(rows) - hidden]:
-        table.add_row(*_line(row, [heading.lower() for heading in extra]))
+    for line in lines[: len(lines) - hidden]:
+        table.add_row(*line)
     return table
 
 
@@ -233,6 +235,5 @@ def _line(row: Row, extra: list[str]) -> list[str]:
 
 def cell_eta(row: Row) -> str:
     """Return how long a running cell still takes at its present rate."""
-    if row["state"] != "running" or not row.get("it_per_s"):
-        return ""
-    return duration((row["iterations"] - row["step"]) / row["it_per_s"])
+    rate = row.get("it_per_s")
+    return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""
