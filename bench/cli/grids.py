@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.cost.predict import Prediction
     from bench.plan.request import Request
     from bench.store.activity import Row, Status
     from bench.store.run import State
@@ -39,7 +40,7 @@ def plan(
     from bench.store.status import grid_status
     from bench.store.throughput import Work, project_work
 
-    found = dict[str, dict[str, Any]]()
+    found = dict[str, "Prediction"]()
     if predict or gpu_memory is not None:
         found = predictions(make_plan(request), request, gpu_memory, as_json)
     else:

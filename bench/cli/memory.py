@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.cost.predict import Prediction
+    from bench.cost.sweep import SweepFrame, SweepRow
     from bench.plan.cells import Plan
     from bench.plan.request import Request
 
@@ -47,7 +49,7 @@ def memory(
     count, done = check(read, str(spec_path(spec))), 0
     with progress_bar("measuring", as_json) as step:
 
-        def show(_: dict[str, Any]) -> None:
+        def show(_: SweepRow) -> None:
             nonlocal done
             done += 1
             step(done, count)
@@ -65,14 +67,14 @@ def memory(
     out.print(f"kept in {path}; draw it with: python bench.py plot memory {spec}")
 
 
-def print_slopes(out: Console, frame: dict[str, Any]) -> None:
+def print_slopes(out: Console, frame: SweepFrame) -> None:
     """Print the fitted slope per series."""
     for name, slope in frame["slopes"].items():
         text = "too few settings" if slope is None else f"{slope:.2f}"
         out.print(f"slope of log(extra memory) over log(pixels sampled), {name}: {text}")
 
 
-def table(frame: dict[str, Any]) -> Table:
+def table(frame: SweepFrame) -> Table:
     """Return the table of a sweep."""
     from rich.table import Table
 
@@ -119,7 +121,7 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
     out.print("wrote " + ", ".join(str(f) for f in files))
 
 
-def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: bool) -> dict[str, dict[str, Any]]:
+def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: bool) -> dict[str, Prediction]:
     """Return each cell's prediction by id (see ``bench.cost.predict.predict_step``).
 
     Args:
@@ -143,7 +145,7 @@ def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: b
     return found
 
 
-def describe(prediction: dict[str, Any] | None) -> str:
+def describe(prediction: Prediction | None) -> str:
     """Return what follows a cell's id in the list: nothing where nothing was predicted."""
     if prediction is None:
         return ""
