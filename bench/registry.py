@@ -33,6 +33,8 @@ HOMES: dict[Kind, str] = {
     "augmentation": "datasets.augmentation",
     "probe": "methods.losses.probes",
 }
+# Modules that run cells elsewhere than on this machine; each offers a ``BACKEND`` to the command line.
+BACKENDS = ("slurm.cli",)
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,8 @@ def get(kind: Kind, name: str) -> Any:
 def kinds() -> tuple[Kind, ...]:
     """Return every kind of entry."""
     return get_args(Kind)
+
+
+def backend_modules() -> list[ModuleType]:
+    """Import and return the modules of :data:`BACKENDS`."""
+    return [importlib.import_module(name) for name in BACKENDS]

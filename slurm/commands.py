@@ -1,4 +1,4 @@
-"""What Slurm's own commands say: its limits, and the jobs of a store. One ``squeue`` and one ``sacct`` at most."""
+"""Slurm's own commands: its limits, and the jobs of a store. A look takes one ``squeue`` and one ``sacct`` at most."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ FINAL = {
 
 
 class SlurmError(Exception):
-    """Slurm didn't answer, or said no; the message is one line."""
+    """Slurm didn't answer, or refused; the message is one line."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Slurm's view of a job.
+class SlurmJob:
+    """A job, or a task of an array, as Slurm shows it.
 
     Attributes:
-        job: its id, ``123`` or ``123_4``.
+        id: ``123`` or ``123_4``.
         state: as Slurm writes it, e.g. RUNNING.
-        waits: whether it is still in the queue, so that it runs or will run.
+        in_queue: whether it runs or will run.
         node: where it runs or ran; "" where none.
         reason: why it waits, or its exit code.
     """
 
-    job: str
+    id: str
     state: str
-    waits: bool
+    in_queue: bool
     node: str = ""
     reason: str = ""
 
@@ -83,7 +83,7 @@ def outside_any_job() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def queue(names: Iterable[str]) -> dict[tuple[str, str], Seen]:
+def queue(names: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:
     """Return the jobs of these names that run or wait, by (job id, job name).
 
     Raises:
@@ -93,14 +93,14 @@ def queue(names: Iterable[str]) -> dict[tuple[str, str], Seen]:
     for line in ask("squeue", "-h", "-r", "-n", ",".join(sorted(names)), "-o", "%F|%K|%j|%T|%N|%r").splitlines():
         job, index, name, state, node, reason = line.split("|", 5)
         full = job if index == "N/A" else f"{job}_{index}"
-        found[full, name] = Seen(full, state, True, node, "" if reason == "None" else reason)
+        found[full, name] = SlurmJob(full, state, True, node, "" if reason == "None" else reason)
     return found
 
 
-def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], Seen]:
+def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:
     """Return the jobs, and tasks of their arrays, whose end accounting knows, by (job id, job name).
 
-    What it says of jobs that have not ended is left out: the queue knows better.
+    Jobs that have not ended are left out: the queue is up to date, accounting may not be.
 
     Raises:
         SlurmError: if there is no accounting, or it doesn't answer.
@@ -117,7 +117,7 @@ def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], Seen]:
             continue
         where = "" if node == "None assigned" else node
         for one in _tasks(job):
-            found[one, name] = Seen(one, word, False, where, f"exit code {code}")
+            found[one, name] = SlurmJob(one, word, False, where, f"exit code {code}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a job does: run its cell, and see to it that the cell goes on elsewhere or later where this job can't."""
+"""What runs on the node: a task's cells, and what makes a cell go on elsewhere or later where this job can't."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.run.signals import Signals
@@ -18,102 +17,88 @@ from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from slurm import records
+from slurm.task import LOCAL_REQUEUE, TRY_AGAIN, Task
 
-LOCAL_REQUEUE = 144  # the exit code by which submitit's local controller starts a task again
 STORE_WAIT = 120.0  # seconds that a file system may take to show the store
-TRY_AGAIN = 75  # exit code (EX_TEMPFAIL): nothing is wrong with the cell
 # What can become of a cell, beside the states of a run.
 TAKEN_BACK, TAKEN_OVER, NOT_STARTED = "cancelled, or submitted anew", "taken over by another process", "not started"
 
 
-@dataclass(frozen=True)
-class Task:
-    """One task of a job array: a cell, or with `local` a lane that works through the cells that nobody else has yet.
+def run_task(task: Task) -> list[str]:
+    """Run the cells of a task; return what became of each."""
+    signals, ends, end = Signals(), list[str](), ""
+    with signals.listening():
+        for job in task.jobs:
+            end = _run_if_open(task, job, signals) if len(task.jobs) > 1 else _run(task, job, signals)
+            ends.append(f"{job.cell_id}: {end}")
+            if signals.received is not None:
+                break
+    # RUNNING: stopped while it waited for the process of an earlier start.
+    if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
+        _go_on_later(task, job, signals.received)
+    return ends
 
-    Attributes:
-        jobs: what to run.
-        max_requeues: see ``slurm.profiles.Profile``.
-        max_moves: see ``slurm.profiles.Profile``.
-    """
 
-    jobs: tuple[Job, ...]
-    max_requeues: int
-    max_moves: int
+def _run_if_open(task: Task, job: Job, signals: Signals) -> str:
+    """Run a cell that no other worker has ended or works on; whatever goes wrong with it harms no other cell."""
+    try:
+        state = current_state(Run(Path(job.store) / job.cell_id))["state"]
+        return _run(task, job, signals) if state in (State.QUEUED.value, State.PREEMPTED.value) else f"is {state}"
+    except Exception as error:
+        traceback.print_exc()
+        return f"left alone: {error}"
 
-    def __call__(self) -> list[str]:
-        """Run the cells; return what became of each."""
-        signals, ends = Signals(), []
-        with signals.listening():
-            for job in self.jobs:
-                end = self._run_in_lane(job, signals) if len(self.jobs) > 1 else self._run(job, signals)
-                ends.append(f"{job.cell_id}: {end}")
-                if signals.received is not None:
-                    break
-        # RUNNING: stopped while it waited for the process of an earlier start.
-        if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
-            self._go_on_later(signals.received, job)
-        return ends
 
-    def _run_in_lane(self, job: Job, signals: Signals) -> str:
-        """Run a cell that no other lane has ended or works on; whatever goes wrong with it harms no other cell."""
-        try:
-            state = current_state(Run(Path(job.store) / job.cell_id))["state"]
-            return self._run(job, signals) if state in (State.QUEUED.value, State.PREEMPTED.value) else f"is {state}"
-        except Exception as error:
-            traceback.print_exc()
-            return f"left alone: {error}"
+def _run(task: Task, job: Job, signals: Signals) -> str:
+    from bench.run.worker import run_cell
 
-    # -- one cell ------------------------------------------------------------------------------------------------
-
-    def _run(self, job: Job, signals: Signals) -> str:
-        from bench.run.worker import run_cell
-
-        run = _visible(Run(Path(job.store) / job.cell_id))
-        if not holds_ticket(run, job):
-            return TAKEN_BACK
-        if signals.received is not None:
-            return NOT_STARTED
-        with _printing_to(run.log):
+    run = _visible(Run(Path(job.store) / job.cell_id))
+    if not holds_ticket(run, job):
+        return TAKEN_BACK
+    if signals.received is not None:
+        return NOT_STARTED
+    with _printing_to(run.log):
+        state = run_cell(job, signals)
+        while state is State.RUNNING and len(task.jobs) == 1 and signals.received is None:
+            # A process of an earlier start of this job still lives. It ends the cell, or dies and leaves it to us.
+            time.sleep(2)
             state = run_cell(job, signals)
-            while state is State.RUNNING and len(self.jobs) == 1 and signals.received is None:
-                # A process of an earlier start of this job still lives. It ends the cell, or dies and leaves it to us.
-                time.sleep(2)
-                state = run_cell(job, signals)
-            if state is State.FAILED:
-                self._elsewhere(run, job)
-        return TAKEN_OVER if state is None else state.value
+        if state is State.FAILED:
+            _move_elsewhere(run, job, task.max_moves)
+    return TAKEN_OVER if state is None else state.value
 
-    def _elsewhere(self, run: Run, job: Job) -> None:
-        """Note a node that failed a cell before its first step, and send the cell to another one."""
-        state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
-        if node is None or not state.get("at_once") or _is_local():
-            return
-        records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
-        from slurm.submit import move
 
-        move(Path(job.store), run, job, node, self.max_moves)
+def _move_elsewhere(run: Run, job: Job, max_moves: int) -> None:
+    """Note a node that failed a cell before its first step, and send the cell to another one."""
+    state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
+    if node is None or not state.get("at_once") or _is_local():
+        return
+    records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
+    from slurm.submit import move  # late: a job that submits a job
 
-    # -- what comes after a signal -------------------------------------------------------------------------------
+    move(Path(job.store), run, job, node, max_moves)
 
-    def _go_on_later(self, received: int, job: Job) -> None:
-        """Requeue the job after a preemption or at the time limit; not after it was cancelled."""
-        run = Run(Path(job.store) / job.cell_id)
-        restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        if _is_local():
-            if received == signal.SIGUSR2:
-                sys.exit(LOCAL_REQUEUE)
-            return
-        if received != signal.SIGUSR2 and _is_cancelled():
-            return
-        if restarts >= self.max_requeues:
-            with run.claim() as mine:
-                if mine and run.read_state()["state"] == State.PREEMPTED.value:
-                    reason = (
-                        f"its job was stopped {restarts + 1} times, the profile's max_requeues is {self.max_requeues}"
-                    )
-                    run.write_state(State.TIMED_OUT, reason=f"{reason}; retry goes on from its checkpoint")
-            return
-        _requeue()
+
+# -- what comes after a signal -----------------------------------------------------------------------------------------
+
+
+def _go_on_later(task: Task, job: Job, received: int) -> None:
+    """Requeue the job after a preemption or at the time limit; not after it was cancelled."""
+    run = Run(Path(job.store) / job.cell_id)
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    if _is_local():
+        if received == signal.SIGUSR2:
+            sys.exit(LOCAL_REQUEUE)
+        return
+    if received != signal.SIGUSR2 and _is_cancelled():
+        return
+    if restarts >= task.max_requeues:
+        with run.claim() as mine:
+            if mine and run.read_state()["state"] == State.PREEMPTED.value:
+                reason = f"its job was stopped {restarts + 1} times, the profile's max_requeues is {task.max_requeues}"
+                run.write_state(State.TIMED_OUT, reason=f"{reason}; retry goes on from its checkpoint")
+        return
+    _requeue()
 
 
 def _is_local() -> bool:
@@ -138,7 +123,7 @@ def _visible(run: Run) -> Run:
 
 @contextmanager
 def _printing_to(log: Path) -> Iterator[None]:
-    """Send everything printed to a run's log, at the level of file descriptors, so that libraries' words are there too."""
+    """Send everything printed to a run's log, at the level of file descriptors: what libraries print is there too."""
     kept = [os.dup(1), os.dup(2)]
     with log.open("ab", buffering=0) as file:
         for number in (1, 2):
@@ -159,7 +144,7 @@ def _job_id() -> str:
 
 
 def _is_cancelled() -> bool:
-    """Ask Slurm why it sent a TERM: for a cancellation, or because it wants the node back."""
+    """Ask Slurm why it sent a TERM: for a cancellation, or because of a preemption."""
     try:
         command = ["scontrol", "show", "job", "-o", _job_id()]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
@@ -171,8 +156,8 @@ def _is_cancelled() -> bool:
 def _requeue() -> None:
     """Put this job back into Slurm's queue, and end.
 
-    The controller may be away for a moment: it is asked for half a minute. If it never answers, the cell is left `preempted`
-    with its checkpoint, and ``submit`` goes on with it.
+    A controller that doesn't answer is asked again for half a minute. If it never answers, the cell stays `preempted` with
+    its checkpoint, and ``submit`` goes on with it.
 
     Raises:
         SystemExit: in any case; the job is over.

@@ -1,14 +1,12 @@
-"""What is looked at before anything is submitted: a large grid should fail here, not at three in the morning."""
+"""The checks before anything is submitted, so that a large grid fails here and not when its jobs start."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.cost.predict import Predictions
 from bench.data.roots import DataRoots, open_dataset
@@ -19,23 +17,23 @@ from bench.spec.cell import Part, canonical
 from slurm import commands
 from slurm.commands import SlurmError
 from slurm.profiles import Profile, minutes
-from slurm.request import Bundle, script
+from slurm.request import ArrayRequest, refusal
 
 PROBE_WITHIN = 15  # seconds that a free node is waited for
 
 
-def problems(bundles: Sequence[Bundle], request: Request, notes: list[str]) -> list[str]:
+def problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str]) -> list[str]:
     """Return all that is wrong with a submission; what could not be looked at goes to `notes`."""
     return [
-        *_dataset_problems(bundles, request),
+        *_dataset_problems(arrays, request),
         *_store_problems(request.store),
-        *_memory_problems(bundles, request, notes),
-        *(_slurm_problems(bundles, request.store, notes) if any(_slurm(b) for b in bundles) else []),
+        *_memory_problems(arrays, request, notes),
+        *(_slurm_problems(arrays, request.store, notes) if any(_slurm(a) for a in arrays) else []),
     ]
 
 
-def _slurm(bundle: Bundle) -> bool:
-    return bundle.profile.executor == "slurm"
+def _slurm(array: ArrayRequest) -> bool:
+    return array.profile.executor == "slurm"
 
 
 # -- data and store ----------------------------------------------------------------------------------------------------
@@ -48,11 +46,11 @@ def _fingerprint(part: Part, root: Path) -> str:
     return hashlib.sha256(canonical({"dataset": part.identity(), "files": times}).encode()).hexdigest()[:24]
 
 
-def _dataset_problems(bundles: Sequence[Bundle], request: Request) -> list[str]:
+def _dataset_problems(arrays: Sequence[ArrayRequest], request: Request) -> list[str]:
     """Check each dataset whole, once: a check that passed is remembered until the folder changes."""
     found = []
     roots = DataRoots.parse(request.data)
-    parts = {p.cell.dataset.name + repr(p.cell.dataset.identity()): p.cell.dataset for b in bundles for p in b.cells}
+    parts = {p.cell.dataset.name + repr(p.cell.dataset.identity()): p.cell.dataset for a in arrays for p in a.cells}
     for part in parts.values():
         kept = request.store / ".cache" / "checks" / f"{part.name}-{_fingerprint(part, roots.root(part.name))}.json"
         if read_json(kept) is not None:
@@ -87,20 +85,19 @@ def _store_problems(store: Path) -> list[str]:
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[str]) -> list[str]:
+def _memory_problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str]) -> list[str]:
     found: dict[str, str] = {}
     known = Predictions(request.store, DataRoots.parse(request.data))
-    for bundle in bundles:
-        if bundle.profile.gpu_memory is None:
+    for array in arrays:
+        if array.profile.gpu_memory is None:
             continue
-        for planned in bundle.cells:
-            said = known.of(planned.cell)
-            if "error" in said:
-                notes.append(f"{planned.cell.id}: its memory can't be predicted: {said['error']}")
-            elif said["peak_memory_bytes"] > bundle.profile.gpu_memory * 1e9:
-                text = (
-                    f"{said['peak_memory_bytes'] / 1e9:.1f} GB predicted, the GPU has {bundle.profile.gpu_memory:g} GB"
-                )
+        for planned in array.cells:
+            predicted = known.of(planned.cell)
+            if "error" in predicted:
+                notes.append(f"{planned.cell.id}: its memory can't be predicted: {predicted['error']}")
+            elif predicted["peak_memory_bytes"] > array.profile.gpu_memory * 1e9:
+                size = predicted["peak_memory_bytes"] / 1e9
+                text = f"{size:.1f} GB predicted, the GPU has {array.profile.gpu_memory:g} GB"
                 found.setdefault(text, planned.cell.id)
     return [f"{cell} and cells of its shape won't fit: {text}" for text, cell in found.items()]
 
@@ -108,7 +105,7 @@ def _memory_problems(bundles: Sequence[Bundle], request: Request, notes: list[st
 # -- Slurm -------------------------------------------------------------------------------------------------------------
 
 
-def _slurm_problems(bundles: Sequence[Bundle], store: Path, notes: list[str]) -> list[str]:
+def _slurm_problems(arrays: Sequence[ArrayRequest], store: Path, notes: list[str]) -> list[str]:
     if not commands.available():
         return ["there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local"]
     try:
@@ -116,9 +113,11 @@ def _slurm_problems(bundles: Sequence[Bundle], store: Path, notes: list[str]) ->
     except SlurmError as error:
         return [f"Slurm doesn't answer: {error}"]
     found: list[str] = []
-    distinct = {b.profile.model_dump_json(): b.profile for b in bundles if _slurm(b)}
+    distinct = {a.profile.model_dump_json(): a.profile for a in arrays if _slurm(a)}
     for profile in distinct.values():
-        wrong = _partition_problems(profile, partitions) or _refusals(profile)
+        wrong = _partition_problems(profile, partitions)
+        if not wrong and (why := refusal(profile)) is not None:
+            wrong = [f"Slurm refuses the request: {why}"]
         found += wrong
         if not wrong:
             found += _probe(profile, store, notes)
@@ -143,23 +142,13 @@ def _partition_problems(profile: Profile, partitions: dict[str, dict[str, str]])
     return found
 
 
-def _refusals(profile: Profile) -> list[str]:
-    """Ask the controller whether it would take such a job; account, QoS, GPUs, constraint and the options are checked."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "test.sh"
-        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
-        try:
-            commands.ask("sbatch", "--test-only", str(path))
-        except SlurmError as error:
-            return [f"Slurm refuses the request: {str(error).removeprefix('sbatch: ')}"]
-    return []
-
-
 def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
     """Let a job see and write the store, if a node is free at once; it takes a second or two."""
     name = f".probe-{uuid.uuid4().hex[:8]}"
     path = store.resolve() / name
-    asked: dict[str, Any] = {k: getattr(profile, k) for k in ("partition", "account", "qos", "constraint", "exclude")}
+    asked: dict[str, str | None] = {
+        k: getattr(profile, k) for k in ("partition", "account", "qos", "constraint", "exclude")
+    }
     options = [f"--{key}={value}" for key, value in asked.items() if value]
     command = ["srun", "-n1", "-c1", "--mem=100M", "--time=1", f"--immediate={PROBE_WITHIN}", "--job-name=bench-probe"]
     # The test ends with 3 where the store is missing or read-only; other codes are srun's own.
@@ -176,6 +165,6 @@ def _probe(profile: Profile, store: Path, notes: list[str]) -> list[str]:
         return []
     if done.returncode == 3 or (done.returncode == 0 and not seen):
         return [f"a job can't write the store {store.resolve()}: put it where all nodes see it (--store, BENCH_STORE)"]
-    said = " ".join(done.stderr.split())
-    notes.append(f"whether jobs can write the store was not tried: {said or 'no node was free at once'}")
+    why = " ".join(done.stderr.split())
+    notes.append(f"whether jobs can write the store was not tried: {why or 'no node was free at once'}")
     return []

@@ -7,12 +7,16 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from bench.errors import BenchError
 from bench.files import read_json, write_json
+from bench.spec.messages import one_line
+from slurm.profiles import Profile
 
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
 
@@ -24,16 +28,24 @@ class Array:
     Attributes:
         name: the job's name, found nowhere else; by it the array is found again if the submitter died.
         cells: ids in the order of the tasks; with `local`, every task works through all of them.
-        profile: the resources, as a mapping.
+        profile: the resources, as a mapping: records outlive changes of :class:`Profile`.
         tasks: number of tasks.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
     name: str
     cells: list[str]
-    profile: dict[str, Any]
+    profile: dict[str, JsonValue]
     tasks: int
     job_id: str | list[int] | None = None
+
+    def resources(self) -> Profile:
+        """Return the profile.
+
+        Raises:
+            ValidationError: if it is of another version.
+        """
+        return Profile.model_validate(self.profile)
 
 
 @dataclass
@@ -59,7 +71,7 @@ class Submission:
     arrays: list[Array]
     host: str
     data: dict[str, str]
-    resources: dict[str, Any]
+    resources: dict[str, JsonValue]
     retry: bool = False
     moves: int = 0
     time: float = field(default_factory=time.time)
@@ -75,6 +87,27 @@ class Submission:
         write_json(path / "submission.json", asdict(self), indent=None)
 
 
+@dataclass(frozen=True)
+class NodeFailure:
+    """A cell that failed on a node before its first step.
+
+    Attributes:
+        node: the node's name.
+        cell: the cell's id.
+        reason: of its end, in one line.
+        time: when (seconds since the epoch).
+    """
+
+    node: str
+    cell: str
+    reason: str
+    time: float
+
+
+_SUBMISSION = TypeAdapter(Submission)
+_FAILURE = TypeAdapter(NodeFailure)
+
+
 def folder(store: Path) -> Path:
     """Return where a store keeps its submissions."""
     return store / ".slurm"
@@ -86,11 +119,19 @@ def new_id() -> str:
 
 
 def read_submission(store: Path, submission: str) -> Submission | None:
-    """Return a submission, or None where its record is gone."""
-    content = read_json(folder(store) / submission / "submission.json")
-    if content is None:
-        return None
-    return Submission(**{**content, "arrays": [Array(**array) for array in content["arrays"]]})
+    """Return a submission, or None where its record is gone.
+
+    Raises:
+        BenchError: if the record is damaged.
+    """
+    path = folder(store) / submission / "submission.json"
+    try:
+        content = read_json(path)
+        return None if content is None else _SUBMISSION.validate_python(content)
+    except ValidationError as error:
+        raise BenchError(f"{path}: damaged: {one_line(error)}") from None
+    except ValueError as error:
+        raise BenchError(f"{path}: damaged: {error}") from None
 
 
 def submissions(store: Path) -> list[Submission]:
@@ -122,29 +163,30 @@ def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
     """Note that a node failed a cell before its first step."""
     place = folder(store) / "failed-at-once"  # a file each: many nodes may write at once, over a network
     place.mkdir(parents=True, exist_ok=True)
-    row = {"node": node, "cell": cell, "reason": reason, "time": time.time()}
-    write_json(place / f"{time.time_ns()}-{secrets.token_hex(3)}.json", row)
+    row = NodeFailure(node, cell, reason, time.time())
+    write_json(place / f"{time.time_ns()}-{secrets.token_hex(3)}.json", asdict(row))
 
 
-def failures(store: Path) -> list[dict[str, Any]]:
+def failures(store: Path) -> list[NodeFailure]:
     """Return the failures at once of the last day, the oldest first."""
     oldest = time.time() - AT_ONCE_WINDOW
-    rows = [read_json(path) for path in sorted((folder(store) / "failed-at-once").glob("*.json"))]
-    return [row for row in rows if row["time"] >= oldest]
+    paths = sorted((folder(store) / "failed-at-once").glob("*.json"))
+    rows = [_FAILURE.validate_python(read_json(path)) for path in paths]
+    return [row for row in rows if row.time >= oldest]
 
 
-def bad_nodes(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return nodes to leave out, with the reason: at least two cells failed there at once that failed on no other node.
+def bad_nodes(rows: Sequence[NodeFailure]) -> dict[str, str]:
+    """Return the nodes that fail cells, with the reason: at least two cells failed there at once that failed on no other.
 
-    A cell that fails at once wherever it goes is to blame itself.
+    A cell that fails at once on every node is itself the cause.
     """
     nodes: dict[str, set[str]] = {}
     for row in rows:
-        nodes.setdefault(row["cell"], set()).add(row["node"])
+        nodes.setdefault(row.cell, set()).add(row.node)
     found: dict[str, str] = {}
-    for node in sorted({row["node"] for row in rows}):
+    for node in sorted({row.node for row in rows}):
         cells = {cell for cell, where in nodes.items() if where == {node}}
         if len(cells) >= 2:
-            last = next(row["reason"] for row in reversed(rows) if row["node"] == node)
+            last = next(row.reason for row in reversed(rows) if row.node == node)
             found[node] = f"{len(cells)} cells failed there before their first step; the last one: {last}"
     return found

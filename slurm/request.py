@@ -1,40 +1,53 @@
-"""What Slurm is asked for: cells grouped by their request, and each request as submitit and sbatch take it."""
+"""What Slurm is asked for: cells grouped by their resources, and each group's request as submitit and sbatch take it."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.machine import usable_cores
 from bench.plan.cells import PlannedCell
 from slurm import commands, snapshot
+from slurm.commands import SlurmError
 from slurm.profiles import Profile, minutes
+from slurm.submitit_private import RUNNER, sbatch_script
+
+if TYPE_CHECKING:
+    from submitit import AutoExecutor
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """Cells with one and the same request: an array in the making."""
+class ArrayRequest:
+    """Cells that ask for the same resources; they become one job array.
+
+    Attributes:
+        profile: the resources.
+        cells: in grid order.
+        unavoidable: nodes that fail cells, but are not excluded because no other node could take the jobs.
+    """
 
     profile: Profile
     cells: tuple[PlannedCell, ...]
+    unavoidable: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> int:
-        """Number of tasks: a cell each, or with `local` as many lanes as may work at a time."""
+        """Number of tasks: a cell each, or with `local` as many workers as may run at a time."""
         if self.profile.executor == "slurm":
             return len(self.cells)
-        lanes = self.profile.parallel or max(usable_cores() // self.profile.cpus, 1)
-        return min(lanes, len(self.cells))
+        workers = self.profile.parallel or max(usable_cores() // self.profile.cpus, 1)
+        return min(workers, len(self.cells))
 
 
-def bundle(
+def array_requests(
     cells: Sequence[PlannedCell], profile: Profile, where: str, size: int, bad_nodes: Sequence[str] = ()
-) -> list[Bundle]:
+) -> list[ArrayRequest]:
     """Group cells by what they ask for, in grid order, and split what is larger than an array can be.
 
     Args:
@@ -42,7 +55,7 @@ def bundle(
         profile: of all of them; each may change it (see ``PlannedCell.profile``).
         where: the grid's path, for messages.
         size: the most tasks of an array.
-        bad_nodes: left out, whatever a profile says.
+        bad_nodes: excluded beside those of the profile, where other nodes can take the jobs.
 
     Raises:
         BenchError: if a cell's change is invalid.
@@ -52,22 +65,62 @@ def bundle(
     for planned in cells:
         key = repr(sorted(planned.profile.items()))
         if key not in known:
-            changed = profile.changed(planned.profile, f"{where}: profile: ")
-            exclude = ",".join([*filter(None, [changed.exclude]), *bad_nodes]) or None
-            known[key] = changed.model_copy(update={"exclude": exclude})
+            known[key] = profile.changed(planned.profile, f"{where}: profile: ")
         groups.setdefault(known[key].model_dump_json(), []).append(planned)
-    bundles = []
+    requests = []
     for text, members in groups.items():
-        asked = Profile.model_validate_json(text)
+        asked, unavoidable = exclude_where_possible(Profile.model_validate_json(text), bad_nodes)
         step = size if asked.executor == "slurm" else len(members)
-        bundles += [Bundle(asked, tuple(members[i : i + step])) for i in range(0, len(members), step)]
-    if profile.parallel is None or len(bundles) < 2:
-        return bundles
-    share = max(profile.parallel // len(bundles), 1)  # the throttle is an array's: all together keep to the wish
-    return [replace(b, profile=b.profile.model_copy(update={"parallel": share})) for b in bundles]
+        parts = [tuple(members[i : i + step]) for i in range(0, len(members), step)]
+        requests += [ArrayRequest(asked, part, unavoidable) for part in parts]
+    if profile.parallel is None or len(requests) < 2:
+        return requests
+    share = max(profile.parallel // len(requests), 1)  # Slurm limits each array, `parallel` all of them together
+    return [replace(r, profile=r.profile.model_copy(update={"parallel": share})) for r in requests]
 
 
-# -- what submitit is told ---------------------------------------------------------------------------------------------
+# -- excluded nodes ----------------------------------------------------------------------------------------------------
+
+
+def excluding(profile: Profile, nodes: Iterable[str]) -> Profile:
+    """Return the profile with further nodes excluded."""
+    exclude = ",".join(dict.fromkeys([*filter(None, [profile.exclude]), *nodes])) or None
+    return profile.model_copy(update={"exclude": exclude})
+
+
+def exclude_where_possible(profile: Profile, bad_nodes: Sequence[str]) -> tuple[Profile, tuple[str, ...]]:
+    """Return the profile without the nodes that fail cells, or as it is where no other node could take its jobs.
+
+    Slurm itself tells: it knows partitions, features, GPUs, and the nodes that are down.
+
+    Returns:
+        The profile, and the nodes that had to stay.
+    """
+    if not bad_nodes or profile.executor == "local":
+        return profile, ()
+    without = excluding(profile, bad_nodes)
+    if not commands.available() or refusal(without) is None or refusal(profile) is not None:
+        return without, ()
+    return profile, tuple(bad_nodes)
+
+
+def refusal(profile: Profile) -> str | None:
+    """Ask the controller whether it would take a job; account, QoS, GPUs, nodes and all options are checked.
+
+    Returns:
+        None, or why it would not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.sh"
+        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
+        try:
+            commands.ask("sbatch", "--test-only", str(path))
+        except SlurmError as error:
+            return str(error).removeprefix("sbatch: ")
+    return None
+
+
+# -- submitit's parameters ---------------------------------------------------------------------------------------------
 
 
 def setup_lines(profile: Profile, code: Path) -> list[str]:
@@ -81,7 +134,7 @@ def setup_lines(profile: Profile, code: Path) -> list[str]:
     return ["trap : EXIT", f"cd {shlex.quote(str(code))}", *lines]
 
 
-def parameters(profile: Profile, code: Path, name: str) -> dict[str, Any]:
+def parameters(profile: Profile, code: Path, name: str) -> dict[str, object]:
     """Return what ``AutoExecutor.update_parameters`` is given for a profile."""
     shared = {"name": name, "timeout_min": minutes(profile.time)}
     setup = setup_lines(profile, code)
@@ -121,7 +174,7 @@ def python_command(profile: Profile) -> str:
     return command if profile.executor == "local" else f'sh -c \'trap "" USR2; exec "$@"\' sh {command}'
 
 
-def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Any:
+def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> AutoExecutor:
     """Return submitit's executor for an array.
 
     Raises:
@@ -138,16 +191,9 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Any:
 
 
 def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) -> str:
-    """Return the sbatch script of an array; for `local` the command of each lane."""
-    from submitit.slurm.slurm import _make_sbatch_string
-
-    command = f"{python_command(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    asked = parameters(profile, code, name)
+    """Return the sbatch script of an array; for `local` the command of each worker."""
+    command = f"{python_command(profile)} -u -m {RUNNER} {shlex.quote(str(folder))}"
     if profile.executor == "local":
-        return "\n".join([f"# {tasks} processes on this machine, each:", *asked["local_setup"], command, ""])
-    rename = {"name": "job_name", "timeout_min": "time", "tasks_per_node": "ntasks_per_node"}
-    asked = {rename.get(key, key.removeprefix("slurm_")): value for key, value in asked.items()}
-    if tasks > 1:
-        asked["map_count"] = tasks
-    text: str = _make_sbatch_string(command=command, folder=folder, **asked)
-    return text
+        lines = setup_lines(profile, code)
+        return "\n".join([f"# {tasks} processes on this machine, each:", *lines, command, ""])
+    return sbatch_script(command, folder, parameters(profile, code, name), tasks)

@@ -1,4 +1,4 @@
-"""Submitting: bundles become job arrays, written down before and after Slurm hears of them."""
+"""Submitting: requests become job arrays, written down before Slurm is asked and again when it has accepted them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.machine import gpus
@@ -19,20 +19,26 @@ from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
 from slurm import records, snapshot
 from slurm.commands import outside_any_job
-from slurm.job import Task
+from slurm.job import run_task
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
-from slurm.request import Bundle, make_executor, setup_lines
+from slurm.request import ArrayRequest, exclude_where_possible, excluding, make_executor, setup_lines
+from slurm.task import Task
+
+if TYPE_CHECKING:
+    from submitit import AutoExecutor
 
 
-def order(store: Path, grid: str, bundles: Sequence[Bundle], jobs: Sequence[Job], moves: int = 0) -> Submission:
-    """Write down what is going to be submitted, and give every cell its ticket; Slurm hears nothing yet.
+def record_submission(
+    store: Path, grid: str, requests: Sequence[ArrayRequest], jobs: Sequence[Job], moves: int = 0
+) -> Submission:
+    """Write down what is going to be submitted, and give every cell its ticket; Slurm is not asked yet.
 
     Args:
         store: the run store.
         grid: the grid's name.
-        bundles: the arrays.
-        jobs: from ``bench.plan.cells.make_jobs``, at least one for every cell.
+        requests: the arrays.
+        jobs: from ``bench.plan.jobs.make_jobs``, at least one for every cell.
         moves: see :class:`Ticket`.
 
     Returns:
@@ -41,8 +47,8 @@ def order(store: Path, grid: str, bundles: Sequence[Bundle], jobs: Sequence[Job]
     code = snapshot.take(records.folder(store) / "code")
     number = records.new_id()
     arrays = [
-        Array(f"bench-{number}-{i}", [p.cell.id for p in b.cells], b.profile.model_dump(mode="json"), b.tasks)
-        for i, b in enumerate(bundles)
+        Array(f"bench-{number}-{i}", [p.cell.id for p in r.cells], r.profile.model_dump(mode="json"), r.tasks)
+        for i, r in enumerate(requests)
     ]
     first = jobs[0]
     made = Submission(
@@ -55,13 +61,13 @@ def order(store: Path, grid: str, bundles: Sequence[Bundle], jobs: Sequence[Job]
     return made
 
 
-def send(store: Path, made: Submission, told: Callable[[Array], None] = lambda _: None) -> None:
+def send(store: Path, made: Submission, on_accepted: Callable[[Array], None] = lambda _: None) -> None:
     """Hand a submission's arrays to the executor, and write down each one's id as soon as it is known.
 
     Args:
         store: the run store.
-        made: from :func:`order`.
-        told: called after each array that was accepted.
+        made: from :func:`record_submission`.
+        on_accepted: called after each array that was accepted.
 
     Raises:
         BenchError: if an array is refused; its cells, and those after it, lose their tickets.
@@ -72,11 +78,11 @@ def send(store: Path, made: Submission, told: Callable[[Array], None] = lambda _
         try:
             array.job_id = _send_one(store, made, array)
         except Exception as error:
-            give_up(store, made, range(number, len(made.arrays)))
-            said = " ".join(str(error).split())
-            raise BenchError(f"{array.name}: not accepted: {said}; {_accepted(made)}") from None
+            withdraw(store, made, range(number, len(made.arrays)))
+            why = " ".join(str(error).split())
+            raise BenchError(f"{array.name}: not accepted: {why}; {_accepted(made)}") from None
         made.write(store)
-        told(array)
+        on_accepted(array)
 
 
 def _accepted(made: Submission) -> str:
@@ -84,8 +90,8 @@ def _accepted(made: Submission) -> str:
     return f"{count} cells were accepted before it" if count else "nothing was submitted"
 
 
-def give_up(store: Path, made: Submission, numbers: Sequence[int] | range) -> None:
-    """Take the tickets of arrays that Slurm doesn't have."""
+def withdraw(store: Path, made: Submission, numbers: Iterable[int]) -> None:
+    """Take back the tickets of arrays that Slurm has not accepted, given by their numbers in the submission."""
     for number in numbers:
         for cell in made.arrays[number].cells:
             run = Run(store / cell)
@@ -98,16 +104,16 @@ def give_up(store: Path, made: Submission, numbers: Sequence[int] | range) -> No
 
 def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
     """Yield the tasks of an array in order."""
-    profile = Profile(**array.profile)
+    profile = array.resources()
     resources = {**made.resources}
     if profile.gpus:
         resources["device"] = "cuda"  # a node without its GPU must fail the cell, not train it on the CPU for days
     jobs = [Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id) for cell in array.cells]
     if profile.executor == "local":
         threads = resources.get("threads") or profile.cpus
-        lane = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
+        shared = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
         for _ in range(array.tasks):
-            yield Task(lane, profile.max_requeues, profile.max_moves)
+            yield Task(shared, profile.max_requeues, profile.max_moves)
         return
     for job in jobs:
         yield Task((job,), profile.max_requeues, profile.max_moves)
@@ -119,29 +125,29 @@ def jobs_folder(store: Path, made: Submission) -> Path:
 
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
-    profile = Profile(**array.profile)
+    profile = array.resources()
     tasks = list(tasks_of(store, made, array))
     with outside_any_job():
         executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
         if profile.executor == "slurm":
-            return str(executor.submit_array(tasks)[0].job_id).split("_")[0]
+            return str(executor.map_array(run_task, tasks)[0].job_id).split("_")[0]
         with _detached():
-            return _start_lanes(executor, setup_lines(profile, Path(made.snapshot)), tasks)
+            return _start_workers(executor, setup_lines(profile, Path(made.snapshot)), tasks)
 
 
-def _start_lanes(executor: Any, setup: list[str], tasks: list[Task]) -> list[int]:
-    """Start local lanes, each on a GPU of its own as long as there are any; return their process ids."""
+def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task]) -> list[int]:
+    """Start local workers, each on a GPU of its own as long as there are any; return their process ids."""
     devices, found = gpus(), []
-    for lane, task in enumerate(tasks):
-        mine = [f"export CUDA_VISIBLE_DEVICES={devices[lane % len(devices)]}"] if devices else []
+    for number, task in enumerate(tasks):
+        mine = [f"export CUDA_VISIBLE_DEVICES={devices[number % len(devices)]}"] if devices else []
         executor.update_parameters(local_setup=[*setup, *mine])
-        found.append(int(executor.submit(task).job_id))
+        found.append(int(executor.submit(run_task, task).job_id))
     return found
 
 
 @contextmanager
 def _detached() -> Iterator[None]:
-    """Let processes that start here outlive the terminal: they hear no hang-up, and hold none of its files."""
+    """Let processes that start here outlive the terminal: they ignore its hang-up, and hold none of its files."""
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     kept = [os.dup(number) for number in range(3)]
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -167,16 +173,12 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
     old = None if ticket is None else records.read_submission(store, ticket.submission)
     if ticket is None or old is None or ticket.moves >= max_moves or not holds_ticket(run, job):
         return False
-    array = old.arrays[ticket.array]
-    profile = Profile(**array.profile)
-    tried = {row["node"] for row in records.failures(store) if row["cell"] == run.id} | {node}
-    excluded = ",".join(sorted({*tried, *records.bad_nodes(records.failures(store)), *filter(None, [profile.exclude])}))
+    asked = _elsewhere(store, run.id, old.arrays[ticket.array].resources(), node)
     number = records.new_id()
-    asked = profile.model_copy(update={"exclude": excluded}).model_dump(mode="json")
     made = replace(
         old,
         id=number,
-        arrays=[Array(f"bench-{number}-0", [run.id], asked, 1)],
+        arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1)],
         moves=ticket.moves + 1,
         time=time.time(),
     )
@@ -188,5 +190,13 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
         print(f"not moved away from {node}: {error}", flush=True)
         ticket.write(run)
         return False
-    print(f"moved away from {node} to job {made.arrays[0].job_id}, which excludes {excluded}", flush=True)
+    print(f"moved away from {node} to job {made.arrays[0].job_id}, which excludes {asked.exclude}", flush=True)
     return True
+
+
+def _elsewhere(store: Path, cell: str, profile: Profile, node: str) -> Profile:
+    """Return the profile without the nodes that the cell was tried on, nor other bad nodes where that leaves any."""
+    rows = records.failures(store)
+    tried = {row.node for row in rows if row.cell == cell} | {node}
+    asked = excluding(profile, sorted(tried))
+    return exclude_where_possible(asked, sorted(set(records.bad_nodes(rows)) - tried))[0]

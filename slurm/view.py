@@ -1,64 +1,111 @@
-"""Slurm's view of a grid beside the files': added to ``bench.store.status``'s rows, never in their place."""
+"""Slurm's view of a grid: added to the rows of ``bench.store.status``, whose files stay the truth.
+
+Looking writes nothing. An end that only Slurm saw is shown, and :func:`settle` records it where a verb may write.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from bench.store.activity import Row, Status
 from bench.store.run import Run, State
 from bench.store.status import totals
 from bench.store.ticket import read_ticket
 from slurm import commands, records
-from slurm.commands import FINAL, Seen, SlurmError
-from slurm.job import TRY_AGAIN
+from slurm.commands import FINAL, SlurmError, SlurmJob
 from slurm.records import Array, Submission
+from slurm.task import TRY_AGAIN
 
-NEWS_TAKE = 60.0  # seconds for which Slurm may not have heard of a job it has just accepted
+DELAY = 60.0  # seconds in which Slurm's commands may not show a job yet that the controller has accepted
 LAUNCH_FAILED = "launch failed requeued held"
 
 
-def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs.
+@dataclass(frozen=True)
+class UnrecordedEnd:
+    """The end of a cell's job that Slurm knows of and the cell's files don't.
+
+    Attributes:
+        cell: the cell's id.
+        submission: whose job it was.
+        state: what it means for the cell.
+        reason: one line.
+    """
+
+    cell: str
+    submission: str
+    state: State
+    reason: str
+
+
+@dataclass
+class SlurmView:
+    """What a look at Slurm found, beside what it added to the rows.
+
+    Attributes:
+        error: why Slurm didn't answer, or None.
+        contradictions: a line for each cell on which Slurm and the files disagree.
+        ends: what Slurm saw end and no file tells.
+        held: jobs that Slurm holds because a node failed to launch them.
+        bad_nodes: nodes that fail cells, with the reason.
+    """
+
+    error: str | None = None
+    contradictions: list[str] = field(default_factory=list)
+    ends: list[UnrecordedEnd] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    bad_nodes: dict[str, str] = field(default_factory=dict)
+
+
+Jobs = Mapping[tuple[str, str], SlurmJob]
+
+
+def add_view(store: Path, status: Status) -> SlurmView:
+    """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs; nothing is written.
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
-    can't tell). Where Slurm knows the end of a run whose files don't, the end is written to its files. The status gets
-    `contradictions`, `bad_nodes`, `slurm_error`, and `held`: jobs that Slurm holds because a node failed to launch them.
+    can't tell), and shows the end of a job that its files don't tell. The status gets `contradictions`, `bad_nodes`,
+    `slurm_error` and `held`.
     """
-    rows = [row for row in state["cells"] if row.get("submission")]
+    rows: list[Row] = [row for row in status["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
-    error, seen = None, dict[tuple[str, str], Seen]()
-    jobs = {
-        array.job_id for s in known.values() if s is not None for array in s.arrays if isinstance(array.job_id, str)
-    }
-    if jobs:
-        try:
-            names = {array.name for s in known.values() if s is not None for array in s.arrays}
-            seen = {**_accounts(jobs), **commands.queue(names)}
-        except SlurmError as problem:
-            error = str(problem)
-    contradictions: list[str] = []
+    view = SlurmView(bad_nodes=records.bad_nodes(records.failures(store)))
+    jobs = _jobs([made for made in known.values() if made is not None], view)
     for row in rows:
-        submission = known[row["submission"]]
-        if submission is not None and row["array"] < len(submission.arrays):
-            _look(store, row, submission, seen, error, contradictions)
+        made = known[row["submission"]]
+        if made is not None and row["array"] < len(made.arrays):
+            _add_to_row(row, made, jobs, view)
         else:
             row["in_queue"] = False
-            contradictions.append(
+            view.contradictions.append(
                 f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
             )
-    state["contradictions"], state["slurm_error"] = contradictions, error
-    state["held"] = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
-    state["bad_nodes"] = records.bad_nodes(records.failures(store))
-    state["totals"] = totals(state["cells"], state["stale"])
-    return state
+    view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
+    status["contradictions"], status["slurm_error"] = view.contradictions, view.error
+    status["held"], status["bad_nodes"] = view.held, view.bad_nodes
+    status["totals"] = totals(status["cells"], status["stale"])
+    return view
 
 
-def _accounts(jobs: set[str]) -> dict[tuple[str, str], Seen]:
+def _jobs(submissions: list[Submission], view: SlurmView) -> Jobs:
+    """Ask Slurm for the jobs of submissions; why it doesn't answer goes to `view`."""
+    arrays = [array for made in submissions for array in made.arrays]
+    ids = {array.job_id for array in arrays if isinstance(array.job_id, str)}
+    if not ids:
+        return {}
     try:
-        return commands.accounts(jobs)
+        return {**_ended(ids), **commands.queue({array.name for array in arrays})}
+    except SlurmError as error:
+        view.error = str(error)
+        return {}
+
+
+def _ended(ids: set[str]) -> Jobs:
+    try:
+        return commands.accounts(ids)
     except SlurmError:  # a cluster without accounting: the queue alone has to do
         return {}
 
@@ -70,99 +117,98 @@ def job_of(array: Array, index: int) -> str | None:
     return f"{array.job_id}_{index}" if array.tasks > 1 else array.job_id
 
 
-def _look(
-    store: Path,
-    row: dict[str, Any],
-    submission: Submission,
-    seen: Mapping[tuple[str, str], Seen],
-    error: str | None,
-    contradictions: list[str],
-) -> None:
-    array = submission.arrays[row["array"]]
+def _add_to_row(row: Row, made: Submission, jobs: Jobs, view: SlurmView) -> None:
+    array = made.arrays[row["array"]]
     if isinstance(array.job_id, list):
-        here = submission.host == os.uname().nodename  # what runs on another machine can't be seen from this one
-        alive = any(_lane_lives(pid, submission) for pid in array.job_id) if here else None
-        row |= {"job": f"local {array.job_id[0]}", "slurm": None, "in_queue": alive}
-        if alive is False and row["state"] == State.QUEUED.value:
-            _write(store, row, State.FAILED, "its process on this machine has ended without starting it; see `logs`")
+        _add_local(row, made, array.job_id, view)
         return
     job = job_of(array, row["index"])
-    found = seen.get((job, array.name)) if job is not None else None
-    row |= {"job": job, "slurm": found.state if found else None, "in_queue": found.waits if found else None}
-    if found is not None and not row.get("node") and found.node:
-        row["node"] = found.node
-    if found is not None and found.state == "PENDING" and found.reason:
-        row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
-    if found is None and error is None:
-        row["in_queue"] = time.time() - submission.time < NEWS_TAKE
-    _settle(store, row, found, error, contradictions)
+    found = jobs.get((job, array.name)) if job is not None else None
+    row |= {"job": job, "slurm": found.state if found else None, "in_queue": found.in_queue if found else None}
+    if found is not None:
+        if not row.get("node") and found.node:
+            row["node"] = found.node
+        if found.state == "PENDING" and found.reason:
+            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
+        _compare(row, found, view)
+    elif view.error is None:
+        row["in_queue"] = time.time() - made.time < DELAY
+        if not row["in_queue"] and row["state"] == State.QUEUED.value:
+            view.contradictions.append(f"{row['id']}: the files say queued, Slurm knows no job {job}; submit it again")
 
 
-def _settle(store: Path, row: dict[str, Any], found: Seen | None, error: str | None, contradictions: list[str]) -> None:
-    """Bring the files' state and Slurm's together."""
+def _add_local(row: Row, made: Submission, pids: list[int], view: SlurmView) -> None:
+    """Add what is known of a cell whose executor is local: whether a worker still runs, if it would be on this host."""
+    here = made.host == os.uname().nodename  # processes of another machine can't be seen from this one
+    alive = any(_worker_lives(pid, made) for pid in pids) if here else None
+    row |= {"job": f"local {pids[0]}", "slurm": None, "in_queue": alive}
+    if alive is False and row["state"] == State.QUEUED.value:
+        _show_end(row, State.FAILED, "its process on this machine has ended without starting it; see `logs`", view)
+
+
+def _compare(row: Row, found: SlurmJob, view: SlurmView) -> None:
+    """Compare the state that the files tell with Slurm's."""
     files = row["state"]
-    if found is None:
-        if error is None and not row["in_queue"] and files == State.QUEUED.value:
-            contradictions.append(
-                f"{row['id']}: the files say queued, Slurm knows no job {row['job']}; submit it again"
-            )
-        return
-    if found.waits:
+    if found.in_queue:
         if files == State.DONE.value and found.state == "RUNNING":
-            contradictions.append(
-                f"{row['id']}: done, yet Slurm says that job {found.job} runs (it may just be ending)"
+            view.contradictions.append(
+                f"{row['id']}: done, yet Slurm says that job {found.id} runs (it may just be ending)"
             )
-        return
-    if files == State.DONE.value and found.state not in ("COMPLETED", "CANCELLED"):
-        contradictions.append(f"{row['id']}: Slurm says {found.state}, the files say done; the files are right")
+    elif files == State.DONE.value and found.state not in ("COMPLETED", "CANCELLED"):
+        view.contradictions.append(f"{row['id']}: Slurm says {found.state}, the files say done; the files are right")
     elif files == State.RUNNING.value:
-        contradictions.append(
+        view.contradictions.append(
             f"{row['id']}: Slurm says {found.state}, but a process on {row.get('node')} still runs it"
         )
     elif files == State.PREEMPTED.value and found.reason.startswith(f"exit code {TRY_AGAIN}:"):
         row["reason"] = f"{row['reason']}; its job could not requeue itself, submit goes on with it"
     elif files in (State.QUEUED.value, State.PREEMPTED.value):
         where = f" on {found.node}" if found.node else ""
-        reason = f"Slurm says {found.state}{where} ({found.reason}); see `logs`"
         if found.state == "COMPLETED":
-            contradictions.append(f"{row['id']}: Slurm says COMPLETED, the files have no result")
-        _write(store, row, State(FINAL[found.state]), reason)
+            view.contradictions.append(f"{row['id']}: Slurm says COMPLETED, the files have no result")
+        reason = f"Slurm says {found.state}{where} ({found.reason}); see `logs`"
+        _show_end(row, State(FINAL[found.state]), reason, view)
 
 
-def _write(store: Path, row: dict[str, Any], state: State, reason: str) -> None:
-    """Record an end that only Slurm saw, unless somebody works on the run or has moved it in the meantime."""
-    run = Run(store / row["id"])
-    with run.claim() as mine:
-        ticket = read_ticket(run)
-        if not mine or ticket is None or ticket.submission != row["submission"] or run.result.exists():
-            return
-        run.write_state(state, reason=reason, submission=ticket.submission)
+def _show_end(row: Row, state: State, reason: str, view: SlurmView) -> None:
+    view.ends.append(UnrecordedEnd(row["id"], row["submission"], state, reason))
     row |= {"state": state.value, "reason": reason}
 
 
-def _lane_lives(pid: int, submission: Submission) -> bool:
+def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
+    """Record ends that only Slurm saw, so that the files tell them when Slurm has forgotten the jobs.
+
+    A run is left as it is where a process works on it, or where it has a result or another submission in the meantime.
+
+    Returns:
+        How many were recorded.
+    """
+    count = 0
+    for end in ends:
+        run = Run(store / end.cell)
+        with run.claim() as mine:
+            ticket = read_ticket(run)
+            if mine and ticket is not None and ticket.submission == end.submission and not run.result.exists():
+                run.write_state(end.state, reason=end.reason, submission=end.submission)
+                count += 1
+    return count
+
+
+def _worker_lives(pid: int, made: Submission) -> bool:
     """Tell whether a local controller still runs; its command line names the submission's folder."""
     try:
-        return submission.id.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return made.id.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
 
-def is_open(row: Mapping[str, Any]) -> bool:
-    """Tell whether a cell of :func:`add_view` will go on by itself: it runs, or a job that will run it is in the queue."""
-    if row["state"] == State.RUNNING.value:
-        return True
-    waits = bool(row.get("submission")) and row.get("in_queue") is not False
-    return waits and row["state"] in (State.QUEUED.value, State.PREEMPTED.value)
-
-
-def attempts_log(store: Path, row: Mapping[str, Any]) -> list[Path]:
+def job_logs(store: Path, row: Row) -> list[Path]:
     """Return the files that submitit wrote for a cell's job: what was printed before and after the run itself."""
-    submission = records.read_submission(store, row["submission"]) if row.get("submission") else None
-    if submission is None or row["array"] >= len(submission.arrays):
+    made = records.read_submission(store, row["submission"]) if row.get("submission") else None
+    if made is None or row["array"] >= len(made.arrays):
         return []
-    array = submission.arrays[row["array"]]
+    array = made.arrays[row["array"]]
     job = job_of(array, row["index"])
     names = [job] if job else [str(pid) for pid in array.job_id or []]
-    folder = submission.path(store) / "jobs"
+    folder = made.path(store) / "jobs"
     return [path for name in names for kind in ("out", "err") for path in sorted(folder.glob(f"{name}_0_log.{kind}"))]

@@ -24,6 +24,6 @@ def main() -> None:
         sys.stderr.write(f"error: {where}{error.strerror or error}\n")
         raise SystemExit(2) from None
     finally:
-        # See `spare_the_collector`: the interpreter would search everything as it ends. Torch's own libraries count on that.
+        # After `disable_gc`: the interpreter would search everything as it ends. Torch's own libraries need that search.
         if not gc.isenabled() and "torch" not in sys.modules:
             gc.freeze()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
-from bench.cli import cluster, data, grids, inspect, memory, reports, speed, splits, submit
+from bench.cli import data, grids, inspect, memory, reports, speed
+from bench.cli.backend import backends
 
 app = typer.Typer(
     name="bench.py",
@@ -14,5 +17,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (grids, submit, cluster, reports, memory, speed, data, splits, inspect):
-    room.add_to(app)
+VERBS: tuple[Callable[..., None], ...] = (
+    *(grids.plan, grids.run, grids.status),
+    *(verb for backend in backends() for verb in backend.verbs),
+    *(reports.table, reports.plot, memory.memory, speed.speed),
+    *(data.list_entries, data.split, inspect.evaluate, inspect.doctor),
+)
+for verb in VERBS:
+    app.command("list" if verb is data.list_entries else None)(verb)
+app.add_typer(data.data_app, name="data")
+app.add_typer(inspect.weights_app, name="weights")

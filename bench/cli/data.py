@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import DATA, JSON, SET, console, print_json
+from bench.cli.backend import ListEntry, backends
+from bench.cli.options import DATA, JSON, SET, STORE, store_path
+from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.registry import Kind
     from bench.spec.cell import Part
+    from datasets.split import Manifest
 
 
 class Listed(str, Enum):
@@ -40,8 +43,8 @@ def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], 
 
     if what is Listed.GRIDS:
         rows = _grids()
-    elif what is Listed.PROFILES:
-        rows = _profiles()
+    elif listers := [backend.lists[what.value] for backend in backends() if what.value in backend.lists]:
+        rows = [row for lister in listers for row in lister()]
     else:
         kind: Kind = what.value[:-1]
         rows = [
@@ -52,11 +55,12 @@ def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], 
         return
     out = console()
     for row in rows:
-        out.print(f"[bold]{row['name']}[/]  {row['summary']}")
+        out.print(row["name"], style="bold", end="")
+        out.print(f"  {row['summary']}")
         if row["options"]:
-            out.print("    " + ", ".join(f"{k}={v}" for k, v in row["options"].items()), style="dim", markup=False)
+            out.print("    " + ", ".join(f"{k}={v}" for k, v in row["options"].items()), style="dim")
     for path, why in registry.failures.items():
-        out.print(f"broken plug-in {path}: {why}", style="red", markup=False)
+        out.print(f"broken plug-in {path}: {why}", style="red")
 
 
 def _options(config: Any) -> dict[str, Any]:
@@ -68,22 +72,11 @@ def _options(config: Any) -> dict[str, Any]:
     }
 
 
-def _grids() -> list[dict[str, Any]]:
+def _grids() -> list[ListEntry]:
     from bench.spec.grid import grid_files, read_grid
 
     grids = [(path, read_grid(path)) for path in grid_files()]
     return [{"name": p.stem, "summary": g.title, "options": {k: len(v) for k, v in g.axes.items()}} for p, g in grids]
-
-
-def _profiles() -> list[dict[str, Any]]:
-    from slurm.profiles import profile_names, read_profile
-
-    profiles = {name: read_profile(name) for name in profile_names()}
-    hidden = {"description", "extends"}
-    return [
-        {"name": name, "summary": p.description, "options": p.model_dump(exclude=hidden, exclude_defaults=True)}
-        for name, p in profiles.items()
-    ]
 
 
 def dataset_part(name: str, sets: list[str] | None) -> Part:
@@ -107,6 +100,7 @@ def prepare(
     as_json: JSON = False,
 ) -> None:
     """Make a dataset ready where it is looked for. Killed, it goes on where it was; done, doing it again is quick."""
+    from bench.cli.progress import progress_bar
     from bench.data.roots import DataRoots
 
     part, roots = dataset_part(name, sets), DataRoots.parse(data or [], must_exist=False)
@@ -126,6 +120,7 @@ def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False
     """Walk a whole dataset and report every problem. Exit code 1 if there is one."""
     from dataclasses import asdict
 
+    from bench.cli.progress import progress_bar
     from bench.data.roots import DataRoots, open_dataset
 
     dataset = open_dataset(dataset_part(name, sets), DataRoots.parse(data or []))
@@ -136,22 +131,6 @@ def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False
     else:
         _print_report(report, dataset.classes)
     raise SystemExit(1 if report.problems else 0)
-
-
-def progress_bar(title: str, hidden: bool) -> Any:
-    """Return a context that gives a progress callback (done, total) and shows a bar on a terminal."""
-    from contextlib import contextmanager
-
-    from rich.progress import Progress
-
-    @contextmanager
-    def bar() -> Any:
-        err = console(stderr=True)
-        with Progress(console=err, disable=hidden or not err.is_terminal, transient=True) as progress:
-            task = progress.add_task(title, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-
-    return bar()
 
 
 def _class_table(report: Any, classes: tuple[str, ...]) -> Table:
@@ -169,18 +148,94 @@ def _class_table(report: Any, classes: tuple[str, ...]) -> Table:
 
 def _print_report(report: Any, classes: tuple[str, ...]) -> None:
     out = console()
-    out.print(f"[bold]{report.dataset}[/] in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
+    out.print(report.dataset, style="bold", end="")
+    out.print(f" in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
     if report.class_pixels:
         out.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in report.sizes.items()))
         out.print(_class_table(report, classes))
     for note in report.notes:
-        out.print(note, style="yellow" if note.startswith("incomplete") else "", markup=False)
+        out.print(note, style="yellow" if note.startswith("incomplete") else "")
     for problem in report.problems:
-        out.print(f"problem: {problem}", style="red", markup=False)
+        out.print(f"problem: {problem}", style="red")
     out.print(f"{len(report.problems)} problems" if report.problems else "no problems")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    app.command("list")(list_entries)
-    app.add_typer(data_app, name="data")
+# -- label splits -------------------------------------------------------------------------------------------------------
+
+
+def split(
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")] = None,
+    protocol: Annotated[
+        str | None, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, partial=1%, full.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", metavar="A B", help="Two manifests instead: files, or the hashes of kept splits."),
+    ] = None,
+    sets: SET = None,
+    data: DATA = None,
+    store: STORE = None,
+    as_json: JSON = False,
+) -> None:
+    """Draw a label split, print its manifest and keep it in the store; or tell how two splits overlap."""
+    from bench.data.roots import DataRoots
+    from bench.data.splits import draw_split, keep_split, split_path
+    from bench.errors import BenchError
+    from bench.files import write_json
+    from bench.spec.cell import resolve_part
+    from bench.spec.yaml import parse_yaml
+
+    if compare is not None:
+        _compare(compare, store_path(store), as_json)
+        return
+    if dataset is None or protocol is None:
+        raise BenchError("split: name a dataset and a protocol, e.g. split synthetic few_labels=20; or --compare A B")
+    name, equals, value = protocol.partition("=")
+    raw = {name: parse_yaml(value, protocol)} if equals else name
+    part = resolve_part("protocol", raw, "protocol")
+    manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
+    keep_split(store_path(store), manifest)
+    if output is not None:
+        write_json(output, manifest.as_json())
+    if as_json:
+        print_json(manifest.as_json())
+        return
+    out = console()
+    out.print(f"{dataset}, {part.name} {manifest.title}, seed {seed}: {len(manifest.labelled)} labelled, ", end="")
+    out.print(f"{len(manifest.unlabelled)} unlabelled images; sha256 {manifest.sha256}")
+    out.print("labelled images per class: ", end="")
+    out.print(", ".join(f"{k} {n}" for k, n in manifest.labelled_images_per_class.items()))
+    if manifest.labelled_high_quality is not None:
+        out.print(f"from the high-quality list: {manifest.labelled_high_quality}")
+    out.print("labelled: " + " ".join(manifest.labelled))
+    out.print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
+
+
+def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
+    from bench.data.overlap import compare_splits, find_split
+
+    first, second = (find_split(store, name) for name in names)
+    found = compare_splits(first, second)
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    for letter, manifest in zip("AB", (first, second), strict=True):
+        out.print(f"{letter}: {_described(manifest)}")
+    out.print(
+        f"labelled in both: {found['both']}, in A alone: {found['only_a']}, in B alone: {found['only_b']} "
+        f"(overlap {100 * found['jaccard']:.1f} % of all that either labels)"
+    )
+    if found["both"] and found["same_given"] is False:
+        out.print("the images are labelled in part, and other pixels of them are given")
+
+
+def _described(manifest: Manifest) -> str:
+    text = f"{manifest.dataset}, {manifest.protocol['name']} {manifest.title}, seed {manifest.seed}: "
+    text += f"{len(manifest.labelled)} labelled"
+    quality = manifest.labelled_high_quality
+    return text if quality is None else f"{text}, {quality} of them from the high-quality list"

@@ -5,47 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import (
-    DATA,
-    GRID,
-    JSON,
-    SET,
-    STORE,
-    console,
-    counted,
-    duration,
-    make_request,
-    print_json,
-    projection_text,
-    spare_the_collector,
-)
+from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, matching, takes_request
+from bench.cli.output import console, counted, duration, print_json, projection_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from bench.cost.predict import Prediction
     from bench.plan.request import Request
+    from bench.store.activity import Row, Status
     from bench.store.run import State
 
-T = TypeVar("T")
-ONLY = Annotated[
-    str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="Only these cells, e.g. method=classmix,seed=0.")
-]
-SHOWN = 40  # cells that `status` and `plan` list without --all
 
-
+@takes_request
 def plan(
-    grid: GRID,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
+    request: Request,
     as_json: JSON = False,
-    every: Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")] = False,
+    every: ALL = False,
     predict: Annotated[bool, typer.Option("--predict", help="Predict each cell's peak memory; kept.")] = False,
     gpu_memory: Annotated[
         float | None,
@@ -53,16 +35,16 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
-    from bench.cli.predicted import describe, predictions
+    from bench.cli.memory import describe, predictions
     from bench.plan.summary import make_plan, planned_outline
     from bench.store.status import grid_status
     from bench.store.throughput import Work, project_work
 
-    request, found = make_request(grid, sets, data, store), dict[str, dict[str, Any]]()
+    found = dict[str, "Prediction"]()
     if predict or gpu_memory is not None:
         found = predictions(make_plan(request), request, gpu_memory, as_json)
     else:
-        spare_the_collector()
+        disable_gc()
     outline = planned_outline(request)
     state = grid_status(request.store, outline)
     projection = project_work([Work(**work) for work in outline["work"]], request.store)
@@ -72,50 +54,24 @@ def plan(
         print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
         return
     out = console()
-    out.print(f"[bold]{outline['name']}[/]: {outline['title']}")
+    out.print(outline["name"], style="bold", end="")
+    out.print(f": {outline['title']}")
     shape = " × ".join(f"{n} {key}" for key, n in outline["axes"] if n > 1)
     cells = counted(len(outline["cells"]), "cell") + (f" ({shape})" if shape else "")
-    out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}", markup=False)
-    out.print(projection_text(projection), markup=False)
+    out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
+    out.print(projection_text(projection))
     for cell in outline["cells"][: None if every else SHOWN]:
-        out.print(f"  {cell['id']}{describe(found.get(cell['id']))}", markup=False)
+        out.print(f"  {cell['id']}{describe(found.get(cell['id']))}")
     if len(outline["cells"]) > SHOWN and not every:
         out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
 
 
-def matching(items: Sequence[T], coords: Callable[[T], Mapping[str, Any]], only: str | None) -> list[T]:
-    """Return the items that match ``--only key=value,…`` (keys are coordinates).
-
-    Raises:
-        BenchError: for an unknown key, or if nothing matches.
-    """
-    from bench.errors import BenchError, unknown
-
-    found = list(items)
-    for item in filter(None, (only or "").split(",")):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise BenchError(f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0")
-        keys = {k for i in items for k in coords(i)}
-        if key not in keys:
-            raise unknown("key of --only", key, keys)
-        values = {str(coords(i).get(key)) for i in items}
-        if value not in values:
-            raise unknown(f"value of --only {key}", value, values)
-        found = [i for i in found if str(coords(i).get(key)) == value]
-    if not found:
-        raise BenchError(f"--only {only}: no cell of the grid matches all of it")
-    return found
-
-
+@takes_request
 def run(
-    grid: GRID,
+    request: Request,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Cells at a time; they share the cores.")] = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
@@ -124,8 +80,8 @@ def run(
     from bench.plan.summary import make_plan
     from bench.run.local import run_local
     from bench.run.signals import Interrupted
+    from bench.store.activity import grid_activity
 
-    request = make_request(grid, sets, data, store)
     planned = make_plan(request)
     cells = matching(planned.cells, lambda cell: cell.coords, only)
     jobs, done = make_jobs(planned, cells, request, retry)
@@ -135,7 +91,8 @@ def run(
     begin, states = time.monotonic(), dict[str, "State"]()
     if jobs:
         sizes = {c.cell.id: c.cell.schedule.iterations for c in cells}
-        with GridProgress(request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, out) as progress:
+        bar = GridProgress(request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, out)
+        with grid_activity(request.store, planned.name), bar as progress:
             try:
                 states = run_local(jobs, min(workers, len(jobs)), progress.show)
             except Interrupted as signal:
@@ -146,7 +103,7 @@ def run(
 
 
 def _report(
-    out: Any, states: dict[str, State], store: Path, seconds: float, as_json: bool, cells: int, done: int
+    out: Console, states: dict[str, State], store: Path, seconds: float, as_json: bool, cells: int, done: int
 ) -> None:
     from bench.store.run import Run, State
 
@@ -162,60 +119,66 @@ def _report(
         raise SystemExit(1)
 
 
-def viewed(request: Request) -> dict[str, Any]:
-    """Return a grid's status with Slurm's view beside the files'."""
+def viewed(request: Request) -> Status:
+    """Return a grid's status from the files of its runs, with what the backends know beside it."""
+    from bench.cli.backend import backends
     from bench.plan.summary import outline
     from bench.store.status import grid_status
 
     state = grid_status(request.store, outline(request))
     if any(row.get("submission") for row in state["cells"]):
-        from slurm.view import add_view
-
-        add_view(request.store, state)
+        for backend in backends():
+            backend.view(request.store, state)
     return state
 
 
+@takes_request
 def status(
-    grid: GRID,
+    request: Request,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
-    every: Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")] = False,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
+    every: ALL = False,
     as_json: JSON = False,
 ) -> None:
     """Show the state of every cell of a grid: from the files of its runs, and Slurm's view beside them."""
     if not watch:
-        spare_the_collector()
-    request = make_request(grid, sets, data, store)
+        disable_gc()
     state = viewed(request)
     if as_json:
         print_json(state)
         return
     out = console()
-    if not watch:
+    if watch:
+        state = _watch(request, state, every, out)
+    else:
         out.print(status_table(state, every))
-        print_remarks(out, state)
-        return
-    from rich.live import Live
-
-    from slurm.view import is_open
-
-    with Live(status_table(state, every), console=out, auto_refresh=False) as live:
-        while any(is_open(row) for row in state["cells"]):
-            time.sleep(2)
-            state = viewed(request)
-            live.update(status_table(state, every), refresh=True)
     print_remarks(out, state)
 
 
-def print_remarks(out: Any, state: dict[str, Any]) -> None:
+def _watch(request: Request, state: Status, every: bool, out: Console) -> Status:
+    """Show the table again every two seconds until nothing works on the grid; return the last status."""
+    from rich.live import Live
+
+    from bench.store.activity import active, is_open
+
+    with Live(status_table(state, every), console=out, auto_refresh=False) as live:
+        # A `run` may be between two cells. It is asked for first: what it ended before it went is in the status then.
+        goes_on = active(request.store, state["grid"]) or any(is_open(row) for row in state["cells"])
+        while goes_on:
+            time.sleep(2)
+            goes_on = active(request.store, state["grid"])
+            state = viewed(request)
+            goes_on = goes_on or any(is_open(row) for row in state["cells"])
+            live.update(status_table(state, every), refresh=True)
+    return state
+
+
+def print_remarks(out: Console, state: Status) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
     if state.get("slurm_error"):
-        out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}", markup=False)
+        out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}")
     found = state.get("contradictions", [])
     for line in found[:SHOWN]:
-        out.print(f"contradiction: {line}", markup=False)
+        out.print(f"contradiction: {line}")
     if len(found) > SHOWN:
         out.print(f"… and {len(found) - SHOWN} more contradictions (--json)")
     if state.get("held"):
@@ -223,24 +186,28 @@ def print_remarks(out: Any, state: dict[str, Any]) -> None:
             f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
         )
     for node, reason in state.get("bad_nodes", {}).items():
-        out.print(f"node {node} is left out of new submissions: {reason}", markup=False)
+        out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 
 
-def totals(state: dict[str, Any]) -> str:
+def totals(state: Status) -> str:
     """Write totals as ``3 done, 1 running``."""
     return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
 
 
-def status_table(state: dict[str, Any], every: bool) -> Table:
+# The place of each state in the table of `status`; those not named stand at 3.
+ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2}
+ORDER |= {"queued": 4, "done": 5}
+
+
+def status_table(state: Status, every: bool) -> Table:
     """Return the table of a grid's cells, those that need a look first."""
-    from rich.markup import escape
     from rich.table import Table
 
-    order = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2, "done": 5}
-    order |= {"queued": 4}
-    rows = sorted(state["cells"], key=lambda r: order.get(r["state"], 3))
-    rows = [*rows, *state["stale"]]
-    hidden = 0 if every else max(len(rows) - SHOWN, 0)
+    rows = sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3))
+    extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
+    lines = [_line(row, [heading.lower() for heading in extra]) for row in rows]
+    lines += [[row["id"], row["state"]] for row in state["stale"]]
+    hidden = 0 if every else max(len(lines) - SHOWN, 0)
     caption = (
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
     )
@@ -251,30 +218,23 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
         caption_justify="left",
         box=None,
     )
-    submitted = any(row.get("submission") for row in rows)
-    extra = ("job", "Slurm", "node") if submitted else ()
     for heading in ("cell", "state", "step", "it/s", "ETA", "mIoU", "attempt", *extra, "reason"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "reason")
-    for row in rows[: len(rows) - hidden]:
-        step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
-        rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
-        miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
-        reason = escape(str(row.get("reason") or ""))
-        facts = [str(row.get(key) or "") for key in ("job", "slurm", "node")] if submitted else []
-        table.add_row(
-            row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *facts, reason
-        )
+    for line in lines[: len(lines) - hidden]:
+        table.add_row(*line)
     return table
 
 
-def cell_eta(row: Mapping[str, Any]) -> str:
+def _line(row: Row, extra: list[str]) -> list[str]:
+    """Return what the table shows of a cell."""
+    step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
+    rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
+    miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
+    end = [str(row.get(key) or "") for key in (*extra, "reason")]
+    return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end]
+
+
+def cell_eta(row: Row) -> str:
     """Return how long a running cell still takes at its present rate."""
-    if row["state"] != "running" or not row.get("it_per_s"):
-        return ""
-    return duration((row["iterations"] - row["step"]) / row["it_per_s"])
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    for verb in (plan, run, status):
-        app.command()(verb)
+    rate = row.get("it_per_s")
+    return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import DATA, JSON, STORE, console, print_json, store_path
+from bench.cli.options import DATA, JSON, STORE, store_path
+from bench.cli.output import console, print_json
 from bench.cli.reports import Select
 
 if TYPE_CHECKING:
     from bench.store.run import Run
+    from bench.train.metrics import Score
 
 weights_app = typer.Typer(help="Put ImageNet weights in place; a job never downloads anything.", no_args_is_help=True)
 
@@ -68,7 +70,9 @@ def evaluate(
     raise SystemExit(1 if differs else 0)
 
 
-def _print_score(run_id: str, score: Any, recorded: float | None, classes: tuple[str, ...], files: list[Path]) -> None:
+def _print_score(
+    run_id: str, score: Score, recorded: float | None, classes: tuple[str, ...], files: list[Path]
+) -> None:
     from rich.table import Table
 
     out = console()
@@ -91,12 +95,10 @@ def doctor(data: DATA = None, store: STORE = None, as_json: JSON = False) -> Non
         print_json(report)
     else:
         out = console()
+        colours = {"ok": "green", "note": "yellow", "problem": "red"}
         for check in report["checks"]:
-            mark = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "problem": "[red]problem[/]"}[
-                check["verdict"]
-            ]
-            out.print(mark, end=" ")
-            out.print(f"{check['name']}: {check['detail']}", markup=False)
+            out.print(check["verdict"].ljust(len("problem")), style=colours[check["verdict"]], end=" ")
+            out.print(f"{check['name']}: {check['detail']}")
     raise SystemExit(1 if any(c["verdict"] == "problem" for c in report["checks"]) else 0)
 
 
@@ -107,10 +109,3 @@ def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, 
 
     path = fetch_weights(name, progress=sys.stderr.isatty())
     console().print(f"{name}: {path}")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    app.command()(evaluate)
-    app.command()(doctor)
-    app.add_typer(weights_app, name="weights")

@@ -1,17 +1,24 @@
-"""``memory``."""
+"""``memory``, and the predicted memory that ``plan`` shows."""
 
 from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import JSON, STORE, console, make_request, print_json, store_path
+from bench.cli.options import JSON, STORE, make_request, store_path
+from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+    from bench.cost.predict import Prediction
+    from bench.cost.sweep import SweepFrame, SweepRow
+    from bench.plan.cells import Plan
+    from bench.plan.request import Request
 
 
 class Mode(str, Enum):
@@ -31,7 +38,7 @@ def memory(
     as_json: JSON = False,
 ) -> None:
     """Measure the extra memory of losses over their settings, each in a fresh process; keep it for `plot memory`."""
-    from bench.cli.data import progress_bar
+    from bench.cli.progress import progress_bar
     from bench.cost.sweep import check, sweep
     from bench.cost.sweep_spec import read_spec, result_path, spec_path
     from bench.files import write_json
@@ -42,7 +49,7 @@ def memory(
     count, done = check(read, str(spec_path(spec))), 0
     with progress_bar("measuring", as_json) as step:
 
-        def show(_: dict[str, Any]) -> None:
+        def show(_: SweepRow) -> None:
             nonlocal done
             done += 1
             step(done, count)
@@ -57,19 +64,18 @@ def memory(
     out = console()
     out.print(table(frame))
     print_slopes(out, frame)
-    out.print(f"kept in {path}; draw it with: python bench.py plot memory {spec}", markup=False)
+    out.print(f"kept in {path}; draw it with: python bench.py plot memory {spec}")
 
 
-def print_slopes(out: Any, frame: dict[str, Any]) -> None:
+def print_slopes(out: Console, frame: SweepFrame) -> None:
     """Print the fitted slope per series."""
     for name, slope in frame["slopes"].items():
         text = "too few settings" if slope is None else f"{slope:.2f}"
-        out.print(f"slope of log(extra memory) over log(pixels sampled), {name}: {text}", markup=False)
+        out.print(f"slope of log(extra memory) over log(pixels sampled), {name}: {text}")
 
 
-def table(frame: dict[str, Any]) -> Table:
+def table(frame: SweepFrame) -> Table:
     """Return the table of a sweep."""
-    from rich.markup import escape
     from rich.table import Table
 
     how = "measured" if frame["mode"] == "real" else "predicted"
@@ -80,7 +86,7 @@ def table(frame: dict[str, Any]) -> Table:
         setting = ", ".join(f"{k}={v}" for k, v in row["setting"].items())
         sizes = [f"{row[k] / 1e6:,.1f}" if k in row else "–" for k in ("extra_bytes", "peak_bytes")]
         pixels = f"{row['pixels']:,}" if row["pixels"] else "–"
-        table.add_row(escape(row["series"]), escape(setting), pixels, *sizes, escape(row["state"]))
+        table.add_row(row["series"], setting, pixels, *sizes, row["state"])
     return table
 
 
@@ -112,9 +118,39 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
         return
     out = console()
     print_slopes(out, found)
-    out.print("wrote " + ", ".join(str(f) for f in files), markup=False)
+    out.print("wrote " + ", ".join(str(f) for f in files))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verb."""
-    app.command()(memory)
+def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: bool) -> dict[str, Prediction]:
+    """Return each cell's prediction by id (see ``bench.cost.predict.predict_step``).
+
+    Args:
+        plan: the grid's cells; those of one method, network and shape share a prediction.
+        request: for the store, which keeps predictions, and the data folders.
+        gpu_memory: GB of 10^9 bytes; each prediction gets `fits`. None leaves it out.
+        quiet: show no progress.
+    """
+    from bench.cli.progress import progress_bar
+    from bench.cost.predict import Predictions
+    from bench.data.roots import DataRoots
+
+    known, found = Predictions(request.store, DataRoots.parse(request.data)), {}
+    with progress_bar("predicting memory", quiet) as step:
+        for done, planned in enumerate(plan.cells):
+            prediction = known.of(planned.cell)
+            if gpu_memory is not None and "peak_memory_bytes" in prediction:
+                prediction = {**prediction, "fits": prediction["peak_memory_bytes"] <= gpu_memory * 1e9}
+            found[planned.cell.id] = prediction
+            step(done + 1, len(plan.cells))
+    return found
+
+
+def describe(prediction: Prediction | None) -> str:
+    """Return what follows a cell's id in the list: nothing where nothing was predicted."""
+    if prediction is None:
+        return ""
+    if "error" in prediction:
+        return f"  memory can't be predicted: {prediction['error']}"
+    size = prediction["peak_memory_bytes"]
+    text = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"  {text} predicted" + ("" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY")

@@ -1,14 +1,17 @@
-"""The progress bar of ``run``: on a terminal a bar with an ETA, in a pipe one line per cell."""
+"""Progress bars: that of ``run``, on a terminal a bar with an ETA, in a pipe one line per cell; and a plain one."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bench.cli.output import console
 from bench.store.run import Run
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class GridProgress:
         self.done: dict[str, int] = {}
         self.ended = 0
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("iterations"),
@@ -65,12 +68,20 @@ class GridProgress:
             self.done[event.cell_id] = self.iterations[event.cell_id]
             state = Run(self.store / event.cell_id).read_state()
             score = f", mIoU {state['miou']:.1f}" if state.get("miou") is not None else ""
-            self.console.print(
-                f"[{self.ended}/{len(self.iterations)}] {event.cell_id}: {event.state.value}{score}", markup=False
-            )
+            self.console.print(f"[{self.ended}/{len(self.iterations)}] {event.cell_id}: {event.state.value}{score}")
         elif event.cell_id is None and time.monotonic() >= self.next_look:
             self.next_look = time.monotonic() + 1
             for cell_id in event.running:
                 self.done[cell_id] = int(Run(self.store / cell_id).read_state().get("step") or 0)
         names = ", ".join(cell_id.rpartition("-")[0] for cell_id in event.running)
         self.bar.update(self.task, completed=sum(self.done.values()), description=names)
+
+
+@contextmanager
+def progress_bar(title: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal while the context lasts; it gives a callback that takes what is done and the total."""
+    err = console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:])
+    with Progress(*columns, console=err, disable=hidden or not err.is_terminal, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import DATA, GRID, JSON, SET, STORE, console, make_request, print_json, spare_the_collector
+from bench.cli.options import DATA, GRID, JSON, SET, STORE, disable_gc, make_request
+from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -89,7 +90,7 @@ def table(
     as_json: JSON = False,
 ) -> None:
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too."""
-    spare_the_collector()
+    disable_gc()
     from bench.errors import BenchError
     from bench.plan.summary import outline
     from bench.report import frame
@@ -154,9 +155,3 @@ def plot(
         print_json({"files": [str(f) for f in files]})
     else:
         console().print("wrote " + ", ".join(str(f) for f in files), markup=False)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    for verb in (table, plot):
-        app.command()(verb)

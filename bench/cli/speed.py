@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import DATA, JSON, SET, STORE, console, duration, make_request, print_json, projection_text
+from bench.cli.options import JSON, takes_request
+from bench.cli.output import console, duration, print_json, projection_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.cost.measure import Speed
     from bench.plan.cells import Plan, PlannedCell
+    from bench.plan.request import Request
 
 OPERATORS = 10  # shown with --profile
 
 
+GRID = Annotated[str, typer.Option("--grid", metavar="GRID", help="Whose cells: a file, or a name.")]
+
+
+@partial(takes_request, grid=GRID, default="demo")
 def speed(
+    request: Request,
     methods: Annotated[
         list[str] | None, typer.Argument(metavar="[METHOD]…", help="As the grid names them; all where none is given.")
     ] = None,
-    grid: Annotated[str, typer.Option("--grid", metavar="GRID", help="Whose cells: a file, or a name.")] = "demo",
     profile: Annotated[
         bool, typer.Option("--profile", help=f"Also list each phase's time and the {OPERATORS} costliest operators.")
     ] = False,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps to measure of each kind.")] = 20,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
     as_json: JSON = False,
 ) -> None:
     """Measure a grid's methods on this machine: steps and images per second, share per phase, hours; kept for `plan`."""
     from bench.machine import let_threads_sleep
 
     let_threads_sleep()  # as a local run does
-    from bench.cli.data import progress_bar
+    from bench.cli.progress import progress_bar
     from bench.cost.measure import as_json as plain
     from bench.cost.measure import measure
     from bench.plan.summary import make_plan
     from bench.store.throughput import keep, project
 
-    request = make_request(grid, sets, data, store)
     plan = make_plan(request)
     chosen, found = shapes(plan, methods or []), []
     with progress_bar("measuring", as_json) as step:
@@ -58,7 +61,7 @@ def speed(
     if profile:
         for each in found:
             out.print(profile_table(each))
-    out.print(f"{plan.name}: {projection_text(projection)}", markup=False)
+    out.print(f"{plan.name}: {projection_text(projection)}")
 
 
 def shapes(plan: Plan, methods: list[str]) -> list[PlannedCell]:
@@ -114,7 +117,6 @@ def table(found: list[Speed]) -> Table:
 
 def profile_table(speed: Speed) -> Table:
     """Return one step's phases and costliest operators."""
-    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title=f"A step of {speed.planned.cell.slug}", title_justify="left", box=None)
@@ -127,10 +129,5 @@ def profile_table(speed: Speed) -> Table:
     shown.add_section()
     busy = sum(seconds for _, _, seconds in speed.operators)
     for name, calls, seconds in speed.operators:
-        shown.add_row(escape(name), str(calls), f"{1e3 * seconds:.1f}", f"{100 * seconds / busy:.1f}" if busy else "–")
+        shown.add_row(name, str(calls), f"{1e3 * seconds:.1f}", f"{100 * seconds / busy:.1f}" if busy else "–")
     return shown
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verb."""
-    app.command()(speed)

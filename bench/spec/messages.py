@@ -60,3 +60,8 @@ def validate(model: type[M], data: Any, where: str) -> M:
             path = ".".join(str(k) for k in e["loc"])
             lines.append(f"{where}{joint if path else ''}{path}: {_sentence(model, e)}")
         raise BenchError("; ".join(lines)) from None
+
+
+def one_line(error: ValidationError) -> str:
+    """Return what is wrong with a file that the harness itself wrote, in one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

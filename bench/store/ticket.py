@@ -1,11 +1,15 @@
-"""A run's ticket: which submission to a cluster has it in its hands. Written by whoever submits, moves or cancels it."""
+"""A run's ticket: the submission to a cluster that runs it. Written by whoever submits, moves or cancels the run."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from bench.files import read_json, write_json
+from bench.spec.messages import one_line
 from bench.store.run import Run
 
 
@@ -38,11 +42,17 @@ class Ticket:
         replace(self, cancelled=time.time()).write(run)
 
 
+_TICKET = TypeAdapter(Ticket)
+
+
 def read_ticket(run: Run) -> Ticket | None:
     """Return a run's ticket, or None where it was never submitted.
 
     Raises:
-        ValueError: if the file is damaged.
+        ValueError: if the file is damaged; one line.
     """
     content = read_json(run.ticket)
-    return None if content is None else Ticket(**content)
+    try:
+        return None if content is None else _TICKET.validate_python(content)
+    except ValidationError as error:
+        raise ValueError(one_line(error)) from None

@@ -180,8 +180,10 @@ def test_a_bad_node_is_named_and_the_cells_go_elsewhere(cluster: Cluster, tmp_pa
     assert grid.states() == ["failed"] * 3
     status = json.loads(grid("status", "--json"))
     assert "3 cells failed there before their first step" in status["bad_nodes"]["n1"]
+    only_n1 = profile(tmp_path, options={"nodelist": "n1"})
+    assert "not leaving out n1" in grid("retry", "--profile", only_n1, "--dry-run")  # no other node could take the job
     said = grid("retry")
-    assert "leaving out node n1" in said
+    assert "leaving out node n1: 3 cells" in said
     grid("wait")
     assert {row["node"] for row in grid.rows()} <= {"n2", "n3"}
 
@@ -193,7 +195,7 @@ def test_a_cell_that_a_node_fails_at_once_moves_by_itself(cluster: Cluster, tmp_
     wait_until(lambda: grid.states() == ["done"], 120, "the cell is done on the third node")
     (row,) = grid.rows()
     assert row["node"] == "n3"
-    tried = [failure["node"] for failure in records.failures(grid.store)]
+    tried = [failure.node for failure in records.failures(grid.store)]
     assert sorted(tried) == ["n1", "n2"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
+from bench.store.activity import is_open
 from bench.store.job import Job
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
 from slurm import commands, records, snapshot
-from slurm.commands import Seen
+from slurm.commands import SlurmJob
 from slurm.profiles import Profile, minutes, profile_names, read_profile
-from slurm.records import Array, Submission, bad_nodes
-from slurm.request import bundle, script
+from slurm.records import Array, NodeFailure, Submission, bad_nodes
+from slurm.request import array_requests, script
 from slurm.resubmit import choose
-from slurm.view import add_view, is_open
+from slurm.view import add_view, settle
 from tests.slurm.test_task import submitted
 
 
@@ -108,6 +110,13 @@ def test_values_can_not_break_out_of_the_script(tmp_path: Path) -> None:
 
 
 ROOT = Path(__file__).parents[2]
+SETTLE = """
+import sys
+from pathlib import Path
+from bench.store.run import State
+from slurm.view import UnrecordedEnd, settle
+print(settle(Path(sys.argv[1]), [UnrecordedEnd(sys.argv[2], "s", State.FAILED, "late")]))
+"""
 GRID = """
 recipe: {dataset: toy, network: {name: deeplabv3plus, backbone: tiny}, schedule: {iterations: 2}}
 axes: {method: [supervised, classmix], protocol: [full], seed: [0, 1, 2]}
@@ -125,13 +134,13 @@ def test_one_array_per_distinct_request_split_at_the_clusters_limit(tmp_path: Pa
     plain.write_text(GRID.split("overrides")[0])
     other = make_plan(Request(str(plain), (), (), tmp_path / "store"))
     assert [c.cell.id for c in plan.cells] == [c.cell.id for c in other.cells]  # a profile never changes an id
-    bundles = bundle(plan.cells, read_profile("cpu"), str(path), 2)
-    assert [(b.profile.memory, len(b.cells)) for b in bundles] == [("16G", 2), ("16G", 1), ("64G", 2), ("64G", 1)]
-    assert minutes(bundles[2].profile.time) == 2880
+    requests = array_requests(plan.cells, read_profile("cpu"), str(path), 2)
+    assert [(b.profile.memory, len(b.cells)) for b in requests] == [("16G", 2), ("16G", 1), ("64G", 2), ("64G", 1)]
+    assert minutes(requests[2].profile.time) == 2880
     (wrong := tmp_path / "w.yaml").write_text(GRID.replace("profile.memory: 64G", "profile.memroy: 64G"))
     plan = make_plan(Request(str(wrong), (), (), tmp_path / "store"))
     with pytest.raises(BenchError, match="unknown key \\(did you mean 'memory'"):
-        bundle(plan.cells, read_profile("cpu"), str(wrong), 2)
+        array_requests(plan.cells, read_profile("cpu"), str(wrong), 2)
 
 
 def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
@@ -172,10 +181,10 @@ def test_only_what_nothing_works_on_is_submitted() -> None:
 
 
 def test_a_cell_that_fails_everywhere_is_not_the_nodes_fault() -> None:
-    rows = [{"node": n, "cell": c, "reason": "r", "time": 0.0} for n, c in
-            [("n1", "a"), ("n2", "a"), ("n1", "b"), ("n2", "b"), ("n3", "c")]]  # fmt: skip
+    pairs = [("n1", "a"), ("n2", "a"), ("n1", "b"), ("n2", "b"), ("n3", "c")]
+    rows = [NodeFailure(node, cell, "r", 0.0) for node, cell in pairs]
     assert bad_nodes(rows) == {}
-    rows += [{"node": "n3", "cell": "d", "reason": "no GPU", "time": 0.0}]
+    rows += [NodeFailure("n3", "d", "no GPU", 0.0)]
     assert list(bad_nodes(rows)) == ["n3"]
 
 
@@ -213,12 +222,14 @@ def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) ->
     said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
     monkeypatch.setattr(commands, "ask", lambda *_: said)
     found = commands.accounts(["7"])
-    assert {job: seen.state for (job, _), seen in found.items()} == {
+    assert {job: known.state for (job, _), known in found.items()} == {
         "7_3": "CANCELLED", "7_4": "CANCELLED", "7_5": "CANCELLED", "7_8": "CANCELLED", "7_1": "COMPLETED",
     }  # fmt: skip
 
 
-def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A retried cell whose new job died before it started; later, without Slurm, the files must still tell."""
     task = submitted(tmp_path)
     store = Path(task.jobs[0].store)
@@ -229,18 +240,27 @@ def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: p
     Submission("s", "g", "", [array], "here", {}, {}).write(store)
     row = {"id": run.id, **current_state(run), "coords": {}, "iterations": 2}
     assert row["state"] == "queued"
-    ended = Seen("9", "NODE_FAIL", False, "n2", "exit code 1:0")
+    ended = SlurmJob("9", "NODE_FAIL", False, "n2", "exit code 1:0")
     monkeypatch.setattr(commands, "queue", lambda names: {})
     monkeypatch.setattr(commands, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
-    status = add_view(store, {"cells": [row], "stale": [], "totals": {}})
-    assert status["cells"][0]["state"] == "failed"
+    view = add_view(store, {"cells": [row], "stale": [], "totals": {}})
+    assert (row["state"], view.contradictions) == ("failed", [])
+    assert "NODE_FAIL on n2" in row["reason"]
+    assert current_state(run)["state"] == "queued"  # `status` only reads
+    assert settle(store, view.ends) == 1
     assert "NODE_FAIL on n2" in current_state(run)["reason"]
+    with run.claim():  # a process works on it: a look from before must not end it
+        other = subprocess.run([sys.executable, "-c", SETTLE, str(store), run.id], cwd=ROOT, capture_output=True)
+    assert (other.returncode, other.stdout) == (0, b"0\n"), other.stderr
+    Ticket("t", 0, 0).write(run)  # submitted anew
+    assert settle(store, view.ends) == 0
     (records.folder(store) / "s" / "submission.json").unlink()
     Ticket("s", 0, 0).write(run)
     run.state.unlink()
-    lost = add_view(store, {"cells": [{"id": run.id, **current_state(run)}], "stale": [], "totals": {}})
-    assert not is_open(lost["cells"][0])
-    assert "is gone" in lost["contradictions"][0]
+    lost = {"id": run.id, **current_state(run)}
+    view = add_view(store, {"cells": [lost], "stale": [], "totals": {}})
+    assert not is_open(lost)
+    assert "is gone" in view.contradictions[0]
 
 
 def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:
@@ -248,9 +268,9 @@ def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:
     path.write_text(GRID)
     plan = make_plan(Request(str(path), (), (), tmp_path / "store"))
     profile = read_profile("cpu").model_copy(update={"parallel": 8, "exclude": "n7"})
-    bundles = bundle(plan.cells, profile, str(path), 2, ["n1"])
-    assert [b.profile.parallel for b in bundles] == [2, 2, 2, 2]
-    assert {b.profile.exclude for b in bundles} == {"n7,n1"}
+    requests = array_requests(plan.cells, profile, str(path), 2, ["n1"])
+    assert [b.profile.parallel for b in requests] == [2, 2, 2, 2]
+    assert {b.profile.exclude for b in requests} == {"n7,n1"}
 
 
 def test_the_cluster_script_stops_nothing_but_its_own(tmp_path: Path) -> None:

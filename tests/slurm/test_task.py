@@ -18,7 +18,8 @@ from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm.job import Task
+from slurm.job import run_task
+from slurm.task import Task
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -47,7 +48,7 @@ def test_a_job_waits_for_the_process_of_its_first_start_to_die(tmp_path: Path) -
     with subprocess.Popen([sys.executable, "-c", code, str(run.path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None and first.stdout.readline() == b"True\n"
         begin = time.monotonic()
-        (said,) = task()
+        (said,) = run_task(task)
         assert said == f"{run.id}: done"
         assert time.monotonic() - begin > 4
     assert len(list(read_jsonl(run.attempts))) == 1
@@ -57,7 +58,7 @@ def test_a_job_that_was_taken_back_does_nothing(tmp_path: Path) -> None:
     task = submitted(tmp_path)
     run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
     Ticket("s", 0, 0).cancel(run)
-    (said,) = task()
+    (said,) = run_task(task)
     assert "cancelled" in said
     assert not run.attempts.exists()
 
@@ -67,7 +68,7 @@ def test_a_store_that_never_appears_ends_the_job(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("slurm.job.STORE_WAIT", 1.0)
     (tmp_path / "store").rename(tmp_path / "lost")
     with pytest.raises(SystemExit) as ended:
-        task()
+        run_task(task)
     assert ended.value.code == 75
 
 
@@ -77,10 +78,10 @@ def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
     other = replace(job, cell_id="damaged")
     (Path(job.store) / "damaged").mkdir()
     (Path(job.store) / "damaged" / "ticket.json").write_text("{")
-    first, second = Task((other, job), 1, 1)()
+    first, second = run_task(Task((other, job), 1, 1))
     assert first == "damaged: is failed"
     assert second == f"{job.cell_id}: done"
-    assert Task((other, job), 1, 1)()[1] == f"{job.cell_id}: is done"
+    assert run_task(Task((other, job), 1, 1))[1] == f"{job.cell_id}: is done"
 
 
 def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,5 +91,5 @@ def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkey
     monkeypatch.setattr("slurm.job._requeue", lambda: requeued.append("yes"))
     monkeypatch.setattr("slurm.job.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGUSR2))
     monkeypatch.setattr("bench.run.worker.run_cell", lambda job, signals: State.RUNNING)
-    assert task() == [f"{run.id}: running"]
+    assert run_task(task) == [f"{run.id}: running"]
     assert requeued == ["yes"]

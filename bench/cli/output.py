@@ -1,0 +1,55 @@
+"""What verbs print: text for people, in which nothing is taken for markup, and its JSON twin for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.store.throughput import Projection
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a console; in a pipe it writes plain text, as wide as it needs.
+
+    Square brackets are printed as they stand: names, titles, paths and reasons may contain them. Styles are given as
+    ``style=`` or as ``rich.text.Text``.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 160
+    return Console(file=stream, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def counted(number: int, noun: str) -> str:
+    """Write ``1 cell``, ``2 cells``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as people do: ``42 s``, ``7 min``, ``3 h 05 min``."""
+    if seconds is None:
+        return "–"
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def projection_text(projection: Projection) -> str:
+    """Say how long cells will take, as far as their throughput is known."""
+    if not projection.cells:
+        return "no pace known yet (`speed` measures it)"
+    text = (
+        f"about {duration(projection.seconds)} one after the other, at the pace of {' and '.join(projection.hardware)}"
+    )
+    return text + (f"; {projection.unknown} more cells whose pace isn't known yet" if projection.unknown else "")

@@ -1,0 +1,86 @@
+"""Whether anything still works on a grid: a ``run`` on this machine that says so in the store, or a cell that is open."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.store.run import State
+
+Row = dict[str, Any]  # a cell of a grid's status
+Status = dict[str, Any]  # of ``bench.store.status.grid_status``, with what a backend's view adds
+
+
+def _folder(store: Path, grid: str) -> Path:
+    return store / ".runs" / grid
+
+
+def _held(path: Path) -> bool:
+    """Tell whether a process holds a lock file; it dies with its process, so what nobody holds was left by a killed one."""
+    try:
+        with path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # removed in the meantime, or unreadable for this user
+        return False
+    return False
+
+
+def _written(path: Path) -> bool:
+    """Tell whether a file's owner has come so far as to lock it; it writes after that."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def grid_activity(store: Path, grid: str) -> Iterator[None]:
+    """Say in the store that this process runs cells of a grid, as long as the context lasts.
+
+    A file of its own, ``STORE/.runs/GRID/HOST-PID.lock``, is locked (flock) and holds host, process id and the time of the
+    start; several processes may run cells of one grid. Files of processes that were killed are removed.
+
+    Args:
+        store: the run store.
+        grid: the grid's name.
+    """
+    folder = _folder(store, grid)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f"{socket.gethostname()}-*.lock"):  # other hosts' locks may not be visible from here
+        if _written(path) and not _held(path):
+            path.unlink(missing_ok=True)
+    path = folder / f"{socket.gethostname()}-{os.getpid()}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}) + "\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def active(store: Path, grid: str) -> bool:
+    """Tell whether a process runs cells of a grid now, even where none of its cells happens to be running."""
+    return any(_held(path) for path in _folder(store, grid).glob("*.lock"))
+
+
+def is_open(row: Row) -> bool:
+    """Tell whether a cell goes on without a further command: it runs, or a job that will run it is in a queue.
+
+    Args:
+        row: of a grid's status; a backend has added `in_queue` where a submission has the cell (None: it can't tell).
+    """
+    if row["state"] == State.RUNNING.value:
+        return True
+    waits = bool(row.get("submission")) and row.get("in_queue") is not False
+    return waits and row["state"] in (State.QUEUED.value, State.PREEMPTED.value)

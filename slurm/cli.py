@@ -1,0 +1,201 @@
+"""``submit``, ``retry``, ``cancel``, ``wait`` and ``logs``; the command line finds this module through the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.backend import Backend, ListEntry
+from bench.cli.grids import totals, viewed
+from bench.cli.options import JSON, ONLY, matching, takes_request
+from bench.cli.output import console, counted, duration, print_json
+
+if TYPE_CHECKING:
+    from bench.plan.request import Request
+    from bench.store.activity import Status
+    from slurm.view import SlurmView
+
+PROFILE = Annotated[
+    str, typer.Option("--profile", metavar="P", help="What a cell asks for: a name in slurm/profiles, or a file.")
+]
+DRY = Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts; submit nothing.")]
+PARALLEL = Annotated[int | None, typer.Option("--parallel", metavar="N", min=1, help="Cells at a time, at most.")]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+@takes_request
+def submit(
+    request: Request,
+    profile: PROFILE,
+    only: ONLY = None,
+    dry_run: DRY = False,
+    parallel: PARALLEL = None,
+    yes: YES = False,
+    as_json: JSON = False,
+) -> None:
+    """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
+    from slurm.resubmit import SUBMITTED
+    from slurm.submit_verb import SubmitOptions, submit_cells
+
+    submit_cells(SubmitOptions(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json))
+
+
+@takes_request
+def retry(
+    request: Request,
+    profile: PROFILE,
+    state: Annotated[
+        str, typer.Option("--state", metavar="S,…", help="Which: failed, out-of-memory (oom), timed-out, diverged.")
+    ] = "failed,out-of-memory,timed-out",
+    only: ONLY = None,
+    dry_run: DRY = False,
+    parallel: PARALLEL = None,
+    yes: YES = False,
+    as_json: JSON = False,
+) -> None:
+    """Submit cells that ended badly again; they go on from their last checkpoint."""
+    from bench.errors import unknown
+    from slurm.resubmit import RETRIED
+    from slurm.submit_verb import SubmitOptions, submit_cells
+
+    states = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
+    for name in sorted(states - RETRIED):
+        raise unknown("state to retry", name, RETRIED)
+    submit_cells(SubmitOptions(request, profile, only, frozenset(states), parallel, dry_run, yes, as_json))
+
+
+@takes_request
+def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON = False) -> None:
+    """Cancel cells on the cluster, waiting ones too; those that run keep their checkpoint."""
+    from bench.errors import BenchError
+    from slurm import records, resubmit
+    from slurm.commands import SlurmError
+
+    with records.submitting(request.store):
+        rows = matching(viewed(request)["cells"], lambda row: row["coords"], only)
+        question = f"Cancel what is open of {counted(len(rows), 'cell')}?"
+        if not yes and sys.stdin.isatty() and not typer.confirm(question):
+            raise BenchError("nothing was cancelled")
+        try:
+            cancelled = resubmit.cancel(request.store, rows)
+        except SlurmError as error:
+            raise BenchError(f"the cells are marked, but Slurm did not answer: {error}; cancel again later") from None
+    if as_json:
+        print_json({"cancelled": cancelled})
+    else:
+        console().print(f"cancelled {counted(len(cancelled), 'cell')}" if cancelled else "nothing to cancel")
+
+
+@takes_request
+def wait(
+    request: Request,
+    timeout: Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop waiting after so long.")] = None,
+    as_json: JSON = False,
+) -> None:
+    """Wait until no cell of a grid runs or waits any more; exit code 0 if all are done, 1 if not."""
+    from bench.store.activity import is_open
+    from slurm import resubmit
+    from slurm.commands import SlurmError
+
+    out, begin, printed, pause = console(stderr=as_json), time.monotonic(), "", 1.0
+    while True:
+        state, view = _settled(request)
+        line = totals(state) + (f"; Slurm doesn't answer: {view.error}" if view.error else "")
+        if line != printed:
+            out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
+            printed = line
+        if not any(is_open(row) for row in state["cells"]):
+            break
+        with contextlib.suppress(SlurmError):  # the next round tries again
+            resubmit.release(view)
+        if timeout is not None and time.monotonic() - begin > timeout:
+            out.print(f"stopped waiting after {duration(timeout)}")
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.5, 30.0)
+    done = state["totals"].get("done", 0) == len(state["cells"])
+    if as_json:
+        print_json({"done": done, "totals": state["totals"]})
+    raise SystemExit(0 if done else 1)
+
+
+def _settled(request: Request) -> tuple[Status, SlurmView]:
+    """Return a grid's status and Slurm's view of it, after recording what only Slurm saw end."""
+    from bench.plan.summary import outline
+    from bench.store.status import grid_status
+    from slurm.view import add_view, settle
+
+    state = grid_status(request.store, outline(request))
+    view = add_view(request.store, state)
+    settle(request.store, view.ends)
+    return state, view
+
+
+@takes_request
+def logs(
+    request: Request,
+    cell: Annotated[str, typer.Option("--cell", metavar="ID", help="The cell's id, or the beginning of it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the cell ends.")] = False,
+) -> None:
+    """Print what a cell's process printed, and what its job said before and after."""
+    from bench.errors import BenchError
+    from bench.store.activity import is_open
+    from bench.store.run import Run
+    from slurm.view import job_logs
+
+    state = viewed(request)
+    rows = [row for row in state["cells"] if row["id"].startswith(cell)]
+    if len(rows) != 1:
+        what = "no cell" if not rows else f"{len(rows)} cells"
+        message = f"--cell {cell}: {what} of {state['grid']} begins so; `status {request.grid} --all` lists them"
+        raise BenchError(message)
+    row, run = rows[0], Run(request.store / rows[0]["id"])
+    sys.stdout.write(f"{row['id']}: {row['state']}" + (f": {row['reason']}\n" if row.get("reason") else "\n"))
+    for path in job_logs(request.store, row):
+        _print_file(path, 0)
+    place = _print_file(run.log, 0)
+    while follow and is_open(row):
+        time.sleep(1)
+        place = _print_file(run.log, place, heading=False)
+        row = next(r for r in viewed(request)["cells"] if r["id"] == row["id"])
+
+
+def _print_file(path: Path, start: int, heading: bool = True) -> int:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            text = file.read()
+    except FileNotFoundError:
+        return start
+    if text:
+        sys.stdout.write((f"==> {path}\n" if heading else "") + text.decode(errors="replace"))
+        sys.stdout.flush()
+    return start + len(text)
+
+
+# -- what `status` and `list` show -------------------------------------------------------------------------------------
+
+
+def _view(store: Path, status: Status) -> None:
+    from slurm.view import add_view
+
+    add_view(store, status)
+
+
+def _profiles() -> list[ListEntry]:
+    from slurm.profiles import profile_names, read_profile
+
+    profiles = {name: read_profile(name) for name in profile_names()}
+    hidden = {"description", "extends"}
+    return [
+        {"name": name, "summary": p.description, "options": p.model_dump(exclude=hidden, exclude_defaults=True)}
+        for name, p in profiles.items()
+    ]
+
+
+BACKEND = Backend(verbs=(submit, retry, cancel, wait, logs), lists={"profiles": _profiles}, view=_view)

@@ -1,0 +1,50 @@
+"""``status --watch`` goes on while anything works on the grid, and ends when nothing does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.plan.request import Request
+from bench.plan.summary import make_plan
+from bench.store.activity import active, grid_activity
+from bench.store.run import Run, State
+from tests.bench.cli.test_cli import ROOT
+
+
+def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    plan = make_plan(Request(str(grid_file), (), (), store))
+    run = Run(store / plan.cells[0].cell.id)
+    run.path.mkdir(parents=True)
+    command = [sys.executable, str(ROOT / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
+    with grid_activity(store, plan.name):  # at work, yet no cell runs
+        watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(5)
+        assert watch.poll() is None
+        run.write_state(State.FAILED, reason="the end of [it]", step=3)
+    shown, _ = watch.communicate(timeout=30)
+    assert watch.returncode == 0
+    assert "the end of [it]" in shown
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0  # and ends at once
+
+
+def test_a_run_says_in_the_store_that_it_is_at_work(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.cli.app import app
+
+    store, seen = tmp_path / "store", list[bool]()
+
+    def run_local(*_: object) -> dict[str, State]:
+        seen.append(active(store, "small"))
+        return {}
+
+    monkeypatch.setattr("bench.run.local.run_local", run_local)
+    app(["run", str(grid_file), "--store", str(store)], standalone_mode=False)
+    assert seen == [True]
+    assert not active(store, "small")
