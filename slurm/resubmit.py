@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.store.run import Run, State
+from bench.store.status import GridStatus, StatusRow
 from bench.store.ticket import read_ticket
 from slurm import commands, records
 from slurm.commands import SlurmError
@@ -20,7 +20,7 @@ RETRIED = frozenset({State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMED_
 AT_A_TIME = 500  # job ids per scancel
 
 
-def choose(rows: Sequence[Mapping[str, Any]], wanted: frozenset[str]) -> list[str]:
+def choose(rows: Sequence[StatusRow], wanted: frozenset[str]) -> list[str]:
     """Return the ids of cells in a wanted state that nothing works on and no job in the queue will."""
     return [row["id"] for row in rows if row["state"] in wanted and not is_open(row)]
 
@@ -71,13 +71,13 @@ def _complete(store: Path, made: Submission, array: Array) -> None:
             DelayedSubmission(task).dump(path)
 
 
-def release(state: Mapping[str, Any]) -> int:
+def release(state: GridStatus) -> int:
     """Let Slurm try the jobs again that it holds because a node failed to launch them; return their number.
 
     Raises:
         SlurmError: if Slurm refuses.
     """
-    jobs: list[str] = state.get("held", [])
+    jobs = state.get("held", [])
     for start in range(0, len(jobs), AT_A_TIME):
         commands.ask("scontrol", "release", *jobs[start : start + AT_A_TIME])
     return len(jobs)
@@ -86,7 +86,7 @@ def release(state: Mapping[str, Any]) -> int:
 # -- cancelling --------------------------------------------------------------------------------------------------------
 
 
-def cancel(store: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
     """Take cells back: those that wait never start, those that run write a checkpoint and stop.
 
     Args:
@@ -110,8 +110,9 @@ def cancel(store: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         ticket.cancel(run)
         taken.append(row["id"])
-        if row.get("job") and row.get("in_queue") is not False and not row["job"].startswith("local"):
-            jobs.append(row["job"])
+        job = row.get("job")
+        if job and row.get("in_queue") is not False and not job.startswith("local"):
+            jobs.append(job)
     failed = None
     for start in range(0, len(jobs), AT_A_TIME):
         try:

@@ -6,10 +6,9 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.store.run import Run, State
-from bench.store.status import totals
+from bench.store.status import GridStatus, StatusRow, totals
 from bench.store.ticket import read_ticket
 from slurm import commands, records
 from slurm.commands import FINAL, Seen, SlurmError
@@ -20,7 +19,7 @@ NEWS_TAKE = 60.0  # seconds for which Slurm may not have heard of a job it has j
 LAUNCH_FAILED = "launch failed requeued held"
 
 
-def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
+def add_view(store: Path, state: GridStatus) -> GridStatus:
     """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs.
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
@@ -50,7 +49,7 @@ def add_view(store: Path, state: dict[str, Any]) -> dict[str, Any]:
                 f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
             )
     state["contradictions"], state["slurm_error"] = contradictions, error
-    state["held"] = [row["job"] for row in rows if LAUNCH_FAILED in (row.get("reason") or "")]
+    state["held"] = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     state["bad_nodes"] = records.bad_nodes(records.failures(store))
     state["totals"] = totals(state["cells"], state["stale"])
     return state
@@ -72,7 +71,7 @@ def job_of(array: Array, index: int) -> str | None:
 
 def _look(
     store: Path,
-    row: dict[str, Any],
+    row: StatusRow,
     submission: Submission,
     seen: Mapping[tuple[str, str], Seen],
     error: str | None,
@@ -98,7 +97,7 @@ def _look(
     _settle(store, row, found, error, contradictions)
 
 
-def _settle(store: Path, row: dict[str, Any], found: Seen | None, error: str | None, contradictions: list[str]) -> None:
+def _settle(store: Path, row: StatusRow, found: Seen | None, error: str | None, contradictions: list[str]) -> None:
     """Bring the files' state and Slurm's together."""
     files = row["state"]
     if found is None:
@@ -129,7 +128,7 @@ def _settle(store: Path, row: dict[str, Any], found: Seen | None, error: str | N
         _write(store, row, State(FINAL[found.state]), reason)
 
 
-def _write(store: Path, row: dict[str, Any], state: State, reason: str) -> None:
+def _write(store: Path, row: StatusRow, state: State, reason: str) -> None:
     """Record an end that only Slurm saw, unless somebody works on the run or has moved it in the meantime."""
     run = Run(store / row["id"])
     with run.claim() as mine:
@@ -148,7 +147,7 @@ def _lane_lives(pid: int, submission: Submission) -> bool:
         return False
 
 
-def is_open(row: Mapping[str, Any]) -> bool:
+def is_open(row: StatusRow) -> bool:
     """Tell whether a cell of :func:`add_view` will go on by itself: it runs, or a job that will run it is in the queue."""
     if row["state"] == State.RUNNING.value:
         return True
@@ -156,7 +155,7 @@ def is_open(row: Mapping[str, Any]) -> bool:
     return waits and row["state"] in (State.QUEUED.value, State.PREEMPTED.value)
 
 
-def attempts_log(store: Path, row: Mapping[str, Any]) -> list[Path]:
+def attempts_log(store: Path, row: StatusRow) -> list[Path]:
     """Return the files that submitit wrote for a cell's job: what was printed before and after the run itself."""
     submission = records.read_submission(store, row["submission"]) if row.get("submission") else None
     if submission is None or row["array"] >= len(submission.arrays):

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bench.plan.request import Request
     from bench.store.run import State
+    from bench.store.status import GridStatus, StatusRow
 
 T = TypeVar("T")
 ONLY = Annotated[
@@ -53,34 +54,37 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
+    from rich.text import Text
+
     from bench.cli.predicted import describe, predictions
-    from bench.plan.summary import make_plan, planned_outline
+    from bench.plan.summary import plan_and_keep, planned_summary
     from bench.store.status import grid_status
-    from bench.store.throughput import Work, project_work
+    from bench.store.throughput import project_work
 
     request, found = make_request(grid, sets, data, store), dict[str, dict[str, Any]]()
     if predict or gpu_memory is not None:
-        found = predictions(make_plan(request), request, gpu_memory, as_json)
+        planned, summary = plan_and_keep(request)
+        found = predictions(planned, request, gpu_memory, as_json)
     else:
         spare_the_collector()
-    outline = planned_outline(request)
-    state = grid_status(request.store, outline)
-    projection = project_work([Work(**work) for work in outline["work"]], request.store)
-    splits = sorted({split["sha256"] for split in outline["grounds"]["splits"]})
+        summary = planned_summary(request)
+    state = grid_status(request.store, summary)
+    projection = project_work(summary.work, request.store)
+    splits = sorted({split.sha256 for split in summary.freshness.splits})
     if as_json:
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
         return
-    out = console()
-    out.print(f"[bold]{outline['name']}[/]: {outline['title']}")
-    shape = " × ".join(f"{n} {key}" for key, n in outline["axes"] if n > 1)
-    cells = counted(len(outline["cells"]), "cell") + (f" ({shape})" if shape else "")
+    out, count = console(), len(summary.cells)
+    out.print(Text.assemble((summary.name, "bold"), f": {summary.title}"))
+    shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
+    cells = counted(count, "cell") + (f" ({shape})" if shape else "")
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}", markup=False)
     out.print(projection_text(projection), markup=False)
-    for cell in outline["cells"][: None if every else SHOWN]:
-        out.print(f"  {cell['id']}{describe(found.get(cell['id']))}", markup=False)
-    if len(outline["cells"]) > SHOWN and not every:
-        out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
+    for cell in summary.cells[: None if every else SHOWN]:
+        out.print(f"  {cell.id}{describe(found.get(cell.id))}", markup=False)
+    if count > SHOWN and not every:
+        out.print(f"  … {count - SHOWN} more (--all)")
 
 
 def matching(items: Sequence[T], coords: Callable[[T], Mapping[str, Any]], only: str | None) -> list[T]:
@@ -161,12 +165,12 @@ def _report(
         raise SystemExit(1)
 
 
-def viewed(request: Request) -> dict[str, Any]:
+def viewed(request: Request) -> GridStatus:
     """Return a grid's status with Slurm's view beside the files'."""
-    from bench.plan.summary import outline
+    from bench.plan.summary import find_summary
     from bench.store.status import grid_status
 
-    state = grid_status(request.store, outline(request))
+    state = grid_status(request.store, find_summary(request))
     if any(row.get("submission") for row in state["cells"]):
         from slurm.view import add_view
 
@@ -208,7 +212,7 @@ def status(
     print_remarks(out, state)
 
 
-def print_remarks(out: Any, state: dict[str, Any]) -> None:
+def print_remarks(out: Any, state: GridStatus) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
     if state.get("slurm_error"):
         out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}", markup=False)
@@ -225,12 +229,12 @@ def print_remarks(out: Any, state: dict[str, Any]) -> None:
         out.print(f"node {node} is left out of new submissions: {reason}", markup=False)
 
 
-def totals(state: dict[str, Any]) -> str:
+def totals(state: GridStatus) -> str:
     """Write totals as ``3 done, 1 running``."""
     return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
 
 
-def status_table(state: dict[str, Any], every: bool) -> Table:
+def status_table(state: GridStatus, every: bool) -> Table:
     """Return the table of a grid's cells, those that need a look first."""
     from rich.markup import escape
     from rich.table import Table
@@ -238,13 +242,13 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
     order = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2, "done": 5}
     order |= {"queued": 4}
     rows = sorted(state["cells"], key=lambda r: order.get(r["state"], 3))
-    rows = [*rows, *state["stale"]]
+    rows += cast("list[StatusRow]", state["stale"])  # which have fewer keys
     hidden = 0 if every else max(len(rows) - SHOWN, 0)
     caption = (
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
     )
     table = Table(
-        title=f"{state['grid']} ({counted(len(state['cells']), 'cell')})",
+        title=f"{escape(state['grid'])} ({counted(len(state['cells']), 'cell')})",
         caption=caption + (f"; {hidden} more cells (--all)" if hidden else ""),
         title_justify="left",
         caption_justify="left",
@@ -266,11 +270,10 @@ def status_table(state: dict[str, Any], every: bool) -> Table:
     return table
 
 
-def cell_eta(row: Mapping[str, Any]) -> str:
+def cell_eta(row: StatusRow) -> str:
     """Return how long a running cell still takes at its present rate."""
-    if row["state"] != "running" or not row.get("it_per_s"):
-        return ""
-    return duration((row["iterations"] - row["step"]) / row["it_per_s"])
+    rate = row.get("it_per_s")
+    return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,6 +14,8 @@ from bench.cli.grids import ONLY, matching
 if TYPE_CHECKING:
     from bench.plan.cells import Plan, PlannedCell
     from bench.plan.request import Request
+    from bench.store.status import GridStatus
+    from bench.store.summary import Summary
     from slurm.request import Bundle
 
 PROFILE = Annotated[
@@ -86,7 +88,7 @@ class Wish:
 def _submit(wish: Wish) -> None:
     from bench.errors import BenchError
     from bench.plan.jobs import make_jobs
-    from bench.plan.summary import make_plan
+    from bench.plan.summary import plan_and_keep
     from bench.spec.grid import grid_path
     from slurm import records, submit
     from slurm.commands import max_array_size
@@ -96,9 +98,9 @@ def _submit(wish: Wish) -> None:
     request, out = wish.request, console(stderr=wish.as_json)
     asked = read_profile(wish.profile)
     asked = asked.model_copy(update={"parallel": wish.parallel or asked.parallel})
-    plan = make_plan(request)
+    plan, summary = plan_and_keep(request)
     with records.submitting(request.store):
-        todo = _open_cells(wish, plan, out)
+        todo = _open_cells(wish, plan, summary, out)
         size = max_array_size() if asked.executor == "slurm" else max(len(todo), 1)
         bundles = bundle(todo, asked, str(grid_path(request.grid)), size, _bad_nodes(request))
         if wish.dry_run:
@@ -116,10 +118,9 @@ def _submit(wish: Wish) -> None:
     _report(out, made, wish.as_json)
 
 
-def _open_cells(wish: Wish, plan: Plan, out: Any) -> list[PlannedCell]:
+def _open_cells(wish: Wish, plan: Plan, summary: Summary, out: Any) -> list[PlannedCell]:
     """Return the cells to submit, after finishing what an earlier submitter had to leave; say what is left alone."""
     from bench.errors import BenchError
-    from bench.plan.summary import make_outline
     from bench.store.status import grid_status
     from slurm import resubmit
     from slurm.commands import SlurmError
@@ -133,7 +134,7 @@ def _open_cells(wish: Wish, plan: Plan, out: Any) -> list[PlannedCell]:
                 out.print(line, markup=False)
         except SlurmError as error:
             raise BenchError(f"an interrupted submission waits for Slurm, which doesn't answer: {error}") from None
-    state = add_view(store, grid_status(store, make_outline(plan)))
+    state = add_view(store, grid_status(store, summary))
     if not wish.dry_run:
         _release(out, state)
     chosen = set(resubmit.choose(state["cells"], wish.wanted))
@@ -141,7 +142,7 @@ def _open_cells(wish: Wish, plan: Plan, out: Any) -> list[PlannedCell]:
     return [c for c in cells if c.cell.id in chosen]
 
 
-def _release(out: Any, state: dict[str, Any]) -> None:
+def _release(out: Any, state: GridStatus) -> None:
     from slurm import resubmit
     from slurm.commands import SlurmError
 
@@ -162,7 +163,7 @@ def _bad_nodes(request: Request) -> list[str]:
     return list(bad)
 
 
-def _say_what_is_left(out: Any, state: dict[str, Any], ids: set[str], chosen: set[str]) -> None:
+def _say_what_is_left(out: Any, state: GridStatus, ids: set[str], chosen: set[str]) -> None:
     left: dict[str, int] = {}
     for row in state["cells"]:
         if row["id"] in ids - chosen:

@@ -158,7 +158,7 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
 
 
 def test_only_what_nothing_works_on_is_submitted() -> None:
-    rows: list[dict[str, Any]] = [
+    rows: Any = [
         {"id": "a", "state": "pending"},
         {"id": "b", "state": "queued", "submission": "s", "in_queue": True},
         {"id": "c", "state": "queued", "submission": "s", "in_queue": False},  # Slurm lost it
@@ -232,13 +232,14 @@ def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: p
     ended = Seen("9", "NODE_FAIL", False, "n2", "exit code 1:0")
     monkeypatch.setattr(commands, "queue", lambda names: {})
     monkeypatch.setattr(commands, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
-    status = add_view(store, {"cells": [row], "stale": [], "totals": {}})
+    files: Any = {"cells": [row], "stale": [], "totals": {}}
+    status = add_view(store, files)
     assert status["cells"][0]["state"] == "failed"
     assert "NODE_FAIL on n2" in current_state(run)["reason"]
     (records.folder(store) / "s" / "submission.json").unlink()
     Ticket("s", 0, 0).write(run)
     run.state.unlink()
-    lost = add_view(store, {"cells": [{"id": run.id, **current_state(run)}], "stale": [], "totals": {}})
+    lost = add_view(store, {**files, "cells": [{"id": run.id, **current_state(run)}]})
     assert not is_open(lost["cells"][0])
     assert "is gone" in lost["contradictions"][0]
 
