@@ -239,7 +239,8 @@ def test_what_slurm_alone_saw_end_is_written_down(tmp_path: Path, monkeypatch: p
     (records.folder(store) / "s" / "submission.json").unlink()
     Ticket("s", 0, 0).write(run)
     run.state.unlink()
-    lost = add_view(store, {**files, "cells": [{"id": run.id, **current_state(run)}]})
+    files["cells"] = [{"id": run.id, **current_state(run)}]
+    lost = add_view(store, files)
     assert not is_open(lost["cells"][0])
     assert "is gone" in lost["contradictions"][0]
 
