@@ -17,7 +17,7 @@ from bench.cli.output import console, counted, duration, print_json
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
-    from bench.store.activity import Status
+    from bench.store.status import GridStatus
     from slurm.view import SlurmView
 
 PROFILE = Annotated[
@@ -124,13 +124,13 @@ def wait(
     raise SystemExit(0 if done else 1)
 
 
-def _settled(request: Request) -> tuple[Status, SlurmView]:
+def _settled(request: Request) -> tuple[GridStatus, SlurmView]:
     """Return a grid's status and Slurm's view of it, after recording what only Slurm saw end."""
-    from bench.plan.summary import outline
+    from bench.plan.summary import find_summary
     from bench.store.status import grid_status
     from slurm.view import add_view, settle
 
-    state = grid_status(request.store, outline(request))
+    state = grid_status(request.store, find_summary(request))
     view = add_view(request.store, state)
     settle(request.store, view.ends)
     return state, view
@@ -181,7 +181,7 @@ def _print_file(path: Path, start: int, heading: bool = True) -> int:
 # -- what `status` and `list` show -------------------------------------------------------------------------------------
 
 
-def _view(store: Path, status: Status) -> None:
+def _view(store: Path, status: GridStatus) -> None:
     from slurm.view import add_view
 
     add_view(store, status)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.store.activity import Row, is_open
+from bench.store.activity import is_open
 from bench.store.run import Run, State
+from bench.store.status import StatusRow
 from bench.store.ticket import read_ticket
 from slurm import commands, records
 from slurm.commands import SlurmError
@@ -22,7 +23,7 @@ RETRIED = frozenset({State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMED_
 AT_A_TIME = 500  # job ids per scancel
 
 
-def choose(rows: Sequence[Row], wanted: frozenset[str]) -> list[str]:
+def choose(rows: Sequence[StatusRow], wanted: frozenset[str]) -> list[str]:
     """Return the ids of cells in a wanted state that no process runs and no job in the queue will run."""
     return [row["id"] for row in rows if row["state"] in wanted and not is_open(row)]
 
@@ -84,7 +85,7 @@ def release(view: SlurmView) -> int:
 # -- cancelling --------------------------------------------------------------------------------------------------------
 
 
-def cancel(store: Path, rows: Sequence[Row]) -> list[str]:
+def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
     """Cancel cells: those that wait never start, those that run write a checkpoint and stop.
 
     Args:

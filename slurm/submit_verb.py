@@ -13,10 +13,9 @@ from bench.cli.options import matching
 from bench.cli.output import console, counted, print_json, projection_text
 from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
-from bench.plan.summary import make_outline, make_plan
+from bench.plan.summary import make_plan, summarise
 from bench.spec.grid import grid_path
-from bench.store.activity import Row
-from bench.store.status import grid_status
+from bench.store.status import StatusRow, grid_status
 from bench.store.throughput import project
 from slurm import records, resubmit
 from slurm.commands import SlurmError, max_array_size
@@ -96,7 +95,7 @@ def _cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> list[P
     cells = matching(plan.cells, lambda cell: cell.coords, options.only)
     if not options.dry_run:
         _recover(options.request, out)
-    status = grid_status(store, make_outline(plan))
+    status = grid_status(store, summarise(plan))
     view = add_view(store, status)
     if not options.dry_run:
         settle(store, view.ends)
@@ -122,7 +121,7 @@ def _release(view: SlurmView, out: Console) -> None:
         out.print(f"note: held jobs could not be released: {error}")
 
 
-def _print_left_alone(rows: list[Row], ids: set[str], out: Console) -> None:
+def _print_left_alone(rows: list[StatusRow], ids: set[str], out: Console) -> None:
     counts = Counter(row["state"] for row in rows if row["id"] in ids)
     if counts:
         out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.store.activity import Row, Status
 from bench.store.run import Run, State
-from bench.store.status import totals
+from bench.store.status import GridStatus, StatusRow, totals
 from bench.store.ticket import read_ticket
 from slurm import commands, records
 from slurm.commands import FINAL, SlurmError, SlurmJob
@@ -63,14 +62,14 @@ class SlurmView:
 Jobs = Mapping[tuple[str, str], SlurmJob]
 
 
-def add_view(store: Path, status: Status) -> SlurmView:
+def add_view(store: Path, status: GridStatus) -> SlurmView:
     """Add to a grid's status (``bench.store.status.grid_status``) what Slurm says of its jobs; nothing is written.
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
     can't tell), and shows the end of a job that its files don't tell. The status gets `contradictions`, `bad_nodes`,
     `slurm_error` and `held`.
     """
-    rows: list[Row] = [row for row in status["cells"] if row.get("submission")]
+    rows: list[StatusRow] = [row for row in status["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
     view = SlurmView(bad_nodes=records.bad_nodes(records.failures(store)))
     jobs = _jobs([made for made in known.values() if made is not None], view)
@@ -117,7 +116,7 @@ def job_of(array: Array, index: int) -> str | None:
     return f"{array.job_id}_{index}" if array.tasks > 1 else array.job_id
 
 
-def _add_to_row(row: Row, made: Submission, jobs: Jobs, view: SlurmView) -> None:
+def _add_to_row(row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -> None:
     array = made.arrays[row["array"]]
     if isinstance(array.job_id, list):
         _add_local(row, made, array.job_id, view)
@@ -137,7 +136,7 @@ def _add_to_row(row: Row, made: Submission, jobs: Jobs, view: SlurmView) -> None
             view.contradictions.append(f"{row['id']}: the files say queued, Slurm knows no job {job}; submit it again")
 
 
-def _add_local(row: Row, made: Submission, pids: list[int], view: SlurmView) -> None:
+def _add_local(row: StatusRow, made: Submission, pids: list[int], view: SlurmView) -> None:
     """Add what is known of a cell whose executor is local: whether a worker still runs, if it would be on this host."""
     here = made.host == os.uname().nodename  # processes of another machine can't be seen from this one
     alive = any(_worker_lives(pid, made) for pid in pids) if here else None
@@ -146,7 +145,7 @@ def _add_local(row: Row, made: Submission, pids: list[int], view: SlurmView) -> 
         _show_end(row, State.FAILED, "its process on this machine has ended without starting it; see `logs`", view)
 
 
-def _compare(row: Row, found: SlurmJob, view: SlurmView) -> None:
+def _compare(row: StatusRow, found: SlurmJob, view: SlurmView) -> None:
     """Compare the state that the files tell with Slurm's."""
     files = row["state"]
     if found.in_queue:
@@ -170,7 +169,7 @@ def _compare(row: Row, found: SlurmJob, view: SlurmView) -> None:
         _show_end(row, State(FINAL[found.state]), reason, view)
 
 
-def _show_end(row: Row, state: State, reason: str, view: SlurmView) -> None:
+def _show_end(row: StatusRow, state: State, reason: str, view: SlurmView) -> None:
     view.ends.append(UnrecordedEnd(row["id"], row["submission"], state, reason))
     row |= {"state": state.value, "reason": reason}
 
@@ -202,7 +201,7 @@ def _worker_lives(pid: int, made: Submission) -> bool:
         return False
 
 
-def job_logs(store: Path, row: Row) -> list[Path]:
+def job_logs(store: Path, row: StatusRow) -> list[Path]:
     """Return the files that submitit wrote for a cell's job: what was printed before and after the run itself."""
     made = records.read_submission(store, row["submission"]) if row.get("submission") else None
     if made is None or row["array"] >= len(made.arrays):

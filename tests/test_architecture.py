@@ -71,7 +71,7 @@ def test_the_harness_names_no_method_and_no_dataset() -> None:
     "code",
     [
         "import bench.cli.app",
-        "import bench.store.status, bench.plan.summary, bench.report.frame, bench.report.tables, bench.report.figures.ratio",
+        "import bench.store.status, bench.plan.summary, bench.report.tables, bench.report.figures.ratio",
         "from bench import registry; registry.names('dataset'); registry.names('protocol')",
     ],
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from bench import registry
 
 if TYPE_CHECKING:
-    from bench.store.activity import Status
+    from bench.store.status import GridStatus
 
 
 class ListEntry(TypedDict):
@@ -33,7 +33,7 @@ class Backend:
 
     verbs: tuple[Callable[..., None], ...]
     lists: Mapping[str, Callable[[], list[ListEntry]]]
-    view: Callable[[Path, Status], None]
+    view: Callable[[Path, GridStatus], None]
 
 
 def backends() -> list[Backend]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bench.cost.predict import Prediction
     from bench.plan.request import Request
-    from bench.store.activity import Row, Status
     from bench.store.run import State
+    from bench.store.status import GridStatus, StatusRow
 
 
 @takes_request
@@ -36,34 +36,35 @@ def plan(
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
     from bench.cli.memory import describe, predictions
-    from bench.plan.summary import make_plan, planned_outline
+    from bench.plan.summary import plan_and_keep, planned_summary
     from bench.store.status import grid_status
-    from bench.store.throughput import Work, project_work
+    from bench.store.throughput import project_work
 
     found = dict[str, "Prediction"]()
     if predict or gpu_memory is not None:
-        found = predictions(make_plan(request), request, gpu_memory, as_json)
+        planned, summary = plan_and_keep(request)
+        found = predictions(planned, request, gpu_memory, as_json)
     else:
         disable_gc()
-    outline = planned_outline(request)
-    state = grid_status(request.store, outline)
-    projection = project_work([Work(**work) for work in outline["work"]], request.store)
-    splits = sorted({split["sha256"] for split in outline["grounds"]["splits"]})
+        summary = planned_summary(request)
+    state = grid_status(request.store, summary)
+    projection = project_work(summary.work, request.store)
+    splits = sorted({split.sha256 for split in summary.freshness.splits})
     if as_json:
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
         return
-    out = console()
-    out.print(outline["name"], style="bold", end="")
-    out.print(f": {outline['title']}")
-    shape = " × ".join(f"{n} {key}" for key, n in outline["axes"] if n > 1)
-    cells = counted(len(outline["cells"]), "cell") + (f" ({shape})" if shape else "")
+    out, count = console(), len(summary.cells)
+    out.print(summary.name, style="bold", end="")
+    out.print(f": {summary.title}")
+    shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
+    cells = counted(count, "cell") + (f" ({shape})" if shape else "")
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
     out.print(projection_text(projection))
-    for cell in outline["cells"][: None if every else SHOWN]:
-        out.print(f"  {cell['id']}{describe(found.get(cell['id']))}")
-    if len(outline["cells"]) > SHOWN and not every:
-        out.print(f"  … {len(outline['cells']) - SHOWN} more (--all)")
+    for cell in summary.cells[: None if every else SHOWN]:
+        out.print(f"  {cell.id}{describe(found.get(cell.id))}")
+    if count > SHOWN and not every:
+        out.print(f"  … {count - SHOWN} more (--all)")
 
 
 @takes_request
@@ -119,13 +120,13 @@ def _report(
         raise SystemExit(1)
 
 
-def viewed(request: Request) -> Status:
+def viewed(request: Request) -> GridStatus:
     """Return a grid's status from the files of its runs, with what the backends know beside it."""
     from bench.cli.backend import backends
-    from bench.plan.summary import outline
+    from bench.plan.summary import find_summary
     from bench.store.status import grid_status
 
-    state = grid_status(request.store, outline(request))
+    state = grid_status(request.store, find_summary(request))
     if any(row.get("submission") for row in state["cells"]):
         for backend in backends():
             backend.view(request.store, state)
@@ -154,7 +155,7 @@ def status(
     print_remarks(out, state)
 
 
-def _watch(request: Request, state: Status, every: bool, out: Console) -> Status:
+def _watch(request: Request, state: GridStatus, every: bool, out: Console) -> GridStatus:
     """Show the table again every two seconds until nothing works on the grid; return the last status."""
     from rich.live import Live
 
@@ -172,7 +173,7 @@ def _watch(request: Request, state: Status, every: bool, out: Console) -> Status
     return state
 
 
-def print_remarks(out: Console, state: Status) -> None:
+def print_remarks(out: Console, state: GridStatus) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
     if state.get("slurm_error"):
         out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}")
@@ -189,7 +190,7 @@ def print_remarks(out: Console, state: Status) -> None:
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 
 
-def totals(state: Status) -> str:
+def totals(state: GridStatus) -> str:
     """Write totals as ``3 done, 1 running``."""
     return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
 
@@ -199,7 +200,7 @@ ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverge
 ORDER |= {"queued": 4, "done": 5}
 
 
-def status_table(state: Status, every: bool) -> Table:
+def status_table(state: GridStatus, every: bool) -> Table:
     """Return the table of a grid's cells, those that need a look first."""
     from rich.table import Table
 
@@ -225,7 +226,7 @@ def status_table(state: Status, every: bool) -> Table:
     return table
 
 
-def _line(row: Row, extra: list[str]) -> list[str]:
+def _line(row: StatusRow, extra: list[str]) -> list[str]:
     """Return what the table shows of a cell."""
     step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
     rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
@@ -234,7 +235,7 @@ def _line(row: Row, extra: list[str]) -> list[str]:
     return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end]
 
 
-def cell_eta(row: Row) -> str:
+def cell_eta(row: StatusRow) -> str:
     """Return how long a running cell still takes at its present rate."""
     rate = row.get("it_per_s")
     return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""

@@ -99,8 +99,8 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
     from bench.cost.sweep_spec import result_path
     from bench.errors import BenchError
     from bench.files import read_json
-    from bench.plan.summary import outline
-    from bench.report import frame
+    from bench.plan.summary import find_summary
+    from bench.report import records
     from bench.report.figures import memory
 
     request = make_request(spec, None, data, store)
@@ -110,9 +110,9 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
         raise BenchError(f"{path}: nothing measured yet; run: python bench.py memory {spec}")
     runs = None
     if found["grid"] is not None:
-        cells = outline(make_request(found["grid"], None, data, store))["cells"]
-        runs = memory.scores(request.store, frame.load(request.store, cells), found["rows"])
-    files = memory.draw(found, runs, output)
+        cells = find_summary(make_request(found["grid"], None, data, store)).cells
+        runs = memory.scores(request.store, records.load(request.store, cells), found["rows"])
+    files = memory.draw(found, runs, output, path.stem)
     if as_json:
         print_json({"files": [str(f) for f in files], "slopes": found["slopes"]})
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,9 @@ from bench.cli.options import DATA, GRID, JSON, SET, STORE, disable_gc, make_req
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
+    from bench.plan.request import Request
     from bench.report.model import Table
+    from bench.store.summary import Summary
 
 
 class Format(str, Enum):
@@ -51,27 +51,29 @@ SELECT = Annotated[Select | None, typer.Option("--select", help="Override the gr
 
 
 def _made(
-    runs: DataFrame, found: dict[str, Any], select: Select | None, per_class: bool, compare: tuple[str, str] | None
+    store: Path, summary: Summary, select: Select | None, per_class: bool, compare: tuple[str, str] | None
 ) -> Table:
-    from bench.report import tables
+    from bench.report import records, tables
 
-    rule = select.value if select else None
+    rule, runs = select.value if select else None, records.load(store, summary.cells)
     if compare:
         from bench.report import pairs
 
-        return pairs.build(runs, found, *compare, rule)
-    return (tables.per_class if per_class else tables.build)(runs, found, rule)
+        return pairs.build(runs, summary, *compare, rule)
+    return (tables.per_class if per_class else tables.build)(runs, summary, rule)
 
 
-def _raw(runs: DataFrame, fmt: Format | None) -> str:
+def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
     """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
     from bench.errors import BenchError
+    from bench.report import frame
 
+    if fmt not in (None, Format.CSV, Format.JSON):
+        raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
+    runs = frame.load(store, summary.cells)
     if fmt is Format.JSON:
         return f"{runs.to_json(orient='records', indent=1)}\n"
-    if fmt in (None, Format.CSV):
-        return str(runs.convert_dtypes().to_csv(index=False))
-    raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
+    return str(runs.convert_dtypes().to_csv(index=False))
 
 
 def table(
@@ -92,20 +94,18 @@ def table(
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too."""
     disable_gc()
     from bench.errors import BenchError
-    from bench.plan.summary import outline
-    from bench.report import frame
+    from bench.plan.summary import find_summary
     from bench.report.formats import terminal
-    from bench.report.formats.view import render
+    from bench.report.formats.render import render
 
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
     request = make_request(grid, sets, data, store)
-    found = outline(request)
-    runs, chosen = frame.load(request.store, found["cells"]), Format.JSON if as_json else fmt
+    summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
-        text = _raw(runs, chosen)
+        text = _raw(request.store, summary, chosen)
     else:
-        made = _made(runs, found, select, per_class, compare)
+        made = _made(request.store, summary, select, per_class, compare)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))
@@ -116,7 +116,7 @@ def table(
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
-        console().print(f"wrote {output}")
+        console().print(f"wrote {output}", markup=False)
 
 
 def plot(
@@ -131,9 +131,6 @@ def plot(
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
-    from bench.plan.summary import outline
-    from bench.report import frame
-    from bench.report.figures import ratio
 
     if select is not None and kind is not Plot.RATIO:
         raise BenchError(f"--select {select.value}: only `plot ratio` has a selection rule; leave it out")
@@ -142,16 +139,31 @@ def plot(
 
         plot_memory(grid, output, data, store, as_json)
         return
-    request = make_request(grid, sets, data, store)
-    found = outline(request)
-    runs = frame.load(request.store, found["cells"])
-    rule = select.value if select else None
-    if kind is Plot.RATIO:
-        files = ratio.ratio(runs, found, output, rule)
-    else:
-        curves = frame.curves(request.store, [cell["id"] for cell in found["cells"]])
-        files = ratio.convergence(runs, curves, found, output)
+    files = _drawn(kind, make_request(grid, sets, data, store), output, select)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
         console().print("wrote " + ", ".join(str(f) for f in files), markup=False)
+
+
+def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) -> list[Path]:
+    from bench.plan.summary import find_summary
+    from bench.report import records
+
+    summary = find_summary(request)
+    runs = records.load(request.store, summary.cells)
+    if kind is Plot.RATIO:
+        from bench.report.figures.ratio import ratio
+
+        return ratio(runs, summary, output, select.value if select else None)
+    from bench.report.curves import read_curves
+    from bench.report.figures.convergence import convergence
+
+    curves = read_curves(request.store, (cell.id for cell in summary.cells))
+    return convergence(runs, curves, summary, output)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's verbs."""
+    for verb in (table, plot):
+        app.command()(verb)

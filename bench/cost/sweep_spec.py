@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -110,10 +109,10 @@ def slope(points: list[tuple[float, float]]) -> float | None:
     """Return the least-squares slope of log y over log x; None with fewer than two values of x or a y that isn't > 0."""
     if len({x for x, _ in points}) < 2 or any(y <= 0 for _, y in points):
         return None
-    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
-    mean_x, mean_y = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
-    covariance = math.fsum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    return covariance / math.fsum((x - mean_x) ** 2 for x in xs)
+    import numpy as np
+
+    xs, ys = np.log(np.array(points, dtype=np.float64)).T
+    return float(np.polyfit(xs, ys, 1)[0])
 
 
 def slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

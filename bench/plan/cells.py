@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 from bench.data.roots import DataRoots
 from bench.data.splits import draw_split
 from bench.errors import BenchError
+from bench.plan.coordinates import coordinates
 from bench.plan.request import Request, read_request
 from bench.registry import Kind, get
-from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
+from bench.spec.cell import PARTS, SECTIONS, Cell, Part, resolve_part
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.sections import Seeds
 from bench.spec.yaml import Raw, RawView
+from bench.store.summary import Coords
 
 if TYPE_CHECKING:
     from datasets.split import Manifest
-
-
-Coords = dict[str, str | int]  # label per axis; the seed is a number
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,22 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid's cells in grid order, with their splits' manifests by hash."""
+    """A grid's cells in grid order.
+
+    Attributes:
+        name, grid: the grid, as ``--set`` made it.
+        cells: at least one.
+        manifests: the splits' manifests by hash.
+        written: the grid as its file has it.
+        sets: the ``--set`` values.
+    """
 
     name: str
     grid: Grid
     cells: list[PlannedCell]
     manifests: dict[str, Manifest]
+    written: Grid
+    sets: Raw
 
 
 class Resolver:
@@ -95,51 +104,31 @@ class Resolver:
         return Cell(**parts, **sections, split_sha256=split.sha256), split
 
 
-def _label(kind: Kind, raw: RawView, axis_values: list[Any]) -> str:
-    """Name a part in tables: its label; else its name, with its options if the axis has the name more than once."""
-    if "label" in raw:
-        return str(raw["label"])
-    same = [v for v in axis_values if part_mapping(kind, v, kind)["name"] == raw["name"]]
-    options = ", ".join(f"{k}={v}" for k, v in raw.items() if k != "name")
-    return f"{raw['name']} ({options})" if len(same) > 1 and options else str(raw["name"])
-
-
-def coordinates(point: Point, cell: Cell, grid: Grid) -> Coords:
-    """Return the labels of a cell per axis; `dataset`, `network`, `method`, `protocol`, `labels`, `seed` always."""
-    coords: Coords = {
-        "dataset": _label("dataset", point.raw["dataset"], grid.axes.get("dataset", [])),
-        "network": getattr(cell.network.config, "backbone", cell.network.name),
-        "method": _label("method", point.raw["method"], grid.axes.get("method", [])),
-        "protocol": cell.protocol.name,
-        "labels": cell.title,
-        "seed": cell.seeds.data,
-    }
-    for key, value in point.values.items():
-        if key not in (*coords, "protocol", "network.backbone") and not key.startswith("protocol."):
-            coords[key] = str(value)
-    return coords
-
-
 def resolve_grid(request: Request) -> Plan:
     """Expand a grid into cells and draw their splits; nothing is written.
 
     Raises:
         BenchError: anything wrong with the grid or the data.
     """
-    grid, sets, where = read_request(request)
-    resolver = Resolver(where, DataRoots.parse(request.data))
-    cells: dict[str, PlannedCell] = {}
+    asked = read_request(request)
+    where, resolver = asked.where, Resolver(asked.where, DataRoots.parse(request.data))
+    resolved: dict[str, tuple[Point, Cell]] = {}
     manifests: dict[str, Manifest] = {}
-    for point in expand(grid, where, sets, replaced=bool(request.sets)):
+    for point in expand(asked.grid, where, asked.rest, replaced=bool(request.sets)):
         cell, split = resolver.cell(point.raw)
-        coords = coordinates(point, cell, grid)
-        if cell.id in cells:
+        if cell.id in resolved:
             raise BenchError(
-                f"{where}: two cells are the same run, {cell.id}: {cells[cell.id].coords} and {coords}; "
+                f"{where}: two cells are the same run, {cell.id}: {resolved[cell.id][0].values} and {point.values}; "
                 "an axis repeats a value, or an override undoes it"
             )
-        cells[cell.id] = PlannedCell(cell, coords, point.values, point.raw.get("profile", {}))
+        resolved[cell.id] = point, cell
         manifests[split.sha256] = split
-    if not cells:
+    if not resolved:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
-    return Plan(request.name, grid, list(cells.values()), manifests)
+    found = list(resolved.values())
+    coords = coordinates(found, asked.grid, where)
+    cells = [
+        PlannedCell(cell, labels, point.values, point.raw.get("profile", {}))
+        for (point, cell), labels in zip(found, coords, strict=True)
+    ]
+    return Plan(request.name, asked.grid, cells, manifests, asked.written, asked.sets)

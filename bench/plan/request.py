@@ -41,16 +41,35 @@ def parse_sets(values: tuple[str, ...]) -> Raw:
     return sets
 
 
-def read_request(request: Request) -> tuple[Grid, Raw, str]:
+@dataclass(frozen=True)
+class Asked:
+    """A request's grid.
+
+    Attributes:
+        written: the grid as its file has it.
+        grid: the same with the ``--set`` values that are for the grid's own keys or replace an axis.
+        sets: all ``--set`` values.
+        rest: those that are still to be applied to each cell.
+        where: the grid's path, for messages.
+    """
+
+    written: Grid
+    grid: Grid
+    sets: Raw
+    rest: Raw
+    where: str
+
+
+def read_request(request: Request) -> Asked:
     """Read the grid and apply ``--set``: to the grid's own keys, to axes (replaced), and the rest to every cell.
 
-    Returns:
-        The grid, the values still to be applied to each cell, and the grid's path for messages.
+    Raises:
+        BenchError: anything wrong with the grid's frame, or a ``--set``.
     """
     path = grid_path(request.grid)
-    grid = read_grid(path)
-    axes, frame, rest = dict(grid.axes), grid.model_dump(), {}
-    for key, value in parse_sets(request.sets).items():
+    written, sets = read_grid(path), parse_sets(request.sets)
+    axes, frame, rest = dict(written.axes), written.model_dump(), {}
+    for key, value in sets.items():
         if key in axes:
             axes[key] = value if isinstance(value, list) else [value]
         elif key.split(".")[0] in ("resources", "select", "title"):
@@ -59,4 +78,4 @@ def read_request(request: Request) -> tuple[Grid, Raw, str]:
             check_keys({key: value}, "--set")
             rest[key] = value
     grid = validate(Grid, {**frame, "axes": axes}, f"{path} with --set: ")
-    return grid, rest, str(path)
+    return Asked(written, grid, sets, rest, str(path))

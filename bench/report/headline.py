@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from bench.errors import unknown
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bench.store.summary import Summary
 
 RULES: dict[str, str] = {
     "last": "the last evaluation, after the final iteration",
@@ -37,19 +33,14 @@ class Rule:
         return f"Score: rule '{self.name}', by --select, overrides the grid's '{self.grid}': {RULES[self.name]}."
 
 
-def rule(grid: Mapping[str, Any], select: str | None = None) -> Rule:
+def rule(grid: Summary, select: str | None = None) -> Rule:
     """Return the headline rule: `select` where it is given, else the grid's own.
 
     Raises:
         BenchError: if there is no such rule.
     """
-    chosen = Rule(select or str(grid["select"]), str(grid["select"]))
+    chosen = Rule(select or grid.select, grid.select)
     for name in (chosen.name, chosen.grid):
         if name not in RULES:
             raise unknown("selection rule", name, RULES)
     return chosen
-
-
-def scored(frame: pd.DataFrame, headline: Rule) -> pd.DataFrame:
-    """Return the frame with a column `score`: mIoU in % by the headline rule, NaN for runs that are not done."""
-    return frame.assign(score=frame[f"miou_{headline.name}"])

@@ -14,12 +14,14 @@ from bench.report.rows import STATES
 NOTHING = "–"
 ABSENT = "absent"
 
+Facts = dict[str, Any]  # what is known beside the numbers, by name, as JSON types: for programs
+
 # States in which a run will not go on by itself: always listed below a table, with the reason.
 STOPPED = frozenset({"failed", "diverged", "out-of-memory", "timed-out", "cancelled"})
 
 
 @dataclass(frozen=True)
-class Run:
+class RunScore:
     """One planned run as a table sees it.
 
     Attributes:
@@ -72,11 +74,11 @@ class Stat:
     text: str
     bold: bool = False
     below: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """The runs behind one entry of a table.
 
     Attributes:
@@ -86,10 +88,10 @@ class Cell:
         facts: what else is known of it under every rule, for programs.
     """
 
-    done: tuple[Run, ...]
-    others: tuple[Run, ...]
+    done: tuple[RunScore, ...]
+    others: tuple[RunScore, ...]
     stats: Mapping[str, Stat]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -127,7 +129,7 @@ class Row:
     """A row: its coordinates, in the order of the section's `row_axes`, and one cell per column."""
 
     keys: Mapping[str, str]
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,10 @@ class Table:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     unfinished: tuple[Unfinished, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
-def _waiting(runs: Sequence[Run]) -> str:
+def _waiting(runs: Sequence[RunScore]) -> str:
     """Return the text of a cell without any value, e.g. `– 2 failed, running 40 %`."""
     by_state = {state: [run for run in runs if run.state == state] for state in STATES}
     parts = []
@@ -199,15 +201,15 @@ def _stat(values: Sequence[float | None], planned: int, otherwise: str) -> Stat:
     return Stat(tuple(values), mean, sd, n, text)
 
 
-def cell(runs: Sequence[Run]) -> Cell:
+def cell(runs: Sequence[RunScore]) -> TableCell:
     """Return the cell that stands for these planned runs."""
     done = tuple(run for run in runs if run.state == "done")
     otherwise = ABSENT if done else _waiting(runs)
     stats = {name: _stat([run.values[name] for run in done], len(runs), otherwise) for name in RULES}
-    return Cell(done, tuple(run for run in runs if run.state != "done"), stats)
+    return TableCell(done, tuple(run for run in runs if run.state != "done"), stats)
 
 
-def best(cells: Sequence[Cell], rule: str) -> list[bool]:
+def best(cells: Sequence[TableCell], rule: str) -> list[bool]:
     """Return which cells hold the highest mean as shown; all of them on a tie.
 
     Only cells with all of their runs done take part, and alone a cell is not the best of anything.

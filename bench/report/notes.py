@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from bench.report.headline import Rule
-from bench.report.model import STOPPED, Run, Table, Unfinished
+from bench.report.model import STOPPED, Table, Unfinished
+from bench.report.records import Record, group, pick, varying
 from bench.report.rows import STATES, one_line
-
-Record = dict[str, Any]
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
+from bench.spec.deviations import Deviation
+from bench.store.summary import Summary
 
 MAX_LINES = 20
 _PLACE = ("dataset", "network", "protocol", "labels")
@@ -20,24 +19,6 @@ _PLUS_MINUS = (
     "± is the sample standard deviation (n − 1) over seeds. In brackets: the number of runs n, or done/planned where runs "
     "are missing; a single run has no ±."
 )
-
-
-def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Return the items by key, keys in order of first appearance: the grid's order."""
-    groups: dict[K, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
-
-
-def pick(record: Record, names: Sequence[str]) -> tuple[str, ...]:
-    """Return a record's coordinates on the named axes."""
-    return tuple([str(record[name]) for name in names])
-
-
-def varying(records: Sequence[Record], names: Iterable[str]) -> list[str]:
-    """Return those of the named axes on which the records differ."""
-    return [name for name in names if len({record[name] for record in records}) > 1]
 
 
 def name(place: Mapping[str, str]) -> str:
@@ -50,7 +31,7 @@ def name(place: Mapping[str, str]) -> str:
 
 
 def _where(record: Record, names: Sequence[str]) -> str:
-    return name({axis: str(record[axis]) for axis in names})
+    return name({axis: str(record.coords[axis]) for axis in names})
 
 
 def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfinished]:
@@ -62,9 +43,9 @@ def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfi
     vary = {"method", "labels", *varying(records, cell_axes)}
     shown = [axis for axis in cell_axes if axis in vary]
     for found in group(records, lambda record: pick(record, cell_axes)).values():
-        some = any(record["state"] == "done" for record in found)
+        some = any(record.run.state == "done" for record in found)
         for record in found:
-            run: Run = record["run"]
+            run = record.run
             if run.state != "done":
                 listed = some or run.state in STOPPED
                 yield Unfinished(_where(record, shown), run.id, run.seed, run.state, run.status, listed)
@@ -83,7 +64,7 @@ def _runs(count: int) -> str:
 
 
 def _evaluation(records: Sequence[Record]) -> str:
-    counts = Counter(record["evaluation"] for record in records if record["state"] == "done")
+    counts = Counter(record.run.evaluation for record in records if record.run.state == "done")
     if not counts:
         return "Evaluation: no run is done yet."
     if len(counts) == 1:
@@ -92,7 +73,7 @@ def _evaluation(records: Sequence[Record]) -> str:
 
 
 def _progress(records: Sequence[Record]) -> str:
-    counts = Counter(record["state"] for record in records)
+    counts = Counter(record.run.state for record in records)
     rest = ", ".join(f"{counts[state]} {state}" for state in STATES if state != "done" and counts[state])
     return f"Runs: {counts['done']} of {len(records)} done" + (f"; {rest}." if rest else ".")
 
@@ -108,18 +89,17 @@ def words(value: Any) -> str:
     return ", ".join(map(words, value)) if isinstance(value, list) else one_line(str(value))
 
 
-def changed(deviation: Mapping[str, Any]) -> str:
+def changed(deviation: Deviation) -> str:
     """Return a deviation from the recipe in words: `schedule.iterations 2, not 40000`."""
-    return f"{deviation['key']} {words(deviation['value'])}, not {words(deviation['recipe'])}"
+    return f"{deviation.key} {words(deviation.value)}, not {words(deviation.recipe)}"
 
 
-def deviations(grid: Mapping[str, Any]) -> Iterator[str]:
+def deviations(grid: Summary) -> Iterator[str]:
     """Yield how many runs deviate from the grid's recipe, and how, where ``--set`` made any."""
-    found, cells = grid.get("deviations", []), grid.get("cells", [])
-    if found:
-        count = sum(bool(cell.get("deviations")) for cell in cells)
-        each = "; ".join(f"{changed(entry)} ({_runs(entry['cells'])})" for entry in found)
-        yield f"Recipe: the grid's, but changed by --set for {count} of {_runs(len(cells))}: {each}."
+    if grid.deviations:
+        count = sum(bool(cell.deviations) for cell in grid.cells)
+        each = "; ".join(f"{changed(entry)} ({_runs(entry.cells)})" for entry in grid.deviations)
+        yield f"Recipe: the grid's, but changed by --set for {count} of {_runs(len(grid.cells))}: {each}."
 
 
 def _members(records: Sequence[Record], axes: Sequence[str]) -> str:
@@ -127,9 +107,9 @@ def _members(records: Sequence[Record], axes: Sequence[str]) -> str:
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
-def _differences(records: Sequence[Record], column: str, axes: Sequence[str], width: int) -> str:
-    """Return who has which value of `column`, or an empty string where all have the same."""
-    groups = group(records, lambda record: str(record[column]))
+def _differences(records: Sequence[Record], value_of: Callable[[Record], str], axes: Sequence[str], width: int) -> str:
+    """Return who has which value, or an empty string where all have the same."""
+    groups = group(records, value_of)
     if len(groups) < 2:
         return ""
     return "; ".join(f"{value[:width]}: {_members(found, axes)}" for value, found in groups.items())
@@ -137,10 +117,10 @@ def _differences(records: Sequence[Record], column: str, axes: Sequence[str], wi
 
 def _place_warnings(place: Sequence[Record], axes: Sequence[str]) -> Iterator[str]:
     where = _where(place[0], _PLACE)
-    if found := _differences(place, "evaluation", axes, 200):
+    if found := _differences(place, lambda record: record.run.evaluation, axes, 200):
         yield f"Evaluation protocols differ at {where}; don't compare these runs ({found})."
-    by_seed = group(place, lambda record: int(record["seed"]))
-    differing = {seed: _differences(runs, "split_sha256", axes, 8) for seed, runs in by_seed.items()}
+    by_seed = group(place, lambda record: record.run.seed)
+    differing = {seed: _differences(runs, lambda record: record.run.split, axes, 8) for seed, runs in by_seed.items()}
     seeds = [seed for seed, found in differing.items() if found]
     if seeds:
         names = ", ".join(str(seed) for seed in seeds)
@@ -154,7 +134,7 @@ def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
     Methods are compared on the same labelled images and under the same evaluation protocol, or not at all.
     """
     axes = ["method", *(axis for axis in varying(records, names) if axis not in (*_PLACE, "method", "seed"))]
-    done = [record for record in records if record["state"] == "done"]
+    done = [record for record in records if record.run.state == "done"]
     for place in group(done, lambda record: pick(record, _PLACE)).values():
         yield from _place_warnings(place, axes)
     for same in group(records, lambda record: pick(record, names)).values():

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError, unknown
 from bench.report import notes
-from bench.report.frame import axes
 from bench.report.headline import RULES
-from bench.report.model import Cell, Run, Section, Stat, Table
-from bench.report.notes import Record, group, pick
-from bench.report.tables import budgets, records
+from bench.report.model import RunScore, Section, Stat, Table, TableCell
+from bench.report.records import Record, Runs, group, pick
+from bench.report.tables import budgets
 from bench.seeds import rng
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bench.store.summary import Summary
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -108,7 +104,7 @@ def difference(values: Sequence[float]) -> Difference:
     return Difference(len(values), mean, bootstrap(values), student(values))
 
 
-def _minus(one: Run, other: Run, name: str) -> Run:
+def _minus(one: RunScore, other: RunScore, name: str) -> RunScore:
     """Return a pair as a run whose score is the difference; it is done when both are."""
     both = (one, other)
     last = next((run for run in both if run.state != "done"), one)
@@ -116,7 +112,7 @@ def _minus(one: Run, other: Run, name: str) -> Run:
     return replace(last, id=f"{one.id} − {other.id}", values=values, reason=last.reason and f"{name}: {last.reason}")
 
 
-def _apart(one: Run, other: Run) -> str:
+def _apart(one: RunScore, other: RunScore) -> str:
     """Return why two runs of the same place can't be compared; an empty string if they can, or aren't both done."""
     if not one.state == other.state == "done":
         return ""
@@ -125,23 +121,23 @@ def _apart(one: Run, other: Run) -> str:
     return "" if one.evaluation == other.evaluation else f"evaluated differently ({one.evaluation}; {other.evaluation})"
 
 
-def _pairs(found: Sequence[Record], names: Sequence[str], one: str, other: str) -> tuple[list[Record], list[str]]:
+def _pairs(runs: Runs, one: str, other: str) -> tuple[list[Record], list[str]]:
     """Return the pairs as records of a method called `A − B`, and warnings of those that can't be paired."""
     pairs, warnings = [], []
-    apart = [name for name in names if name != "method"]
-    for place, runs in group(found, lambda record: pick(record, apart)).items():
-        sides = [[record for record in runs if record["method"] == name] for name in (one, other)]
+    apart = [name for name in runs.axes if name != "method"]
+    for place, found in group(runs.records, lambda record: pick(record, apart)).items():
+        sides = [[record for record in found if record.coords["method"] == name] for name in (one, other)]
         if not all(sides):
             continue
         a, b = (side[0] for side in sides)
         where = notes.name(dict(zip(apart, place, strict=True)))
         if max(map(len, sides)) > 1:
             warnings.append(f"Not compared at {where}: several runs there have the same coordinates.")
-        elif why := _apart(a["run"], b["run"]):
+        elif why := _apart(a.run, b.run):
             warnings.append(f"Not compared at {where}: {why}.")
         else:
-            run = _minus(a["run"], b["run"], one if a["run"].state != "done" else other)
-            pairs.append({**a, "method": f"{one} − {other}", "run": run, "state": run.state, "id": run.id})
+            run = _minus(a.run, b.run, one if a.run.state != "done" else other)
+            pairs.append(replace(a, coords={**a.coords, "method": f"{one} − {other}"}, run=run))
     return pairs, warnings
 
 
@@ -187,7 +183,7 @@ def _sentences(section: Section, rule: str, one: str, other: str, several: bool)
                 yield f"{place[0].upper()}{place[1:]}: {sentence(difference(known), one, other)}."
 
 
-def _finished(cell: Cell) -> Cell:
+def _finished(cell: TableCell) -> TableCell:
     return replace(cell, stats={rule: _stat(stat) for rule, stat in cell.stats.items()})
 
 
@@ -196,15 +192,15 @@ def _section(section: Section) -> Section:
     return replace(section, title=section.title.replace("mIoU in %", "difference of mIoU"), rows=rows)
 
 
-def build(frame: pd.DataFrame, grid: Mapping[str, Any], one: str, other: str, select: str | None = None) -> Table:
+def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = None) -> Table:
     """Return the table of `one` − `other`: per label budget the mean difference over pairs, its interval, and a verdict.
 
     A pair is two runs of the same dataset, network, label budget and seed, with the same coordinates on every other axis,
     on the same labelled images (the split's hash).
 
     Args:
-        frame: the runs, from :func:`bench.report.frame.load`.
-        grid: the grid's outline.
+        runs: from :func:`bench.report.records.load`.
+        grid: the grid's summary.
         one: a method as the table names it.
         other: another one.
         select: overrides the grid's selection rule.
@@ -212,16 +208,16 @@ def build(frame: pd.DataFrame, grid: Mapping[str, Any], one: str, other: str, se
     Raises:
         BenchError: if the grid has no such method, or has nothing to pair.
     """
-    methods = list(dict.fromkeys(frame["method"]))
+    methods = list(dict.fromkeys(str(record.coords["method"]) for record in runs.records))
     for name in (one, other):
         if name not in methods:
             raise unknown("method of this grid", name, methods)
     if one == other:
         raise BenchError(f"--compare {one} {other}: a method can't be compared with itself")
-    pairs, warnings = _pairs(records(frame), axes(frame), one, other)
+    pairs, warnings = _pairs(runs, one, other)
     if not pairs:
         raise BenchError(f"--compare {one} {other}: no two of their runs share label budget, seed and split")
-    made = budgets(pairs, frame, grid, select, "")
+    made = budgets(Runs(pairs, runs.axes), grid, select, "")
     sections = tuple(map(_section, made.sections))
     below = [line for s in sections for line in _sentences(s, made.rule.name, one, other, len(sections) > 1)]
     return replace(

@@ -24,6 +24,7 @@ STATES = (
     "stale",
     "done",
 )
+UNREADABLE = "unreadable"  # a run one of whose files can't be understood: in tables it is `failed`, whatever its state
 FILES = ("state.json", "result.json", "cost.json")
 
 
@@ -148,15 +149,15 @@ def _columns(directory: Path, file: str) -> dict[str, Any] | None:
     return columns
 
 
-def _failed(reason: str) -> dict[str, Any]:
-    return {**EMPTY, "state": "failed", "reason": one_line(reason)}
+def _unreadable(reason: str) -> dict[str, Any]:
+    return {**EMPTY, "state": UNREADABLE, "reason": one_line(reason)}
 
 
 def read(directory: Path) -> dict[str, Any]:
     """Return the row of one run, with the columns of :data:`FIELDS`.
 
     A readable `result.json` makes a run done, because it is written last; without `state.json` the run is pending. A
-    file that can't be read or understood gives the state `failed` with a reason that names the file, never an error:
+    file that can't be read or understood gives the state :data:`UNREADABLE` with a reason that names it, never an error:
     one bad disk block must not hide the rest of a grid.
     """
     row = dict(EMPTY)
@@ -165,9 +166,9 @@ def read(directory: Path) -> dict[str, Any]:
             row.update(_columns(directory, file) or {})
         except (OSError, ValueError, OverflowError, RecursionError) as error:
             detail = error.strerror if isinstance(error, OSError) else str(error)
-            return _failed(f"{file} cannot be read: {detail or type(error).__name__}")
+            return _unreadable(f"{file} cannot be read: {detail or type(error).__name__}")
     if row["classes"]:
         row.update(state="done", reason="")
     elif row["state"] == "done":
-        return _failed("result.json is missing although state.json says done")
+        return _unreadable("result.json is missing although state.json says done")
     return row

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from bench.report import notes
-from bench.report.frame import axes
 from bench.report.headline import RULES, rule
-from bench.report.model import Cell, Column, Row, Run, Section, Table, best, cell
-from bench.report.notes import Record, group, pick, varying
+from bench.report.model import Column, Row, RunScore, Section, Table, TableCell, best, cell
+from bench.report.records import Record, Runs, group, pick, varying
 from bench.report.rows import one_line
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bench.store.summary import Summary
 
 Keys = tuple[str, ...]
-Item = tuple[Keys, Keys, Run]  # (row, column, run)
-Mark = Callable[[list[list[Cell]]], list[list[Cell]]]
+Item = tuple[Keys, Keys, RunScore]  # (row, column, run)
+Mark = Callable[[list[list[TableCell]]], list[list[TableCell]]]
 
 _SECTION = ("dataset", "network")
 _BUDGET = ("protocol", "labels")
-_USED = ("id", "state", "reason", "step", "iterations", "miou_last", "miou_best")
-_USED_BY_NOTES = ("labelled_images", "labelled_pixels", "evaluation", "split_sha256")
-_PER_CLASS = ("classes", "iou_last", "iou_best")
 TOTAL = "mIoU"
 
 
-def _marked(cells: Sequence[Cell]) -> list[Cell]:
+def _marked(cells: Sequence[TableCell]) -> list[TableCell]:
     """Return the cells, which are rivals of each other, with the best under each rule in bold."""
     flags = {name: best(cells, name) for name in RULES}
     return [
@@ -38,11 +31,11 @@ def _marked(cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def _mark_rows(grid: list[list[Cell]]) -> list[list[Cell]]:
+def _mark_rows(grid: list[list[TableCell]]) -> list[list[TableCell]]:
     return [_marked(row) for row in grid]
 
 
-def _mark_columns(grid: list[list[Cell]]) -> list[list[Cell]]:
+def _mark_columns(grid: list[list[TableCell]]) -> list[list[TableCell]]:
     columns = [_marked(column) for column in zip(*grid, strict=True)]
     return [list(row) for row in zip(*columns, strict=True)]
 
@@ -62,8 +55,8 @@ def _section(
     return Section(title, keys, row_axes, tuple(columns.values()), body)
 
 
-def _mean(records: Sequence[Record], key: str) -> float | None:
-    known = [record[key] for record in records if record[key] is not None]
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -72,7 +65,8 @@ def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
     several = bool(varying(records, ["protocol"]))
     columns: dict[Keys, Column] = {}
     for (protocol, labels), found in group(records, lambda record: pick(record, _BUDGET)).items():
-        images, pixels = _mean(found, "labelled_images"), _mean(found, "labelled_pixels")
+        images = _mean(record.labelled_images for record in found)
+        pixels = _mean(record.labelled_pixels for record in found)
         count = "" if images is None else f"{images:.0f}"
         title = f"{protocol} {labels}" if several and protocol != labels else labels
         title += f" ({count} images)" if count not in ("", labels) else ""
@@ -82,51 +76,29 @@ def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
 
 
 def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys) -> Section:
-    items = [(pick(record, row_axes), pick(record, _BUDGET), record["run"]) for record in records]
-    protocols = ", ".join(dict.fromkeys(record["protocol"] for record in records))
+    items = [(pick(record, row_axes), pick(record, _BUDGET), record.run) for record in records]
+    protocols = ", ".join(dict.fromkeys(str(record.coords["protocol"]) for record in records))
     title = f"{notes.name(place)}: mIoU in % by label budget ({protocols})"
     return _section(title, place, row_axes, _budgets(records), items, _mark_columns)
 
 
 def _class_items(record: Record, classes: Sequence[str], column: Keys) -> Iterator[Item]:
-    run: Run = record["run"]
-    names = [one_line(name) for name in json.loads(record["classes"] or "[]")]
-    found = {rule: dict(zip(names, json.loads(record[f"iou_{rule}"] or "[]"), strict=True)) for rule in RULES}
+    run = record.run
+    names = [one_line(name) for name in json.loads(record.classes or "[]")]
+    found = {rule: dict(zip(names, json.loads(record.iou[rule] or "[]"), strict=True)) for rule in RULES}
     for name in classes:
         yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
     yield (TOTAL,), column, run
 
 
 def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys) -> Section:
-    lists = dict.fromkeys(record["classes"] for record in records if record["classes"])
+    lists = dict.fromkeys(record.classes for record in records if record.classes)
     classes = list(dict.fromkeys(one_line(name) for text in lists for name in json.loads(text)))
     keys = dict.fromkeys(pick(record, column_axes) for record in records)
     columns = {key: Column(dict(zip(column_axes, key, strict=True)), ", ".join(key)) for key in keys}
     items = [item for record in records for item in _class_items(record, classes, pick(record, column_axes))]
     title = f"{notes.name(place)}: IoU in % per class"
     return _section(title, place, ("class",), columns, items, _mark_rows)
-
-
-def records(frame: pd.DataFrame, columns: Sequence[str] = ()) -> list[Record]:
-    """Return the frame's rows as records, each with its :class:`Run` under the key `run`."""
-    names = [*axes(frame), *_USED, *_USED_BY_NOTES, *columns]
-    # Python lists and one pass: a frame has 10,000 rows and more. A value that is not itself is NaN, that is, nothing.
-    lists = [[None if value != value else value for value in frame[name].tolist()] for name in names]
-    found: list[Record] = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
-    for record in found:
-        values = {name: record[f"miou_{name}"] for name in RULES}
-        record["run"] = Run(
-            id=record["id"],
-            seed=record["seed"],
-            state=record["state"],
-            reason=record["reason"],
-            step=record["step"] or 0.0,
-            iterations=record["iterations"] or 0.0,
-            evaluation=record["evaluation"],
-            split=record["split_sha256"],
-            values=values,
-        )
-    return found
 
 
 def _gaps(sections: Sequence[Section]) -> list[str]:
@@ -137,39 +109,31 @@ def _gaps(sections: Sequence[Section]) -> list[str]:
 Layout = Callable[[Sequence[Record], Mapping[str, str], Keys], Section]
 
 
-def _table(
-    records: Sequence[Record],
-    names: Sequence[str],
-    grid: Mapping[str, Any],
-    select: str | None,
-    layout: Layout,
-    section_axes: Keys,
-    bold: str,
-) -> Table:
-    headline = rule(grid, select)
-    free = [axis for axis in names if axis not in (*_SECTION, *_BUDGET, "method", "seed")]
+def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, section_axes: Keys, bold: str) -> Table:
+    headline, records = rule(grid, select), runs.records
+    free = [axis for axis in runs.axes if axis not in (*_SECTION, *_BUDGET, "method", "seed")]
     vary = varying(records, free)
     sections = []
     for key, found in group(records, lambda record: pick(record, section_axes)).items():
         inner = varying(found, free)
-        fixed = {axis: str(found[0][axis]) for axis in vary if axis not in inner}
+        fixed = {axis: str(found[0].coords[axis]) for axis in vary if axis not in inner}
         place = {**dict(zip(section_axes, key, strict=True)), **fixed}
         sections.append(layout(found, place, ("method", *inner)))
     return Table(
-        name=str(grid["name"]),
-        title=one_line(str(grid.get("title") or grid["name"])),
+        name=grid.name,
+        title=one_line(grid.title or grid.name),
         rule=headline,
-        done=sum(record["state"] == "done" for record in records),
+        done=sum(record.run.state == "done" for record in records),
         planned=len(records),
         sections=tuple(sections),
-        warnings=tuple(notes.warnings(records, names)),
+        warnings=tuple(notes.warnings(records, runs.axes)),
         notes=(*notes.notes(records, headline, bold), *notes.deviations(grid), *_gaps(sections)),
-        unfinished=tuple(notes.unfinished(records, names)),
-        facts={"deviations": grid["deviations"]} if grid.get("deviations") else {},
+        unfinished=tuple(notes.unfinished(records, runs.axes)),
+        facts={"deviations": [entry.model_dump() for entry in grid.deviations]} if grid.deviations else {},
     )
 
 
-def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
+def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     """Return the grid's main table: mean ± sample sd of the mIoU, rows methods, columns label budgets.
 
     There is one section per dataset and network. Any other axis that varies, but the seed, is part of the row.
@@ -177,37 +141,30 @@ def build(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = Non
     Where the grid names papers, their figures stand below the measured ones, with a verdict.
 
     Args:
-        frame: the runs, from :func:`bench.report.frame.load`, all or some of a grid's.
-        grid: the grid's outline: `name`, `title` and `select` (`last` or `best`); its `published` and `cells` if it is to
-            be compared, and `deviations` from its recipe.
+        runs: from :func:`bench.report.records.load`, all or some of a grid's.
+        grid: the grid's summary.
         select: overrides the grid's selection rule; the table then says so.
 
     Raises:
         BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    made = budgets(records(frame), frame, grid, select)
-    if not grid.get("published"):
+    made = budgets(runs, grid, select)
+    if grid.published is None:
         return made
     from bench.report.papers.notes import annotated
 
     return annotated(made, grid)
 
 
-def budgets(
-    found: Sequence[Record],
-    frame: pd.DataFrame,
-    grid: Mapping[str, Any],
-    select: str | None = None,
-    bold: str = "column",
-) -> Table:
-    """Return the table of :func:`build` for records of a frame's runs, without anything published."""
-    return _table(found, axes(frame), grid, select, _by_budget, _SECTION, bold)
+def budgets(runs: Runs, grid: Summary, select: str | None = None, bold: str = "column") -> Table:
+    """Return the table of :func:`build`, without anything published."""
+    return _table(runs, grid, select, _by_budget, _SECTION, bold)
 
 
-def per_class(frame: pd.DataFrame, grid: Mapping[str, Any], select: str | None = None) -> Table:
+def per_class(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     """Return the IoU of each class: rows classes and their mean, columns methods, one section per label budget.
 
     A class that occurs neither in the ground truth nor in the prediction of a run is left out of that run, so a cell's
     n can be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
     """
-    return _table(records(frame, _PER_CLASS), axes(frame), grid, select, _by_class, (*_SECTION, *_BUDGET), "row")
+    return _table(runs, grid, select, _by_class, (*_SECTION, *_BUDGET), "row")

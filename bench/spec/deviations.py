@@ -6,11 +6,31 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from bench.spec.cell import PARTS, SECTIONS, Cell, canonical, part_mapping
 from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
 
 # Keys that change neither a result nor a score.
 _NEUTRAL = ("resources", "profile", "title")
+
+
+class Deviation(BaseModel):
+    """A key of the recipe that ``--set`` changed.
+
+    Attributes:
+        key: dotted key.
+        value: what was set; of an axis, the values that the grid doesn't have.
+        recipe: the recipe's value; of an axis, its values; of a part's option that the recipe leaves out, `default`.
+        cells: the number of cells that deviate in it.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    key: str
+    value: Any
+    recipe: Any
+    cells: int
 
 
 def _size(size: Sequence[int] | None) -> str:
@@ -51,7 +71,7 @@ def _recipe(grid: Grid) -> dict[str, Any]:
 
 def deviations(
     written: Grid, sets: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], list[list[str]]]:
+) -> tuple[list[Deviation], list[list[str]]]:
     """Return how cells deviate from their grid's recipe, as ``--set`` made them.
 
     Args:
@@ -60,11 +80,9 @@ def deviations(
         points: each cell's value per axis.
 
     Returns:
-        The deviations, each with `key`, `value`, the `recipe`'s value (of an axis: its values; of a part's option that
-        it leaves out: `default`) and the number of `cells`; and per cell the keys in which it deviates. A value that an
-        axis has anyway is no deviation.
+        The deviations, and per cell the keys in which it deviates. A value that an axis has anyway is no deviation.
     """
-    recipe, found, keys = _recipe(written), list[dict[str, Any]](), [list[str]() for _ in points]
+    recipe, found, keys = _recipe(written), list[Deviation](), [list[str]() for _ in points]
     for key, value in sets.items():
         if key.split(".")[0] in _NEUTRAL:
             continue
@@ -82,5 +100,5 @@ def deviations(
             keys[i].append(key)
         if hit:
             known = "default" if usual is None and key.split(".")[0] in PARTS else usual
-            found.append({"key": key, "value": value, "recipe": known, "cells": len(hit)})
+            found.append(Deviation(key=key, value=value, recipe=known, cells=len(hit)))
     return found, keys

@@ -10,12 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from bench.store.run import State
-
-Row = dict[str, Any]  # a cell of a grid's status
-Status = dict[str, Any]  # of ``bench.store.status.grid_status``, with what a backend's view adds
+from bench.store.status import StatusRow
 
 
 def _folder(store: Path, grid: str) -> Path:
@@ -74,7 +71,7 @@ def active(store: Path, grid: str) -> bool:
     return any(_held(path) for path in _folder(store, grid).glob("*.lock"))
 
 
-def is_open(row: Row) -> bool:
+def is_open(row: StatusRow) -> bool:
     """Tell whether a cell goes on without a further command: it runs, or a job that will run it is in a queue.
 
     Args:

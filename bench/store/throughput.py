@@ -137,7 +137,7 @@ def project(cells: Iterable[Cell], store: Path) -> Projection:
 
 
 def project_work(work: Iterable[Work], store: Path) -> Projection:
-    """Do what :func:`project` does for work whose cells needn't be at hand, as it is in a grid's outline."""
+    """Do what :func:`project` does for work whose cells needn't be at hand, as it is in a grid's summary."""
     paces, seconds, known, unknown, hardware = Paces(store), 0.0, 0, 0, set[str]()
     for one in work:
         pace = paces.of(one.shape)

@@ -7,7 +7,7 @@ methods × protocols × seeds × learning rates, and a store with a made-up run 
 but for its weights: done, but for one in fifty that was preempted. A figure is the wall time of the command,
 ``python bench.py …`` in a process of its own, files in the page cache: the median over the rounds.
 
-*plan, first*: into an empty store; the dataset is drawn already. *plan, later*: the outline is in the store, and so are
+*plan, first*: into an empty store; the dataset is drawn already. *plan, later*: the summary is in the store, and so are
 the runs. *table, cold* reads every run; *table, warm* has its cache of them.
 """
 
@@ -31,7 +31,7 @@ from bench.files import REPOSITORY
 from bench.plan.cells import Plan, PlannedCell
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
-from bench.report.frame import CACHE
+from bench.report.cache import CACHE
 from bench.store.cells import write_cell
 from bench.store.run import Run
 from tests.bench.report.conftest import Store

@@ -167,7 +167,7 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
 
 
 def test_only_what_nothing_works_on_is_submitted() -> None:
-    rows: list[dict[str, Any]] = [
+    rows: Any = [
         {"id": "a", "state": "pending"},
         {"id": "b", "state": "queued", "submission": "s", "in_queue": True},
         {"id": "c", "state": "queued", "submission": "s", "in_queue": False},  # Slurm lost it
@@ -238,12 +238,13 @@ def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
     profile = read_profile("cpu").model_dump(mode="json")
     array = Array("bench-s-0", [run.id], profile, 1, "9")
     Submission("s", "g", "", [array], "here", {}, {}).write(store)
-    row = {"id": run.id, **current_state(run), "coords": {}, "iterations": 2}
+    row: Any = {"id": run.id, **current_state(run), "coords": {}, "iterations": 2}
+    status: Any = {"cells": [row], "stale": [], "totals": {}}
     assert row["state"] == "queued"
     ended = SlurmJob("9", "NODE_FAIL", False, "n2", "exit code 1:0")
     monkeypatch.setattr(commands, "queue", lambda names: {})
     monkeypatch.setattr(commands, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
-    view = add_view(store, {"cells": [row], "stale": [], "totals": {}})
+    view = add_view(store, status)
     assert (row["state"], view.contradictions) == ("failed", [])
     assert "NODE_FAIL on n2" in row["reason"]
     assert current_state(run)["state"] == "queued"  # `status` only reads
@@ -257,8 +258,9 @@ def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
     (records.folder(store) / "s" / "submission.json").unlink()
     Ticket("s", 0, 0).write(run)
     run.state.unlink()
-    lost = {"id": run.id, **current_state(run)}
-    view = add_view(store, {"cells": [lost], "stale": [], "totals": {}})
+    lost: Any = {"id": run.id, **current_state(run)}
+    status["cells"] = [lost]
+    view = add_view(store, status)
     assert not is_open(lost)
     assert "is gone" in view.contradictions[0]
 

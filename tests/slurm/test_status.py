@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,8 @@ def test_a_local_worker_that_is_gone_is_seen_on_its_own_host_only(
     run, _ = in_slurms_hands(tmp_path)
     array = Array("bench-s-0", [run.id], read_profile("local").model_dump(mode="json"), 1, [2**22 + 1])
     Submission("s", "g", "", [array], host, {}, {}).write(run.path.parent)
-    row = {"id": run.id, **current_state(run)}
-    view = add_view(run.path.parent, {"cells": [row], "stale": []})
+    row: Any = {"id": run.id, **current_state(run)}
+    status: Any = {"cells": [row], "stale": []}
+    view = add_view(run.path.parent, status)
     assert (row["state"], row["slurm"], row["in_queue"]) == (state, None, in_queue)
     assert [end.cell for end in view.ends] == ([run.id] if state == "failed" else [])

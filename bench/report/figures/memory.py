@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from matplotlib.ticker import EngFormatter
 
 from bench.files import read_json
 from bench.report.figures import style
+from bench.report.records import Runs
 from bench.store.run import Run
 
 if TYPE_CHECKING:
@@ -20,26 +21,26 @@ _COUNTS = EngFormatter(sep="")  # 1k, 1M: the style turns mathematical text off
 Points = dict[str, list[tuple[int, float]]]  # series -> (pixels, mIoU in %)
 
 
-def scores(store: Path, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Points:
+def scores(store: Path, runs: Runs, rows: Sequence[Mapping[str, Any]]) -> Points:
     """Return the mIoU (`last`) of runs whose method has the options of a measured setting.
 
     Args:
         store: the run store.
-        frame: the grid's runs, from :func:`bench.report.frame.load`.
+        runs: the grid's, from :func:`bench.report.records.load`.
         rows: a sweep's; those with a `method` take part.
     """
     found: Points = {}
-    for run in frame[frame["state"] == "done"].itertuples():
-        method = (read_json(Run(store / str(run.id)).cell) or {}).get("spec", {}).get("method", {})
+    for run in (record.run for record in runs.records if record.run.state == "done"):
+        method = (read_json(Run(store / run.id).cell) or {}).get("spec", {}).get("method", {})
+        miou = run.values["last"]
         for row in rows:
             same = all(method.get(k) == v for k, v in row["setting"].items())
             if row["method"] is not None and row["method"] == method.get("name") and row["pixels"] and same:
-                miou = (read_json(Run(store / str(run.id)).result) or {})["last"]["miou"]
-                found.setdefault(row["series"], []).append((row["pixels"], miou))
+                found.setdefault(row["series"], []).append((row["pixels"], math.nan if miou is None else miou))
     return found
 
 
-def _memory_panel(axes: Axes, found: Mapping[str, Any], looks: Mapping[str, style.Series]) -> None:
+def _memory_panel(axes: Axes, found: Mapping[str, Any], looks: Mapping[str, style.LineStyle]) -> None:
     axes.set_title("extra memory of the loss")
     axes.set_xlabel("pixels sampled per step (log scale)")
     axes.set_ylabel("extra memory (MB, log scale)")
@@ -63,7 +64,7 @@ def _memory_panel(axes: Axes, found: Mapping[str, Any], looks: Mapping[str, styl
         axes.text(0.02, limit * 1.15, f"limit {limit / 1e3:g} GB", transform=axes.get_yaxis_transform(), fontsize=8)
 
 
-def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.Series]) -> None:
+def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle]) -> None:
     axes.set_title("mIoU of the runs that sample as many")
     axes.set_xlabel("pixels sampled per step (log scale)")
     axes.set_ylabel("mIoU (%)")
@@ -82,18 +83,19 @@ def _name(label: str, slope: float | None) -> str:
     return f"{label}: slope {'–' if slope is None else f'{slope:.2f}'}"
 
 
-def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path) -> list[Path]:
+def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str = "memory") -> list[Path]:
     """Draw a sweep; settings that ran out of memory are hollow markers at the limit, with an arrow.
 
     Args:
         found: what ``bench.cost.sweep.sweep`` returned.
         runs: from :func:`scores`; None leaves the second panel out.
         out_dir: where to write.
+        name: of the sweep's file, without its ending.
 
     Returns:
-        The files written: `memory.png`, `.svg` and `.pdf` in `out_dir`.
+        The files written: `<name>-memory.png`, `.svg` and `.pdf` in `out_dir`; of a sweep called `memory`, `memory.png`.
     """
-    looks = style.series(dict.fromkeys(row["series"] for row in found["rows"]))
+    looks = style.line_styles(dict.fromkeys(row["series"] for row in found["rows"]))
     with style.styled():
         figure, panels = style.panels(1 if runs is None else 2, "", share_y=False)
         _memory_panel(panels[0], found, looks)
@@ -105,4 +107,4 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path) -> list[P
         marks = f"{how}; slopes of log memory over log pixels; hollow with an arrow: out of memory"
         legend = [style.legend_line(_name(name, found["slopes"][name]), look) for name, look in looks.items()]
         style.finish(figure, found["title"], marks, legend)
-        return style.save(figure, out_dir, "memory")
+        return style.save(figure, out_dir, name if name == "memory" else f"{name}-memory")

@@ -51,18 +51,18 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Series:
-    """How one series is drawn. Colour, marker and line change together: any one of them is enough to tell it apart."""
+class LineStyle:
+    """How one line is drawn. Colour, marker and line change together: any one of them is enough to tell it apart."""
 
     colour: str
     marker: str
     line: Any
 
 
-def series(names: Iterable[str]) -> dict[str, Series]:
+def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     """Return a style per name, by position: the same grid gives a method the same looks in every plot."""
     return {
-        name: Series(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
+        name: LineStyle(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
         for i, name in enumerate(names)
     }
 
@@ -99,8 +99,8 @@ def empty(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
 
 
-def legend_line(name: str, look: Series) -> Line2D:
-    """Return the legend entry of a series."""
+def legend_line(name: str, look: LineStyle) -> Line2D:
+    """Return the legend entry of a name."""
     # matplotlib leaves out names that begin with an underscore.
     label = f" {name}" if name.startswith("_") else name
     return Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=label)

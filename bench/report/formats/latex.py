@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from bench.report import notes
-from bench.report.formats.view import Line, View, views
+from bench.report.formats.view import Line, TableView, views
 from bench.report.model import Stat, Table
 
 _ESCAPES = {
@@ -70,7 +70,7 @@ def _body(lines: Iterable[Line]) -> Iterator[str]:
         yield _line([*labels, *map(_cell, line.cells)])
 
 
-def _view(view: View, caption: str) -> str:
+def _view(view: TableView, caption: str) -> str:
     return "\n".join(
         [
             r"\begin{table}",

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.report import notes
-from bench.report.formats.view import Line, View, views
+from bench.report.formats.view import Line, TableView, views
 from bench.report.model import Stat, Table
 
 _WIDTH = 100
@@ -22,7 +22,7 @@ def _labels(line: Line) -> list[str]:
     return [f"  {label}" if line.minor and label else label for label in line.labels]
 
 
-def _width(view: View) -> int:
+def _width(view: TableView) -> int:
     """Return how wide a view is where nothing is wrapped but its titles."""
     rows = [[*_labels(line), *(stat.text for stat in line.cells)] for line in view.body]
     return 1 + sum(
@@ -40,7 +40,7 @@ def _minor(stat: Stat, narrow: bool) -> Text:
     return Text("\n".join(stat.text.rsplit(" ", 1)) if narrow else stat.text)
 
 
-def _view(view: View, width: int) -> RichTable:
+def _view(view: TableView, width: int) -> RichTable:
     narrow = _width(view) > width
     drawn = RichTable(box=box.SIMPLE_HEAD)
     for title in view.header[: view.labels]:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
+from pydantic import ConfigDict, Field
 
-from bench.errors import BenchError, nearest, unknown
+from bench.config import Config
+from bench.errors import BenchError, unknown
+from bench.spec.messages import validate
 
 FOLDER = Path(__file__).parents[3] / "results" / "published"
 # The best first: what the paper or repository of those who ran it says, what another one reprints, what a summary tells.
-PROVENANCE = ("authors", "reprint", "summary")
+Provenance = Literal["authors", "reprint", "summary"]
+PROVENANCE: tuple[Provenance, ...] = get_args(Provenance)
 
 # libyaml's loader is eight times as fast as the one in Python, which is most of a table's time here. That no key is
 # given twice, which libyaml wouldn't notice, is tested for the files themselves.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
-class Figure:
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(Config):
+    model_config = ConfigDict(strict=True)  # "50" is no number, and 60 is no label
+
+
+class Figure(_Strict):
     """One published figure; None is what its source doesn't say.
 
     Attributes:
@@ -37,15 +45,15 @@ class Figure:
             height x width.
     """
 
-    paper: str
-    dataset: str
-    protocol: str
-    labels: str
-    method: str
-    miou: float
-    provenance: str
-    source: str
-    sd: float | None = None
+    paper: str = ""
+    dataset: Text
+    protocol: Text
+    labels: Text
+    method: Text
+    miou: float = Field(ge=0, le=100)
+    provenance: Provenance
+    source: Text
+    sd: float | None = Field(default=None, ge=0)
     n: int | None = None
     images: int | None = None
     network: str | None = None
@@ -66,57 +74,26 @@ class Figure:
         return _printed(self.miou) + spread + ("" if self.n is None else f" ({self.n})")
 
 
-@dataclass(frozen=True)
-class Paper:
+class _Header(_Strict):
+    key: Text
+    title: Text
+    arxiv: str | None = None
+    year: int | None = None
+    note: str | None = None
+
+
+class _File(_Header):
+    figures: list[Any] = Field(default=[])
+
+
+class Paper(_Header):
     """One file of figures; `note` says what there is to say of them all, or why there is none."""
 
-    key: str
-    title: str
-    arxiv: str | None
-    year: int | None
-    note: str | None
     figures: tuple[Figure, ...]
-
-
-_HEADER: dict[str, tuple[type, ...]] = {"key": (str,), "title": (str,), "arxiv": (str,), "year": (int,), "note": (str,)}
-_TYPES = {"str": (str,), "int": (int,), "float": (int, float)}
-_FIGURE = {f.name: _TYPES[str(f.type).partition(" ")[0]] for f in fields(Figure) if f.name != "paper"}
-_REQUIRED = ("dataset", "protocol", "labels", "method", "miou", "provenance", "source")
 
 
 def _printed(value: float) -> str:
     return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
-
-
-def _checked(
-    value: Any, allowed: Mapping[str, tuple[type, ...]], required: Sequence[str], where: str
-) -> dict[str, Any]:
-    """Return a mapping whose keys and types are as they should be.
-
-    Raises:
-        BenchError: naming the first key that isn't.
-    """
-    if not isinstance(value, dict):
-        raise BenchError(f"{where}: expected keys and values, not {value!r}")
-    for key, entry in value.items():
-        if key not in allowed:
-            raise BenchError(f"{where}: unknown key '{key}'{nearest(str(key), allowed)}; allowed: {', '.join(allowed)}")
-        if isinstance(entry, bool) or not isinstance(entry, allowed[key]):
-            raise BenchError(f"{where}.{key}: expected {allowed[key][-1].__name__}, not {entry!r}")
-    if missing := [key for key in required if value.get(key) in (None, "")]:
-        raise BenchError(f"{where}: '{missing[0]}' is missing")
-    return value
-
-
-def _figure(value: Any, paper: str, where: str) -> Figure:
-    figure = Figure(paper=paper, **_checked(value, _FIGURE, _REQUIRED, where))
-    if not (math.isfinite(figure.miou) and 0 <= figure.miou <= 100):
-        raise BenchError(f"{where}.miou: expected a number from 0 to 100, not {figure.miou}")
-    if figure.sd is not None and not (math.isfinite(figure.sd) and figure.sd >= 0):
-        raise BenchError(f"{where}.sd: expected a number of at least 0, not {figure.sd}")
-    if figure.provenance not in PROVENANCE:
-        raise BenchError(f"{where}.provenance: expected {', '.join(PROVENANCE)}, not '{figure.provenance}'")
-    return figure
 
 
 def parse(content: Any, where: str) -> Paper:
@@ -125,11 +102,12 @@ def parse(content: Any, where: str) -> Paper:
     Raises:
         BenchError: what is wrong, and in which figure, counted from 1.
     """
-    allowed = {**_HEADER, "figures": (list,)}
-    found = _checked(content, allowed, ("key", "title"), where)
-    rows = found.get("figures", [])
-    figures = tuple(_figure(row, found["key"], f"{where}: figure {i}") for i, row in enumerate(rows, 1))
-    return Paper(found["key"], found["title"], found.get("arxiv"), found.get("year"), found.get("note"), figures)
+    file = validate(_File, content, where)
+    figures = tuple(
+        validate(Figure, row, f"{where}: figure {i}").model_copy(update={"paper": file.key})
+        for i, row in enumerate(file.figures, 1)
+    )
+    return Paper.model_validate({**dict(file), "figures": figures})
 
 
 def load(names: Sequence[str], folder: Path | None = None) -> list[Paper]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.report import notes
-from bench.report.model import Cell, Column, Row, Section, Stat, Table
+from bench.report.model import Column, Facts, Row, Section, Stat, Table, TableCell
 from bench.report.papers.published import PROVENANCE, Figure, Paper, load
+from bench.spec.grid import Published
+from bench.store.summary import Summary
 
 REPRODUCED, DIFFERS, OTHER_PROTOCOL = "reproduced", "differs", "protocol differs"
 NOT_RUN, NOT_PUBLISHED = "not run", "not published"
@@ -37,13 +38,13 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedCell:
     """A planned cell of a table, where it stands in it, and what is published there."""
 
     section: Section
     row: Row
     column: Column
-    cell: Cell
+    cell: TableCell
     place: Place
 
 
@@ -77,15 +78,13 @@ def _mismatches(figure: Figure, facts: Mapping[str, str], match: Sequence[str]) 
 
 
 class _Grid:
-    """What the outline says of a grid's cells and of what they are compared with."""
+    """What the summary says of a grid's cells and of what they are compared with."""
 
-    def __init__(self, grid: Mapping[str, Any], papers: Sequence[Paper]) -> None:
-        asked = grid["published"]
-        self.methods: Mapping[str, Sequence[str]] = asked["methods"]
-        self.match: Sequence[str] = asked["match"]
+    def __init__(self, grid: Summary, asked: Published, papers: Sequence[Paper]) -> None:
+        self.methods, self.match = asked.methods, asked.match
         self.figures = [figure for paper in papers for figure in paper.figures]
-        self.cells = {cell["id"]: cell for cell in grid["cells"]}
-        self.deviations = {entry["key"]: notes.changed(entry) for entry in grid.get("deviations", [])}
+        self.cells = {cell.id: cell for cell in grid.cells}
+        self.deviations = {entry.key: notes.changed(entry) for entry in grid.deviations or []}
 
     def _choose(self, coords: Mapping[str, str], facts: Mapping[str, str]) -> list[tuple[Figure, dict[str, str]]]:
         """Return the figures published for a place, the one to compare with first, each with its mismatches.
@@ -99,16 +98,16 @@ class _Grid:
         found = [(figure, _mismatches(figure, facts, self.match)) for figure in here]
         return sorted(found, key=lambda f: (bool(f[1]), PROVENANCE.index(f[0].provenance), -(f[0].n or 0)))
 
-    def place(self, coords: Mapping[str, str], cell: Cell) -> Place:
+    def place(self, coords: Mapping[str, str], cell: TableCell) -> Place:
         """Return what is published for a cell."""
-        planned = self.cells.get(next(run.id for run in (*cell.done, *cell.others)), {})
-        found = self._choose(coords, planned.get("facts", {}))
+        planned = self.cells.get(next(run.id for run in (*cell.done, *cell.others)))
+        found = self._choose(coords, (planned.facts if planned else None) or {})
         if not found:
             return Place(None, (), ())
         figure, mismatches = found[0]
         words = [
             self.deviations[key]
-            for key in planned.get("deviations", [])
+            for key in (planned.deviations if planned else None) or []
             if not key.startswith(_SAME_EXPERIMENT) and _fact(key) not in mismatches
         ]
         return Place(figure, tuple(other for other, _ in found[1:]), (*mismatches.values(), *words))
@@ -132,7 +131,7 @@ def _beside(stat: Stat, place: Place) -> Stat:
     return replace(stat, below=below, facts=facts)
 
 
-def _facts(place: Place) -> dict[str, Any]:
+def _facts(place: Place) -> Facts:
     """Return what is published for a cell, for programs."""
     figure = place.figure
     names = ("miou", "sd", "n", "provenance", "paper", "source", "note")
@@ -143,7 +142,7 @@ def _facts(place: Place) -> dict[str, Any]:
     }
 
 
-def _compared(section: Section, known: _Grid) -> tuple[Section, list[Entry]]:
+def _compared(section: Section, known: _Grid) -> tuple[Section, list[ComparedCell]]:
     rows, entries = [], []
     for row in section.rows:
         cells = []
@@ -152,24 +151,26 @@ def _compared(section: Section, known: _Grid) -> tuple[Section, list[Entry]]:
                 place = known.place({**section.keys, **row.keys, **column.keys}, cell)
                 stats = {name: _beside(stat, place) for name, stat in cell.stats.items()}
                 cell = replace(cell, stats=stats, facts=_facts(place))
-                entries.append(Entry(section, row, column, cell, place))
+                entries.append(ComparedCell(section, row, column, cell, place))
             cells.append(cell)
         rows.append(replace(row, cells=tuple(cells)))
     return replace(section, rows=tuple(rows)), entries
 
 
-def beside(table: Table, grid: Mapping[str, Any]) -> tuple[Table, list[Entry], list[Paper]]:
+def beside(table: Table, grid: Summary) -> tuple[Table, list[ComparedCell], list[Paper]]:
     """Return the table with each planned cell beside what is published for it, its cells one by one, and the papers.
 
     Args:
         table: a grid's main table.
-        grid: its outline, with `published` and `cells`; `facts` and `deviations` of the cells where known.
+        grid: its summary, which names papers.
 
     Raises:
         BenchError: if a paper that the grid names isn't there, or its file is wrong.
     """
-    papers = load(grid["published"]["papers"])
-    known = _Grid(grid, papers)
+    if grid.published is None:
+        return table, [], []
+    papers = load(grid.published.papers)
+    known = _Grid(grid, grid.published, papers)
     made = [_compared(section, known) for section in table.sections]
     sections = tuple(section for section, _ in made)
     return replace(table, sections=sections), [entry for _, found in made for entry in found], papers

@@ -16,7 +16,8 @@ from bench.errors import BenchError
 from bench.plan import summary
 from bench.plan.cells import Plan, resolve_grid
 from bench.plan.request import Request
-from bench.plan.summary import planned_outline
+from bench.plan.summary import planned_summary
+from bench.store.summary import Summary
 
 GRID: dict[str, Any] = {
     "recipe": {"dataset": "folder", "network": {"name": "deeplabv3plus", "backbone": "tiny"}},
@@ -38,11 +39,11 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def look(request: Request) -> dict[str, Any]:
+def look(request: Request) -> Summary:
     """Look at a grid as a new process does."""
     draw_split.cache_clear()
     open_dataset.cache_clear()
-    return planned_outline(request)
+    return planned_summary(request)
 
 
 @pytest.fixture
@@ -60,12 +61,12 @@ def request_of(tmp_path: Path) -> Request:
 
 def test_a_plan_that_still_holds_is_not_made_again(request_of: Request, planned: list[str]) -> None:
     first = look(request_of)
-    (sha256, *_) = {split["sha256"] for split in first["grounds"]["splits"]}
+    (sha256, *_) = {split.sha256 for split in first.freshness.splits}
     split_path(request_of.store, sha256).unlink()
     assert look(request_of) == first
     assert planned == ["small"]
     assert split_path(request_of.store, sha256).exists()
-    assert sum(work["cells"] for work in first["work"]) == len(first["cells"]) == 4
+    assert sum(work.cells for work in first.work) == len(first.cells) == 4
 
 
 def test_other_data_are_planned_again(request_of: Request, planned: list[str], tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_other_data_are_planned_again(request_of: Request, planned: list[str], t
     path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines()[1:]))
     second = look(request_of)
     assert planned == ["small", "small"]
-    assert {cell["id"] for cell in first["cells"]}.isdisjoint(cell["id"] for cell in second["cells"])
+    assert {cell.id for cell in first.cells}.isdisjoint(cell.id for cell in second.cells)
     shutil.rmtree(tmp_path / "data")
     with pytest.raises(BenchError, match="no folder"):
         look(request_of)
@@ -89,5 +90,5 @@ def test_a_changed_file_that_an_option_names_is_planned_again(
     first = look(request)
     assert look(request) == first
     torch.save({"a": torch.ones(2)}, weights)
-    assert look(request)["grounds"]["files"].keys() == first["grounds"]["files"].keys() == {str(weights)}
+    assert look(request).freshness.files.keys() == first.freshness.files.keys() == {str(weights)}
     assert planned == ["small", "small"]

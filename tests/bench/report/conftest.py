@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench.store.summary import CellSummary, Summary
+
 CLASSES = ["road", "car", "sign"]
-Cells = list[dict[str, Any]]
 
 
 class Store:
@@ -18,7 +19,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.cells: Cells = []
+        self.cells: list[CellSummary] = []
 
     def plan(self, method: str, labels: str, seed: int, **more: Any) -> Path:
         """Plan a cell and return its run directory, which is not made. Keyword arguments are further coordinates."""
@@ -30,8 +31,12 @@ class Store:
         }
         coords |= {"labels": labels, "seed": seed, **more}
         run_id = f"run{len(self.cells):04d}"
-        self.cells.append({"id": run_id, "slug": f"slug-{run_id}", "order": len(self.cells), "coords": coords})
+        self.cells.append(CellSummary(id=run_id, slug=f"slug-{run_id}", order=len(self.cells), coords=coords))
         return self.path / run_id
+
+    def change(self, index: int, **facts: Any) -> None:
+        """Change what planning says of a cell."""
+        self.cells[index] = self.cells[index].model_copy(update=facts)
 
     def state(self, run: Path, state: str, **facts: Any) -> None:
         """Write a run's state.json."""
@@ -85,9 +90,9 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def grid() -> dict[str, Any]:
+def grid() -> Summary:
     """What a plan says of its grid."""
-    return {"name": "quick", "title": "A quick grid", "select": "last", "recipe": {}, "iterations": 400}
+    return Summary(name="quick", title="A quick grid", select="last", iterations=400)
 
 
 @pytest.fixture

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from bench.errors import BenchError
-from bench.report import frame, pairs
-from bench.report.formats.view import FORMATS, render
-from bench.report.model import Cell, Table
+from bench.report import pairs, records
+from bench.report.formats.render import FORMATS, render
+from bench.report.model import Table, TableCell
 from bench.report.pairs import bootstrap, difference, sentence, student
 from bench.seeds import rng
+from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 
-Grid = dict[str, Any]
+Grid = Summary
 
 
 def build(store: Store, grid: Grid, one: str = "a", other: str = "b") -> Table:
-    return pairs.build(frame.load(store.path, store.cells), grid, one, other)
+    return pairs.build(records.load(store.path, store.cells), grid, one, other)
 
 
-def cells(table: Table) -> list[Cell]:
+def cells(table: Table) -> list[TableCell]:
     return [cell for section in table.sections for row in section.rows for cell in row.cells]
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.report import frame, model, notes, tables
-from bench.report.model import Cell, Table
+from bench.report import model, notes, records, tables
+from bench.report.model import Table, TableCell
+from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 
-Grid = dict[str, Any]
+Grid = Summary
 
 
 def build(store: Store, grid: Grid, select: str | None = None) -> Table:
-    return tables.build(frame.load(store.path, store.cells), grid, select)
+    return tables.build(records.load(store.path, store.cells), grid, select)
 
 
 def texts(table: Table, rule: str = "last") -> list[list[str]]:
@@ -38,8 +38,8 @@ def test_mean_and_sample_deviation_by_hand(store: Store, grid: Grid) -> None:
     assert (table.done, table.planned) == (3, 3)
 
 
-def _run(value: float, seed: int = 0) -> model.Run:
-    return model.Run(f"r{seed}", seed, "done", "", 1.0, 1.0, "e", "s", {"last": value, "best": value})
+def _run(value: float, seed: int = 0) -> model.RunScore:
+    return model.RunScore(f"r{seed}", seed, "done", "", 1.0, 1.0, "e", "s", {"last": value, "best": value})
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=20))
@@ -113,8 +113,8 @@ def test_cells_without_any_run_done_tell_their_states(store: Store, grid: Grid) 
 
 
 def test_running_cells_tell_how_far_they_are() -> None:
-    def running(step: float, seed: int) -> model.Run:
-        return model.Run("r", seed, "running", "", step, 400, "", "", {"last": None, "best": None})
+    def running(step: float, seed: int) -> model.RunScore:
+        return model.RunScore("r", seed, "running", "", step, 400, "", "", {"last": None, "best": None})
 
     assert model.cell([running(160, 0)]).stats["last"].text == "– running 40 %"
     assert model.cell([running(160, 0), running(80, 1)]).stats["last"].text == "– 2 running 30 %"
@@ -195,12 +195,12 @@ def test_runs_that_no_axis_tells_apart_are_warned_of(store: Store, grid: Grid) -
     assert warning.startswith("2 planned runs have the same coordinates (camvid, resnet18, few_labels, labels 20, a")
 
 
-def bold(cells: list[Cell]) -> list[bool]:
+def bold(cells: list[TableCell]) -> list[bool]:
     return model.best(cells, "last")
 
 
 def test_the_best_complete_cell_is_bold_and_ties_all_are() -> None:
-    pending = model.Run("p", 1, "pending", "", 0, 0, "", "", {"last": None, "best": None})
+    pending = model.RunScore("p", 1, "pending", "", 0, 0, "", "", {"last": None, "best": None})
     high_but_missing = model.cell([_run(60.0), pending])
     assert bold([model.cell([_run(50.0)]), model.cell([_run(51.0)]), high_but_missing]) == [False, True, False]
     assert bold([model.cell([_run(50.04)]), model.cell([_run(49.96)])]) == [True, True]
@@ -221,7 +221,7 @@ def test_classes_with_absent_ones_left_out(store: Store, grid: Grid) -> None:
     for seed, iou in enumerate([(60.0, 10.0, None), (62.0, None, None), (64.0, 30.0, None)]):
         store.done(store.plan("a", "20", seed), 50.0 + seed, iou=iou)
     store.state(store.plan("b", "20", 0), "failed")
-    table = tables.per_class(frame.load(store.path, store.cells), grid)
+    table = tables.per_class(records.load(store.path, store.cells), grid)
     (section,) = table.sections
     assert [row.keys["class"] for row in section.rows] == ["road", "car", "sign", "mIoU"]
     assert [column.title for column in section.columns] == ["a", "b"]
@@ -237,7 +237,7 @@ def test_classes_with_absent_ones_left_out(store: Store, grid: Grid) -> None:
 
 def test_classes_before_any_run_is_done(store: Store, grid: Grid) -> None:
     store.plan("a", "20", 0)
-    (section,) = tables.per_class(frame.load(store.path, store.cells), grid).sections
+    (section,) = tables.per_class(records.load(store.path, store.cells), grid).sections
     assert [row.keys["class"] for row in section.rows] == ["mIoU"]
     assert section.rows[0].cells[0].stats["last"].text == "– pending"
 
@@ -246,7 +246,7 @@ def test_classes_have_a_section_per_budget_and_bold_by_row(store: Store, grid: G
     for labels in ("20", "full"):
         store.done(store.plan("a", labels, 0), 50.0, iou=(60.0, 10.0, 0.0))
         store.done(store.plan("b", labels, 0), 51.0, iou=(50.0, 20.0, 0.0))
-    table = tables.per_class(frame.load(store.path, store.cells), grid)
+    table = tables.per_class(records.load(store.path, store.cells), grid)
     assert len(table.sections) == 2
     bold_cells = [[cell.stats["last"].bold for cell in row.cells] for row in table.sections[0].rows]
     assert bold_cells == [[True, False], [False, True], [True, True], [False, True]]

@@ -66,9 +66,9 @@ def test_a_cell_that_moved_shows_as_stale(grid_file: Path, tmp_path: Path) -> No
     plan = make_plan(request)
     make_jobs(plan, plan.cells, request, retry=False)
     grid_file.write_text(GRID.replace("lr: 0.05", "lr: 0.06"))
-    from bench.plan.summary import make_outline
+    from bench.plan.summary import plan_and_keep
 
-    status = grid_status(request.store, make_outline(make_plan(request)))
+    status = grid_status(request.store, plan_and_keep(request)[1])
     assert status["totals"] == {"pending": 1, "stale": 1}
     assert [row["id"] for row in status["stale"]] == [plan.cells[0].cell.id]
 

@@ -13,8 +13,9 @@ import pytest
 from bench.cli import reports
 from bench.errors import BenchError
 from bench.plan.request import Request
-from bench.plan.summary import make_outline, make_plan
+from bench.plan.summary import plan_and_keep
 from bench.spec.grid import read_grid
+from bench.store.summary import Summary
 
 ROOT = Path(__file__).parents[3]
 TEXT = """
@@ -40,43 +41,43 @@ def grid(tmp_path: Path) -> Path:
     return path
 
 
-def outline(grid: Path, *sets: str) -> dict[str, Any]:
-    request = Request(str(grid), sets, (), grid.parent / "store")
-    return make_outline(make_plan(request), request)
+def summary(grid: Path, *sets: str) -> Summary:
+    return plan_and_keep(Request(str(grid), sets, (), grid.parent / "store"))[1]
 
 
-def deviations(found: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(d["key"], d["value"], d["recipe"], d["cells"]) for d in found["deviations"]]
+def deviations(found: Summary) -> list[tuple[Any, ...]]:
+    return [(d.key, d.value, d.recipe, d.cells) for d in found.deviations or []]
 
 
 def test_facts_of_cells_that_are_compared(grid: Path) -> None:
-    found = outline(grid)
-    assert found["published"]["papers"] == ["reco"]
-    assert found["published"]["methods"] == {"supervised": ["Supervised"], "reco": ["ReCo+ClassMix", "ReCo"]}
-    assert found["cells"][0]["facts"] == {
+    found = summary(grid)
+    assert found.published is not None
+    assert found.published.papers == ["reco"]
+    assert found.published.methods == {"supervised": ["Supervised"], "reco": ["ReCo+ClassMix", "ReCo"]}
+    assert found.cells[0].facts == {
         **{"dataset": "synthetic", "network": "deeplabv3plus", "backbone": "tiny", "weights": "none"},
         **{"output_stride": "16", "crop": "64x64", "evaluation": "padded 96x128", "iterations": "400"},
     }
-    assert "deviations" not in found
+    assert found.deviations is None
 
 
 def test_a_grid_without_papers_has_no_facts(grid: Path) -> None:
     grid.write_text(TEXT[: TEXT.index("published:")])
-    found = outline(grid)
-    assert "published" not in found
-    assert "facts" not in found["cells"][0]
+    found = summary(grid)
+    assert found.published is None
+    assert found.cells[0].facts is None
 
 
 def test_what_set_changes_is_listed_with_the_recipes_value(grid: Path) -> None:
     sets = ("schedule.iterations=2", "optimizer.lr=0.01", "network.weights=none", "select=best")
-    found = outline(grid, *sets)
+    found = summary(grid, *sets)
     assert deviations(found) == [
         ("schedule.iterations", 2, 400, 6),
         ("optimizer.lr", 0.01, 0.0025, 6),  # the recipe leaves it to the default, which is known
         ("network.weights", "none", "default", 6),
         ("select", "best", "last", 6),
     ]
-    assert found["cells"][0]["deviations"] == ["schedule.iterations", "optimizer.lr", "network.weights", "select"]
+    assert found.cells[0].deviations == ["schedule.iterations", "optimizer.lr", "network.weights", "select"]
 
 
 def test_what_changes_nothing_is_no_deviation(grid: Path) -> None:
@@ -86,17 +87,17 @@ def test_what_changes_nothing_is_no_deviation(grid: Path) -> None:
         "augmentation={reco: {crop_size: 64}}",
         "method=[classmix]",
     )
-    assert deviations(outline(grid, *same, "seed=1", "resources.threads=1", "title=Mine")) == []
+    assert deviations(summary(grid, *same, "seed=1", "resources.threads=1", "title=Mine")) == []
 
 
 def test_of_an_axis_only_new_values_deviate(grid: Path) -> None:
-    found = outline(grid, "method=[supervised, {name: reco, num_queries: 32}]", "seed=[0, 5]")
+    found = summary(grid, "method=[supervised, {name: reco, num_queries: 32}]", "seed=[0, 5]")
     usual = ["supervised", "classmix", {"name": "reco", "num_queries": 64, "label": "reco"}]
     assert deviations(found) == [
         ("method", [{"name": "reco", "num_queries": 32}], usual, 2),
         ("seed", [5], [0, 1], 2),
     ]
-    assert [cell["deviations"] for cell in found["cells"]] == [[], ["seed"], ["method"], ["method", "seed"]]
+    assert [cell.deviations for cell in found.cells] == [[], ["seed"], ["method"], ["method", "seed"]]
 
 
 @pytest.mark.parametrize(

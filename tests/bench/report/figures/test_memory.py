@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bench.files import write_json
 from bench.report.figures import memory
+from bench.report.model import RunScore
+from bench.report.records import Record, Runs
 from bench.store.run import Run
 
 ROWS: list[dict[str, Any]] = [
@@ -21,12 +21,15 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def done(store: Path, run_id: str, miou: float, **options: Any) -> str:
+def score(run_id: str, state: str, miou: float | None = None) -> RunScore:
+    return RunScore(run_id, 0, state, "", 0.0, 0.0, "", "", {"last": miou, "best": miou})
+
+
+def done(store: Path, run_id: str, miou: float, **options: Any) -> Record:
     run = Run(store / run_id)
     run.path.mkdir(parents=True)
     write_json(run.cell, {"id": run_id, "spec": {"method": options}})
-    write_json(run.result, {"last": {"miou": miou}})
-    return run_id
+    return Record({}, score(run_id, "done", miou), None, None, "", {})
 
 
 def test_runs_are_found_by_the_settings_that_they_share(tmp_path: Path) -> None:
@@ -38,11 +41,11 @@ def test_runs_are_found_by_the_settings_that_they_share(tmp_path: Path) -> None:
         done(store, "d", 99.0, name="reco", num_queries=999, num_negatives=64),
         done(store, "e", 99.0, name="classmix", num_queries=32, num_negatives=64),
     ]
-    frame = pd.DataFrame({"id": [*runs, "f"], "state": ["done"] * 5 + ["running"]})
-    found = memory.scores(store, frame, ROWS)
+    running = Record({}, score("f", "running"), None, None, "", {})
+    found = memory.scores(store, Runs([*runs, running], []), ROWS)
     assert found == {"ReCo": [(2080, 50.0), (2080, 51.0), (4160, 52.0)]}
     sweep = {"title": "t", "mode": "real", "limit_bytes": 6e9, "rows": ROWS, "slopes": {"ReCo": 0.07, "dense": None}}
     for points in (found, {}, None):
         files = memory.draw(sweep, points, tmp_path / "plots")
-        assert [path.suffix for path in files] == [".png", ".svg", ".pdf"]
+        assert [path.name for path in files] == ["memory.png", "memory.svg", "memory.pdf"]
         assert all(path.stat().st_size > 1000 for path in files)

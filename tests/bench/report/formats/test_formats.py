@@ -14,17 +14,19 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
+from pydantic import TypeAdapter
 
 from bench.errors import BenchError
-from bench.report import frame, tables
+from bench.report import records, tables
 from bench.report.formats import html, latex, terminal
-from bench.report.formats.view import FORMATS, render, views
+from bench.report.formats.render import FORMATS, render
+from bench.report.formats.view import views
 from bench.report.model import Table
 from bench.store.run import Run
+from bench.store.summary import CellSummary, Summary
 from tests.bench.report.conftest import Store
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "report"
@@ -45,10 +47,10 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
     """The tables of the golden runs, read from a copy of their store while one of them is under way."""
     store = tmp_path_factory.mktemp("golden") / "store"
     shutil.copytree(DATA / "store", store)
-    cells = json.loads((DATA / "cells.json").read_text())
-    grid = json.loads((DATA / "grid.json").read_text())
+    cells = TypeAdapter(list[CellSummary]).validate_json((DATA / "cells.json").read_bytes())
+    grid = Summary.model_validate_json((DATA / "grid.json").read_bytes())
     with Run(store / RUNNING).claim():
-        runs = frame.load(store, cells)
+        runs = records.load(store, cells)
     return {
         "golden": tables.build(runs, grid),
         "golden-best": tables.build(runs, grid, "best"),
@@ -70,11 +72,11 @@ def test_golden(golden: dict[str, Table], name: str, fmt: str) -> None:
 
 
 @pytest.fixture
-def hostile(store: Store, grid: dict[str, Any]) -> Table:
+def hostile(store: Store, grid: Summary) -> Table:
     for i, name in enumerate(HOSTILE):
         store.done(store.plan(name, "20", 0), 50.0 + i, classes=[name, "car", "sign"])
         store.state(store.plan(name, "full|<b>", 0), "failed", reason=name)
-    return tables.build(frame.load(store.path, store.cells), {**grid, "title": HOSTILE[1]})
+    return tables.build(records.load(store.path, store.cells), grid.model_copy(update={"title": HOSTILE[1]}))
 
 
 def test_markdown_shows_names_as_they_are(hostile: Table) -> None:
@@ -178,8 +180,8 @@ def test_bold_in_every_format_for_people(golden: dict[str, Table]) -> None:
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_a_grid_without_cells_still_renders(store: Store, grid: dict[str, Any], fmt: str) -> None:
-    assert "0 of 0" in render(tables.build(frame.load(store.path, []), grid), fmt) or fmt == "csv"
+def test_a_grid_without_cells_still_renders(store: Store, grid: Summary, fmt: str) -> None:
+    assert "0 of 0" in render(tables.build(records.load(store.path, []), grid), fmt) or fmt == "csv"
 
 
 def test_an_unknown_format_is_an_error(hostile: Table) -> None:

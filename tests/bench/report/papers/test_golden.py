@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import frame, pairs, tables
+from bench.report import pairs, records, tables
 from bench.report.formats import terminal
-from bench.report.formats.view import FORMATS, render
+from bench.report.formats.render import FORMATS, render
 from bench.report.model import Table
+from bench.store.summary import Summary
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "published"
 SUFFIXES = {"terminal": "txt", "md": "md", "csv": "csv", "latex": "tex", "html": "html", "json": "json"}
@@ -28,9 +29,9 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
     """The tables of the golden runs, read from a copy of their store."""
     store = tmp_path_factory.mktemp("published") / "store"
     shutil.copytree(DATA / "store", store)
-    outline = json.loads((DATA / "outline.json").read_text())
-    runs = frame.load(store, outline["cells"])
-    return {"golden": tables.build(runs, outline), "paired": pairs.build(runs, outline, "reco", "classmix")}
+    summary = Summary.model_validate_json((DATA / "outline.json").read_bytes())
+    runs = records.load(store, summary.cells)
+    return {"golden": tables.build(runs, summary), "paired": pairs.build(runs, summary, "reco", "classmix")}
 
 
 @pytest.mark.parametrize("name", ["golden", "paired"])

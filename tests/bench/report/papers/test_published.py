@@ -85,15 +85,17 @@ def test_figures_as_printed() -> None:
 
 
 WRONG = [
-    ({**FIGURE, "mIoU": 1}, "unknown key 'mIoU' (did you mean 'miou'?)"),
-    ({**FIGURE, "miou": 150.0}, "miou: expected a number from 0 to 100, not 150.0"),
-    ({**FIGURE, "miou": "50"}, "miou: expected float, not '50'"),
-    ({**FIGURE, "labels": 60}, "labels: expected str, not 60"),
-    ({**FIGURE, "sd": -1.0}, "sd: expected a number of at least 0"),
-    ({**FIGURE, "n": True}, "n: expected int, not True"),
-    ({**FIGURE, "provenance": "rumour"}, "provenance: expected authors, reprint, summary, not 'rumour'"),
-    ({key: value for key, value in FIGURE.items() if key != "source"}, "'source' is missing"),
-    ("50.0", "expected keys and values, not '50.0'"),
+    ({**FIGURE, "mIoU": 1}, ".mIoU: unknown key (did you mean 'miou'?)"),
+    ({**FIGURE, "miou": 150.0}, ".miou: input should be less than or equal to 100, not 150.0"),
+    ({**FIGURE, "miou": float("nan")}, ".miou: input should be a finite number, not nan"),
+    ({**FIGURE, "miou": "50"}, ".miou: input should be a valid number, not '50'"),
+    ({**FIGURE, "labels": 60}, ".labels: input should be a valid string, not 60"),
+    ({**FIGURE, "sd": -1.0}, ".sd: input should be greater than or equal to 0, not -1.0"),
+    ({**FIGURE, "n": True}, ".n: input should be a valid integer, not True"),
+    ({**FIGURE, "provenance": "author"}, ".provenance: input should be 'authors', 'reprint' or 'summary'"),
+    ({key: value for key, value in FIGURE.items() if key != "source"}, ".source: this key is required"),
+    ({**FIGURE, "source": ""}, ".source: string should have at least 1 character"),
+    ("50.0", ": expected keys and values, not '50.0'"),
 ]
 
 
@@ -101,7 +103,7 @@ WRONG = [
 def test_a_wrong_figure_is_named(figure: Any, message: str) -> None:
     with pytest.raises(BenchError, match=re.escape(message)) as error:
         parse({"key": "p", "title": "P", "figures": [FIGURE, figure]}, "p.yaml")
-    assert str(error.value).startswith("p.yaml: figure 2")
+    assert str(error.value).startswith(f"p.yaml: figure 2{message}")
 
 
 def test_a_paper_that_is_not_there_or_not_readable_is_an_error(tmp_path: Path) -> None:

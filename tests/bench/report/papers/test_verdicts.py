@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.report import frame, tables
-from bench.report.model import Cell, Stat, Table
+from bench.report import records, tables
+from bench.report.model import Stat, Table, TableCell
 from bench.report.papers import published, verdicts
 from bench.report.papers.published import Figure
 from bench.report.papers.verdicts import DIFFERS, NOT_PUBLISHED, NOT_RUN, OTHER_PROTOCOL, REPRODUCED, Place, verdict
+from bench.spec.deviations import Deviation
+from bench.spec.grid import Published
+from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 
 FIGURE: dict[str, Any] = {
@@ -22,7 +25,7 @@ FIGURE: dict[str, Any] = {
 FACTS = {"dataset": "camvid", "network": "net", "backbone": "resnet18", "crop": "128x128", "evaluation": "sliding 9x9"}
 FACTS |= {"iterations": "400"}
 MATCH = ["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
-Grid = dict[str, Any]
+Grid = Summary
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +42,15 @@ def write(folder: Path, key: str, *figures: dict[str, Any], **header: Any) -> No
     (folder / f"{key}.yaml").write_text(yaml.safe_dump(content))
 
 
-def build(store: Store, grid: Grid, papers: list[str], deviations: list[dict[str, Any]] | None = None) -> Table:
+def build(store: Store, grid: Grid, papers: list[str], deviations: list[Deviation] | None = None) -> Table:
     methods = {"a": ["Method A"], "b": ["Method B"], "c": ["Method C"], "d": ["Method D"]}
-    asked = {"papers": papers, "methods": methods, "match": MATCH}
-    cells = [{"facts": FACTS, "iterations": 400, **cell} for cell in store.cells]
-    outline = {**grid, "published": asked, "cells": cells, "deviations": deviations or []}
-    return tables.build(frame.load(store.path, store.cells), outline)
+    asked = Published.model_validate({"papers": papers, "methods": methods, "match": MATCH})
+    cells = [cell.model_copy(update={"facts": cell.facts or FACTS, "iterations": 400}) for cell in store.cells]
+    summary = grid.model_copy(update={"published": asked, "cells": cells, "deviations": deviations})
+    return tables.build(records.load(store.path, store.cells), summary)
 
 
-def cell(table: Table, row: int = 0) -> Cell:
+def cell(table: Table, row: int = 0) -> TableCell:
     return table.sections[0].rows[row].cells[0]
 
 
@@ -146,8 +149,8 @@ def test_a_figure_of_the_same_protocol_goes_before_one_of_better_rank(store: Sto
 
 
 DEVIATIONS = [
-    {"key": "schedule.iterations", "value": 2, "recipe": 400, "cells": 2},
-    {"key": "numerics.precision", "value": "bf16", "recipe": "fp32", "cells": 1},
+    Deviation(key="schedule.iterations", value=2, recipe=400, cells=2),
+    Deviation(key="numerics.precision", value="bf16", recipe="fp32", cells=1),
 ]
 
 
@@ -157,9 +160,9 @@ def test_a_cell_changed_by_set_has_another_protocol_and_arithmetic_has_not(
     write(folder, "p", {}, {"method": "Method B"}, {"method": "Method C", "iterations": 400})
     for method in ("a", "b", "c"):
         store.done(store.plan(method, "20", 0), 50.0)
-    store.cells[0] |= {"deviations": ["schedule.iterations"]}
-    store.cells[1] |= {"deviations": ["numerics.precision"]}
-    store.cells[2] |= {"deviations": ["schedule.iterations"], "facts": {**FACTS, "iterations": "2"}}
+    store.change(0, deviations=["schedule.iterations"])
+    store.change(1, deviations=["numerics.precision"])
+    store.change(2, deviations=["schedule.iterations"], facts={**FACTS, "iterations": "2"})
     table = build(store, grid, ["p"], DEVIATIONS)
     verdicts = [row.cells[0].stats["last"].facts["verdict"] for row in table.sections[0].rows]
     assert verdicts == [OTHER_PROTOCOL, REPRODUCED, OTHER_PROTOCOL]
@@ -175,8 +178,9 @@ def test_a_cell_changed_by_set_has_another_protocol_and_arithmetic_has_not(
 def test_deviations_are_told_of_without_anything_published_too(store: Store, grid: Grid) -> None:
     store.cells = []
     store.plan("a", "20", 0)
-    cells = [{**store.cells[0], "deviations": ["schedule.iterations"]}]
-    table = tables.build(frame.load(store.path, store.cells), {**grid, "cells": cells, "deviations": DEVIATIONS[:1]})
+    store.change(0, deviations=["schedule.iterations"])
+    summary = grid.model_copy(update={"cells": store.cells, "deviations": DEVIATIONS[:1]})
+    table = tables.build(records.load(store.path, store.cells), summary)
     assert any(text.startswith("Recipe: the grid's, but changed by --set for 1 of 1 run: ") for text in table.notes)
 
 
@@ -218,7 +222,7 @@ def test_a_grid_of_two_networks_says_where(store: Store, grid: Grid, folder: Pat
     write(folder, "p")
     for network in ("resnet18", "tiny"):
         store.done(store.plan("a", "20", 0, network=network), 50.0)
-    store.cells[1] |= {"facts": {**FACTS, "backbone": "tiny"}}
+    store.change(1, facts={**FACTS, "backbone": "tiny"})
     write(folder, "p", {"backbone": "resnet18"})
     table = build(store, grid, ["p"])
     assert "Protocol differs (backbone tiny, not resnet18): camvid, tiny, a, labels 20." in table.notes

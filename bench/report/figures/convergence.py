@@ -1,0 +1,108 @@
+"""The plot of mIoU over iterations. It works on a half-finished grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report import notes
+from bench.report.curves import Curve
+from bench.report.figures import scores, style
+from bench.report.model import Section, TableCell
+from bench.report.records import Runs
+from bench.store.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def _shared(runs: Sequence[Curve]) -> list[int]:
+    """Return the steps that every run has reached, sorted."""
+    return sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+
+
+def _convergence_line(axes: Axes, runs: Sequence[Curve], look: style.LineStyle, place: int) -> None:
+    steps = _shared(runs)
+    values = [[run[step] for run in runs] for step in steps]
+    every = max(1, len(steps) // 6)
+    axes.plot(
+        steps,
+        [math.fsum(v) / len(v) for v in values],
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markevery=(place % every, every),
+    )
+    if len(runs) > 1:
+        axes.fill_between(
+            steps, [min(v) for v in values], [max(v) for v in values], color=look.colour, alpha=0.15, lw=0
+        )
+
+
+def _chosen(cell: TableCell, curves: Mapping[str, Curve]) -> list[Curve]:
+    """Return the curves of the runs that are done, or, where none is, of those that have been evaluated."""
+    return [curves[run.id] for run in cell.done or cell.others if run.id in curves]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a convergence plot: its name, the curves behind it, and whether their runs are done."""
+
+    name: str
+    runs: list[Curve]
+    done: bool
+
+
+def _lines(section: Section, at: int, curves: Mapping[str, Curve]) -> list[_Line]:
+    found = [
+        _Line(scores.row_name(row), _chosen(row.cells[at], curves), bool(row.cells[at].done)) for row in section.rows
+    ]
+    return [line for line in found if line.runs]
+
+
+def _convergence_panel(axes: Axes, title: str, lines: Sequence[_Line], styles: Mapping[str, style.LineStyle]) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("iterations")
+    for line in lines:
+        _convergence_line(axes, line.runs, styles[line.name], list(styles).index(line.name))
+    if not lines:
+        style.empty(axes, "no run has been evaluated yet")
+
+
+def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir: Path) -> list[Path]:
+    """Draw mIoU over iterations: mean of the seeds and the band from their least to their greatest, a panel per budget.
+
+    A line is the mean of the runs that are done, at the steps that all of them were evaluated at; where none is done,
+    that of the unfinished runs.
+
+    Args:
+        runs: from :func:`bench.report.records.load`.
+        curves: their evaluations by id, from :func:`bench.report.curves.read_curves`.
+        grid: the grid's summary.
+        out_dir: where to write.
+
+    Returns:
+        The files written: `<grid>-convergence.png`, `.svg` and `.pdf` in `out_dir`.
+
+    Raises:
+        BenchError: if there are no cells.
+    """
+    table, styles = scores.styled_table(runs, grid, None)
+    places = {
+        f"{notes.name(section.keys)}, {column.title}": _lines(section, at, curves)
+        for section in table.sections
+        for at, column in enumerate(section.columns)
+    }
+    drawn = [line for lines in places.values() for line in lines]
+    marks = scores.spread("line: mean, band: least to greatest", (len(line.runs) for line in drawn))
+    if not all(line.done for line in drawn):
+        marks += "; where no run is done: unfinished runs"
+    with style.styled():
+        figure, panels = style.panels(len(places), "mIoU (%)", share_x=True)
+        for (title, lines), axes in zip(places.items(), panels, strict=True):
+            _convergence_panel(axes, title, lines, styles)
+        style.finish(figure, table.title, marks, scores.legend(styles, (line.name for line in drawn)))
+        return style.save(figure, out_dir, f"{grid.name}-convergence")

@@ -1,0 +1,110 @@
+"""The runs of a grid as records: what tables and plots are made of, and how records are grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench.report.cache import load_rows
+from bench.report.model import RunScore
+from bench.report.rows import one_line
+from bench.store.summary import CellSummary, Coords
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+_COORDS = ("dataset", "network", "method", "protocol", "labels", "seed")
+_FIELDS = ("state", "reason", "step", "iterations", "miou_last", "miou_best", "evaluation", "split_sha256")
+_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "iou_last", "iou_best")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A planned run with its coordinates.
+
+    Attributes:
+        coords: label per axis.
+        run: its state and its scores.
+        labelled_images, labelled_pixels: of its split; None where the run is not done.
+        classes: their names as a JSON list; empty where the run is not done.
+        iou: per rule the IoU of each class in % as a JSON list, null for an absent class.
+    """
+
+    coords: Coords
+    run: RunScore
+    labelled_images: float | None
+    labelled_pixels: float | None
+    classes: str
+    iou: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A grid's runs, in its order, and its axes, `seed` among them."""
+
+    records: list[Record]
+    axes: list[str]
+
+
+def axes(cells: Iterable[CellSummary]) -> list[str]:
+    """Return the names of all coordinates: those that every grid has first."""
+    return list(dict.fromkeys([*_COORDS, *(name for cell in cells for name in cell.coords)]))
+
+
+def coordinates(cell: CellSummary, names: Sequence[str]) -> Coords:
+    """Return a cell's coordinates on the named axes: text on one line, empty where it has none; the seed a number."""
+    coords: Coords = {name: one_line(str(cell.coords.get(name, ""))) for name in names}
+    return {**coords, "seed": int(cell.coords["seed"])}
+
+
+def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Runs:
+    """Return the runs of planned cells, in the grid's order.
+
+    Args:
+        store: the run store; a cell's run is the directory named by the cell's id. It need not exist.
+        cells: planned cells.
+        refresh: ignore the cache and read every run again.
+    """
+    names, rows = axes(cells), load_rows(store, (cell.id for cell in cells), refresh)
+    # Column by column: a grid has 10,000 runs and more.
+    scores = zip(*(rows[name].to_pylist() for name in _FIELDS), strict=True)
+    rest = zip(*(rows[name].to_pylist() for name in _FIELDS_OF_RECORD), strict=True)
+    records = []
+    for cell, score, (images, pixels, classes, iou_last, iou_best) in zip(cells, scores, rest, strict=True):
+        state, reason, step, iterations, last, best, evaluation, split = score
+        coords = coordinates(cell, names)
+        planned = iterations if cell.iterations is None else cell.iterations
+        run = RunScore(
+            id=cell.id,
+            seed=int(coords["seed"]),
+            state=state,
+            reason=reason,
+            step=step or 0.0,
+            iterations=planned or 0.0,
+            evaluation=evaluation,
+            split=split,
+            values={"last": last, "best": best},
+        )
+        records.append(Record(coords, run, images, pixels, classes, {"last": iou_last, "best": iou_best}))
+    return Runs(records, names)
+
+
+def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return the items by key, keys in order of first appearance: the grid's order."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def pick(record: Record, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a record's coordinates on the named axes."""
+    coords = record.coords
+    return tuple([str(coords[name]) for name in names])
+
+
+def varying(records: Sequence[Record], names: Iterable[str]) -> list[str]:
+    """Return those of the named axes on which the records differ."""
+    return [name for name in names if len({record.coords[name] for record in records}) > 1]

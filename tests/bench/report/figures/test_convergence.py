@@ -1,0 +1,57 @@
+"""mIoU over iterations: mean and band against the numbers of the runs, and half-finished grids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bench.store.summary import Summary
+from tests.bench.report.conftest import Store
+from tests.bench.report.figures.drawing import convergence, fill, marks, panels, shown, ys
+
+
+def test_convergence_draws_mean_and_band(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    fill(store)
+    convergence(store, grid, tmp_path)
+    first, second = panels(drawn[0])
+    assert [axes.get_title() for axes in (first, second)] == [
+        "camvid, resnet18, 20",
+        "camvid, resnet18, full (367 images)",
+    ]
+    line = first.lines[0]
+    assert (np.asarray(line.get_xdata()).tolist(), ys(line)) == ([100, 200], [31.0, 41.0])
+    band = np.asarray(first.collections[0].get_paths()[0].vertices)[:, 1]
+    assert (band.min(), band.max()) == (30.0, 42.0)
+    assert (first.get_xlabel(), first.get_ylabel()) == ("iterations", "mIoU (%)")
+    assert marks(drawn[0]) == "line: mean, band: least to greatest, 3 seeds"
+
+
+def test_convergence_of_unfinished_runs(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    for seed, steps in enumerate([{100: 10.0, 200: 20.0}, {100: 12.0}]):
+        run = store.plan("a", "20", seed)
+        store.state(run, "preempted", step=max(steps))
+        store.evaluations(run, steps)
+    done, behind = store.plan("b", "20", 0), store.plan("b", "20", 1)
+    store.done(done, 50.0)
+    store.evaluations(done, {100: 30.0, 200: 50.0})
+    store.evaluations(behind, {100: 0.0})
+    store.plan("a", "full", 0)
+    convergence(store, grid, tmp_path)
+    first, second = panels(drawn[0])
+    # a: no run is done, so both, at the step that both have reached; b: the run that is done alone
+    assert [ys(line) for line in first.lines] == [[11.0], [30.0, 50.0]]
+    assert shown(second) == ["no run has been evaluated yet"]
+    assert marks(drawn[0]).endswith("1 to 2 seeds; where no run is done: unfinished runs")
+
+
+def test_convergence_of_runs_without_a_common_step(
+    store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    for seed in range(2):
+        run = store.plan("a", "20", seed)
+        store.done(run, 50.0)
+        store.evaluations(run, {100 + seed: 50.0})
+    convergence(store, grid, tmp_path)
+    assert ys(panels(drawn[0])[0].lines[0]) == []

@@ -1,0 +1,59 @@
+"""How plots look and are written: names as they are, the same bytes every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bench.errors import BenchError
+from bench.report.figures import style
+from bench.store.summary import Summary
+from tests.bench.report.conftest import Store
+from tests.bench.report.figures.drawing import convergence, fill, ratio
+
+
+def test_names_are_not_markup(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    for name in ("$x^$ {", "_hidden", "<b>&"):
+        store.done(store.plan(name, "20", 0), 50.0)
+    ratio(store, grid.model_copy(update={"title": r"$\frac{$"}), tmp_path)
+    assert [text.get_text().strip() for text in drawn[0].legends[0].get_texts()] == ["$x^$ {", "_hidden", "<b>&"]
+
+
+def test_legend_stays_within_the_figure(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    for i in range(9):
+        store.done(store.plan(f"a method with a rather long label, number {i}", "20", 0), 50.0)
+    ratio(store, grid, tmp_path)
+    box = drawn[0].legends[0].get_window_extent()
+    assert 0 <= box.x0 <= box.x1 <= drawn[0].bbox.width
+
+
+def test_files_are_the_same_bytes_every_time(store: Store, grid: Summary, tmp_path: Path) -> None:
+    fill(store)
+    for draw in (ratio, convergence):
+        first, second = (draw(store, grid, tmp_path / name) for name in ("one", "two"))
+        assert [path.suffix for path in first] == [".png", ".svg", ".pdf"]
+        for a, b in zip(first, second, strict=True):
+            assert a.read_bytes() == b.read_bytes()
+        assert Image.open(first[0]).info["dpi"][0] >= 150
+        assert b"Type3" not in first[2].read_bytes()
+
+
+def test_the_users_settings_stay_as_they_are(store: Store, grid: Summary, tmp_path: Path) -> None:
+    store.done(store.plan("a", "20", 0), 50.0)
+    with mpl.rc_context({"font.size": 23.0}):
+        ratio(store, grid, tmp_path)
+        assert mpl.rcParams["font.size"] == 23.0
+
+
+def test_lines_differ_without_colour() -> None:
+    looks = style.line_styles(f"method {i}" for i in range(40)).values()
+    assert len({(look.marker, str(look.line)) for look in looks}) == 40
+
+
+def test_a_grid_without_cells_is_an_error(store: Store, grid: Summary, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="grid 'quick' has no cells to plot"):
+        ratio(store, grid, tmp_path)
