@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 from bench.config import Config
 from bench.errors import BenchError, unknown
 from bench.spec.messages import validate
-from bench.spec.yaml import parse_yaml
+from bench.spec.yaml import read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
 _TIME = re.compile(
@@ -161,10 +161,7 @@ def _path(profile: str, beside: Path) -> Path:
 def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise BenchError(f"{path}: extends itself, by way of {', '.join(p.name for p in seen)}")
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: can't be read: {error}") from None
+    content = read_yaml(path)
     if content is None:
         raise BenchError(f"{path}: an empty profile")
     validate(Profile, content, f"{path}: ")

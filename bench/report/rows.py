@@ -73,7 +73,8 @@ FIELDS: dict[str, Field] = {
     "data_wait_share": Field("cost.json", ("data_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
 }
-EMPTY: dict[str, Any] = {name: None if field.type == "number" else "" for name, field in FIELDS.items()}
+RowValues = dict[str, Any]  # a row by column: number, text or JSON text, as its field says
+EMPTY: RowValues = {name: None if field.type == "number" else "" for name, field in FIELDS.items()}
 EMPTY["state"] = "pending"
 
 
@@ -117,12 +118,12 @@ def _field(document: Any, field: Field, default: Any) -> Any:
     return _PARSE[field.type](value)
 
 
-def _check_state(row: dict[str, Any]) -> None:
+def _check_state(row: RowValues) -> None:
     if row["state"] not in STATES:
         raise ValueError(f"unknown state {row['state']!r}")
 
 
-def _check_result(row: dict[str, Any]) -> None:
+def _check_result(row: RowValues) -> None:
     """Refuse scores that can't be: they would enter a mean unseen."""
     classes = [_text(name) for name in json.loads(row["classes"])]
     for which in ("last", "best"):
@@ -133,10 +134,10 @@ def _check_result(row: dict[str, Any]) -> None:
             raise ValueError(f"the number of IoUs in '{which}' is not the number of classes")
 
 
-_CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {"state.json": _check_state, "result.json": _check_result}
+_CHECKS: dict[str, Callable[[RowValues], None]] = {"state.json": _check_state, "result.json": _check_result}
 
 
-def _columns(directory: Path, file: str) -> dict[str, Any] | None:
+def _columns(directory: Path, file: str) -> RowValues | None:
     try:
         document = json.loads((directory / file).read_bytes())
     except FileNotFoundError:
@@ -149,11 +150,11 @@ def _columns(directory: Path, file: str) -> dict[str, Any] | None:
     return columns
 
 
-def _unreadable(reason: str) -> dict[str, Any]:
+def _unreadable(reason: str) -> RowValues:
     return {**EMPTY, "state": UNREADABLE, "reason": one_line(reason)}
 
 
-def read(directory: Path) -> dict[str, Any]:
+def read(directory: Path) -> RowValues:
     """Return the row of one run, with the columns of :data:`FIELDS`.
 
     A readable `result.json` makes a run done, because it is written last; without `state.json` the run is pending. A

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from bench import machine, registry
 from bench.data.roots import DataRoots
@@ -81,7 +80,7 @@ def _store(store: Path) -> Check:
     return _check("store", "ok" if free >= 5 else "note", f"{store}: {free} GiB free")
 
 
-def examine(data: list[str], store: Path) -> dict[str, Any]:
+def examine(data: list[str], store: Path) -> dict[str, list[Check]]:
     """Return ``{"checks": [{"name", "verdict": ok|note|problem, "detail"}]}``.
 
     Raises:

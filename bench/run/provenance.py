@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import cast
+
+from typing_extensions import NotRequired, TypedDict
 
 from bench import NUMERICS, __version__
 from bench.files import REPOSITORY, read_json
@@ -28,19 +30,27 @@ SLURM_FACTS = (
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scipy", "pandas", "submitit", "pydantic")
 
 
+class CodeState(TypedDict):
+    """The commit of the code, and whether its tree has changes; `snapshot` names the copy that a queued job runs."""
+
+    git_sha: str | None
+    git_dirty: bool | None
+    snapshot: NotRequired[str]
+
+
 def _git(*arguments: str) -> str | None:
     done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def code_state() -> dict[str, Any]:
+def code_state() -> CodeState:
     """Return the commit of the code and whether the tree has changes; None where this is no checkout.
 
     In a snapshot, which queued jobs run (see ``slurm/snapshot.py``), it is what was true when the snapshot was made.
     """
     known = read_json(REPOSITORY / SNAPSHOT)
     if known is not None:
-        return dict(known)
+        return cast(CodeState, known)
     try:
         dirty = _git("status", "--porcelain", "--untracked-files=no")
         return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": None if dirty is None else bool(dirty)}
@@ -59,7 +69,7 @@ def package_versions() -> dict[str, str | None]:
     return found
 
 
-def describe() -> dict[str, Any]:
+def describe() -> dict[str, object]:
     """Return the environment of this process, without torch's view of the device (see ``bench.run.worker``)."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

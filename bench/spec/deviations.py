@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.spec.cell import PARTS, SECTIONS, Cell, canonical, part_mapping
 from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
+from bench.spec.yaml import Raw, RawView
 
 # Keys that change neither a result nor a score.
 _NEUTRAL = ("resources", "profile", "title")
@@ -60,18 +61,16 @@ def _same(key: str, one: Any, other: Any) -> bool:
     return canonical(one) == canonical(other)
 
 
-def _recipe(grid: Grid) -> dict[str, Any]:
+def _recipe(grid: Grid) -> Raw:
     """Return the raw recipe, with the defaults of the harness's own sections."""
-    raw: dict[str, Any] = {name: model().model_dump(mode="json") for name, model in SECTIONS.items()}
+    raw: Raw = {name: model().model_dump(mode="json") for name, model in SECTIONS.items()}
     raw |= {**deepcopy(DEFAULT_RECIPE), "select": grid.select}
     for key, value in grid.recipe.items():
         apply(raw, key, value, f"recipe.{key}")
     return raw
 
 
-def deviations(
-    written: Grid, sets: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
-) -> tuple[list[Deviation], list[list[str]]]:
+def deviations(written: Grid, sets: RawView, points: Sequence[RawView]) -> tuple[list[Deviation], list[list[str]]]:
     """Return how cells deviate from their grid's recipe, as ``--set`` made them.
 
     Args:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
 
-from bench.store.run import Run, State
+from bench.store.run import Run, State, StateRecord
 from bench.store.ticket import Ticket, read_ticket
 
 HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a running cell counts as gone
 
 
-def current_state(run: Run) -> dict[str, Any]:
-    """Return the state as it is now, with the `submission` that has the run in its hands, if any.
+def current_state(run: Run) -> StateRecord:
+    """Return the state as it is now, with the `submission` that the run belongs to, if any.
 
     A run with a result is `done`, whatever a process that was killed at the last moment left in its state. One that says
     `running` but whose process is gone is `preempted`. One whose last record is from before its ticket is `queued`; one
@@ -29,7 +28,7 @@ def current_state(run: Run) -> dict[str, Any]:
     return state if ticket is None else _with_ticket(state, ticket)
 
 
-def _recorded(run: Run) -> dict[str, Any]:
+def _recorded(run: Run) -> StateRecord:
     state = run.read_state()
     if state["state"] != State.DONE.value and run.result.exists():
         return {**state, "state": State.DONE.value, "reason": None}
@@ -43,7 +42,7 @@ def _recorded(run: Run) -> dict[str, Any]:
     return state
 
 
-def _with_ticket(state: dict[str, Any], ticket: Ticket) -> dict[str, Any]:
+def _with_ticket(state: StateRecord, ticket: Ticket) -> StateRecord:
     kind, older = State(state["state"]), state.get("submission") != ticket.submission
     state = {**state, "submission": ticket.submission, "array": ticket.array, "index": ticket.index}
     if kind in (State.DONE, State.RUNNING):

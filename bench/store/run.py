@@ -7,12 +7,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+from typing_extensions import NotRequired, TypedDict
 
 from bench.files import append_jsonl, read_json, write_json
 
@@ -31,6 +33,52 @@ class State(str, Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     STALE = "stale"
+
+
+class StateFacts(TypedDict):
+    """What is recorded with a state.
+
+    Attributes:
+        state: one of :class:`State`.
+        reason: why, in one line.
+        attempt: number of the attempt, from 1.
+        it_per_s: optimizer steps per second.
+        miou: of the last evaluation, in percent.
+        host, node, pid: where the process runs; `node` is Slurm's name.
+        time: of the record (seconds since the epoch).
+        gone: the state says running, but its process isn't there.
+        submission, array, index: the place in a submission to a cluster.
+        at_once: it failed before its first step, through no fault of the input.
+    """
+
+    state: str
+    reason: NotRequired[str | None]
+    attempt: NotRequired[int]
+    it_per_s: NotRequired[float | None]
+    miou: NotRequired[float | None]
+    host: NotRequired[str]
+    node: NotRequired[str | None]
+    pid: NotRequired[int]
+    time: NotRequired[float]
+    gone: NotRequired[bool]
+    submission: NotRequired[str]
+    array: NotRequired[int]
+    index: NotRequired[int]
+    at_once: NotRequired[bool | None]
+
+
+class StateRecord(StateFacts):
+    """The content of state.json, brought up to date or not; `step` is the number of optimizer steps done."""
+
+    step: NotRequired[int]
+
+
+class Owner(TypedDict, total=False):
+    """Who claimed a run: the content of its lock file; `since` in seconds since the epoch."""
+
+    host: str
+    pid: int
+    since: float
 
 
 @dataclass(frozen=True)
@@ -113,23 +161,21 @@ class Run:
         """The predictor's weights at the `last` or the `best` evaluation."""
         return self.path / f"weights-{which}.pt"
 
-    def read_state(self) -> dict[str, Any]:
+    def read_state(self) -> StateRecord:
         """Return the state as recorded: ``{"state": "pending"}`` where nothing is.
 
         Raises:
             ValueError: if the file is damaged.
         """
         state = read_json(self.state)
-        if not isinstance(state, dict):
-            return {"state": State.PENDING.value}
-        return state
+        return cast(StateRecord, state) if isinstance(state, dict) else {"state": State.PENDING.value}
 
     def write_state(self, state: State, **facts: Any) -> None:
         """Record the state. Facts not given are kept from the last record, except the reason."""
         old = {k: v for k, v in self.read_state().items() if k not in ("state", "reason")}
         write_json(self.state, {**old, "reason": None, **facts, "state": state.value, "time": time.time()})
 
-    def record_attempt(self, environment: dict[str, Any]) -> int:
+    def record_attempt(self, environment: Mapping[str, object]) -> int:
         """Append an attempt's environment; return the attempt's number, from 1."""
         number = 1 + (self.attempts.read_bytes().count(b"\n") if self.attempts.exists() else 0)
         append_jsonl(self.attempts, {"attempt": number, **environment})
@@ -160,13 +206,13 @@ class Run:
                 if mine and self.result.exists():
                     self.checkpoint.unlink(missing_ok=True)
 
-    def owner(self) -> dict[str, Any]:
+    def owner(self) -> Owner:
         """Return who claimed the run last: `host`, `pid`, `since`; empty where nobody did, or is just writing it."""
         try:
             found = json.loads(self.lock.read_text() or "{}")
         except (FileNotFoundError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return cast(Owner, found) if isinstance(found, dict) else {}
 
     def lost(self) -> bool:
         """Tell whether another process has claimed the run since this one did.
@@ -189,7 +235,7 @@ class Run:
         return False
 
 
-def _myself() -> dict[str, Any]:
+def _myself() -> Owner:
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 

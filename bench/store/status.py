@@ -12,7 +12,7 @@ from typing_extensions import NotRequired, TypedDict  # typing has NotRequired f
 
 from bench.files import read_json
 from bench.store.liveness import current_state
-from bench.store.run import Run, State
+from bench.store.run import Run, State, StateFacts
 from bench.store.summary import CellSummary, Coords, Summary
 
 
@@ -24,7 +24,7 @@ class StaleRow(TypedDict):
     state: str
 
 
-class StatusRow(TypedDict):
+class StatusRow(StateFacts):
     """The state of a cell: what planning says of it, what its run recorded, and Slurm's view where a job has it.
 
     `step` is the number of optimizer steps done, `it_per_s` iterations per second, `miou` of the last evaluation in %.
@@ -38,20 +38,7 @@ class StatusRow(TypedDict):
     iterations: int
     facts: NotRequired[dict[str, str]]
     deviations: NotRequired[list[str]]
-    state: str
     step: int
-    reason: NotRequired[str | None]
-    attempt: NotRequired[int]
-    it_per_s: NotRequired[float | None]
-    miou: NotRequired[float | None]
-    host: NotRequired[str]
-    node: NotRequired[str | None]
-    pid: NotRequired[int]
-    time: NotRequired[float]
-    gone: NotRequired[bool]
-    submission: NotRequired[str]
-    array: NotRequired[int]
-    index: NotRequired[int]
     job: NotRequired[str | None]
     slurm: NotRequired[str | None]
     in_queue: NotRequired[bool | None]

@@ -163,7 +163,7 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
     run.write_state(State.DONE)
     assert current_state(run)["state"] == "done"
     run.ticket.write_text("{")
-    assert "ticket.json: damaged" in current_state(run)["reason"]
+    assert "ticket.json: damaged" in str(current_state(run)["reason"])
 
 
 def test_only_what_nothing_works_on_is_submitted() -> None:
@@ -246,10 +246,10 @@ def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
     monkeypatch.setattr(commands, "accounts", lambda jobs: {("9", "bench-s-0"): ended})
     view = add_view(store, status)
     assert (row["state"], view.contradictions) == ("failed", [])
-    assert "NODE_FAIL on n2" in row["reason"]
+    assert "NODE_FAIL on n2" in str(row["reason"])
     assert current_state(run)["state"] == "queued"  # `status` only reads
     assert settle(store, view.ends) == 1
-    assert "NODE_FAIL on n2" in current_state(run)["reason"]
+    assert "NODE_FAIL on n2" in str(current_state(run)["reason"])
     with run.claim():  # a process works on it: a look from before must not end it
         other = subprocess.run([sys.executable, "-c", SETTLE, str(store), run.id], cwd=ROOT, capture_output=True)
     assert (other.returncode, other.stdout) == (0, b"0\n"), other.stderr

@@ -43,7 +43,7 @@ def test_status_shows_an_end_that_wait_records(tmp_path: Path, monkeypatch: pyte
     assert {path: path.read_bytes() for path in run.path.parent.rglob("*.json")} == before
     assert current_state(run)["state"] == "queued"
     bench("wait", *arguments, code=1)
-    assert "Slurm says NODE_FAIL on n2 (exit code 1:0)" in current_state(run)["reason"]
+    assert "Slurm says NODE_FAIL on n2 (exit code 1:0)" in str(current_state(run)["reason"])
     fake_slurm(tmp_path / "bin", monkeypatch)  # Slurm has forgotten the job
     (row,) = json.loads(bench("status", *arguments))["cells"]
     assert (row["state"], row["slurm"]) == ("failed", None)
@@ -75,10 +75,10 @@ def test_a_ticket_is_read_as_it_was_written_and_its_damage_is_one_line(tmp_path:
     ticket.write(run)
     assert read_ticket(run) == ticket
     write_json(run.ticket, {"submission": "s", "array": "first", "index": 0})
-    reason = current_state(run)["reason"]
+    reason = str(current_state(run)["reason"])
     assert "ticket.json: damaged (array: " in reason and "\n" not in reason
     write_json(run.ticket, [1])
-    assert "ticket.json: damaged" in current_state(run)["reason"]
+    assert "ticket.json: damaged" in str(current_state(run)["reason"])
 
 
 def test_a_submission_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_full_disk_still_says_so(make_job: Callable[[str], Job], monkeypatch: 
     monkeypatch.setattr(checkpoint, "save", save)
     monkeypatch.setattr(files, "write_atomically", write)
     assert run_cell(job) is State.FAILED
-    assert "the disk is full" in run.read_state()["reason"]
+    assert "the disk is full" in str(run.read_state()["reason"])
     assert read_json(run.result) is None
 
 

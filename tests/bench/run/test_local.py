@@ -158,7 +158,7 @@ def test_a_cell_that_another_process_finished_meanwhile_is_done(tmp_path: Path) 
 def test_a_killed_process_leaves_its_reason(tmp_path: Path) -> None:
     job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 4711, "since": 0})
     assert _outcome(job, Ended(4711, -9)) is State.PREEMPTED  # type: ignore[arg-type]
-    assert "signal 9" in run.read_state()["reason"]
+    assert "signal 9" in str(run.read_state()["reason"])
 
 
 def test_what_does_not_identify_a_run_is_taken_from_the_grid_of_today(tmp_path: Path, grid: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_file_system_that_goes_on_failing_costs_no_checkpoint(
     before = run.checkpoint.read_bytes(), run.metrics.read_bytes()
     failing(monkeypatch, 4, errno.ESTALE)
     assert run_cell(killed) is State.PREEMPTED
-    assert "file system" in run.read_state()["reason"]
+    assert "file system" in str(run.read_state()["reason"])
     assert (run.checkpoint.read_bytes(), run.metrics.read_bytes()) == before
     assert run_cell(killed) is State.DONE
     assert outcome(killed) == outcome(whole)
