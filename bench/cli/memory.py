@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import JSON, STORE, make_request, store_path
+from bench.cli.options import JSON, STORE, store_path
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def table(frame: SweepFrame) -> Table:
     return table
 
 
-def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | None, as_json: bool) -> None:
+def plot_memory(request: Request, output: Path, as_json: bool) -> None:
     """Draw a sweep that the store keeps, with the mIoU of its grid's runs.
 
     Raises:
@@ -103,14 +104,13 @@ def plot_memory(spec: str, output: Path, data: list[str] | None, store: Path | N
     from bench.report import records
     from bench.report.figures import memory
 
-    request = make_request(spec, None, data, store)
-    path = result_path(request.store, spec)
+    path = result_path(request.store, request.grid)
     found = read_json(path)
     if found is None:
-        raise BenchError(f"{path}: nothing measured yet; run: python bench.py memory {spec}")
+        raise BenchError(f"{path}: nothing measured yet; run: python bench.py memory {request.grid}")
     runs = None
     if found["grid"] is not None:
-        cells = find_summary(make_request(found["grid"], None, data, store)).cells
+        cells = find_summary(replace(request, grid=found["grid"], sets=())).cells
         runs = memory.scores(request.store, records.load(request.store, cells), found["rows"])
     files = memory.draw(found, runs, output, path.stem)
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DATA, GRID, JSON, SET, STORE, disable_gc, make_request
+from bench.cli.options import JSON, disable_gc, takes_request
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
     return str(runs.convert_dtypes().to_csv(index=False))
 
 
+@takes_request
 def table(
-    grid: GRID,
+    request: Request,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
@@ -86,9 +87,6 @@ def table(
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
     as_json: JSON = False,
 ) -> None:
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too."""
@@ -100,7 +98,6 @@ def table(
 
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
-    request = make_request(grid, sets, data, store)
     summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
         text = _raw(request.store, summary, chosen)
@@ -119,14 +116,12 @@ def table(
         console().print(f"wrote {output}", markup=False)
 
 
+@takes_request
 def plot(
     kind: Annotated[Plot, typer.Argument(help="What to plot.")],
-    grid: GRID,
+    request: Request,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the files go.")] = Path("plots"),
     select: SELECT = None,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
@@ -137,9 +132,9 @@ def plot(
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
 
-        plot_memory(grid, output, data, store, as_json)
+        plot_memory(request, output, as_json)
         return
-    files = _drawn(kind, make_request(grid, sets, data, store), output, select)
+    files = _drawn(kind, request, output, select)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
