@@ -145,7 +145,7 @@ RESERVE = 64 << 10  # bytes
 
 @contextmanager
 def reserve(directory: Path) -> Iterator[None]:
-    """Keep some room in a directory while the context lasts, so that a full disk can't swallow the word about it."""
+    """Keep some space in a directory while the context lasts, so that its end can be recorded on a full disk."""
     path = directory / ".reserve"
     try:
         path.write_bytes(b"\1" * RESERVE)
@@ -158,5 +158,5 @@ def reserve(directory: Path) -> Iterator[None]:
 
 
 def release_reserve(directory: Path) -> None:
-    """Give the room back."""
+    """Free the space again."""
     (directory / ".reserve").unlink(missing_ok=True)

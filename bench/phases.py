@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class PhaseWatcher(Protocol):
-    """Hears which part of a step runs: a memory meter, a profiler. Phases nest; the innermost one runs."""
+    """Is notified of the part of a step that runs: a memory meter, a profiler. Phases nest; the innermost one runs."""
 
     def enter(self, name: str) -> None:
-        """Hear that a phase begins."""
+        """A phase begins."""
 
     def leave(self) -> None:
-        """Hear that the innermost phase ends."""
+        """The innermost phase ends."""
 
 
 phase_watchers: list[PhaseWatcher] = []  # empty but for the few steps that are measured

@@ -48,8 +48,6 @@ def duration(seconds: float | None) -> str:
 def projection_text(projection: Projection) -> str:
     """Say how long cells will take, as far as their throughput is known."""
     if not projection.cells:
-        return "no pace known yet (`speed` measures it)"
-    text = (
-        f"about {duration(projection.seconds)} one after the other, at the pace of {' and '.join(projection.hardware)}"
-    )
-    return text + (f"; {projection.unknown} more cells whose pace isn't known yet" if projection.unknown else "")
+        return "no throughput known yet (`speed` measures it)"
+    text = f"about {duration(projection.seconds)} one after the other, at the throughput of {' and '.join(projection.hardware)}"
+    return text + (f"; {projection.unknown} more cells whose throughput isn't known yet" if projection.unknown else "")

@@ -50,7 +50,7 @@ def speed(
     with progress_bar("measuring", as_json) as step:
         for planned in chosen:
             found.append(measure(planned, request, plan.grid.resources, steps, OPERATORS if profile else 0))
-            keep(request.store, planned.cell, found[-1].pace)
+            keep(request.store, planned.cell, found[-1].throughput)
             step(len(found), len(chosen))
     projection = project([p.cell for p in plan.cells], request.store)
     if as_json:
@@ -97,12 +97,12 @@ def table(found: list[Speed]) -> Table:
 
     from bench.cost.clock import PHASES
 
-    shown = Table(title=f"On {found[0].pace.hardware}; share of a step in %", title_justify="left", box=None)
+    shown = Table(title=f"On {found[0].throughput.hardware}; share of a step in %", title_justify="left", box=None)
     shown.add_column("method", no_wrap=True)
     for heading in ("it/s", "images/s", *PHASES, "waits for data", "a run"):
         shown.add_column(heading, justify="right")
     for one in found:
-        rate = 1 / one.pace.seconds_per_step
+        rate = 1 / one.throughput.seconds_per_step
         shares = [f"{100 * share:.0f}" for share in one.shares.values()]
         shown.add_row(
             _name(one, found),
@@ -110,7 +110,7 @@ def table(found: list[Speed]) -> Table:
             f"{rate * one.images_per_step:.3g}",
             *shares,
             f"{100 * one.waited:.1f} %",
-            duration(one.pace.seconds(one.planned.cell)),
+            duration(one.throughput.seconds(one.planned.cell)),
         )
     return shown
 

@@ -26,7 +26,7 @@ class StepClock:
     """Adds up seconds per phase while it is entered; time within an inner phase is not the outer one's.
 
     On CUDA it waits for the device at every border, so that kernels count where they were asked for; such a step is
-    slower than one that nobody watches.
+    slower than one that isn't measured.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -15,7 +15,7 @@ from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.throughput import Pace
+from bench.store.throughput import Throughput
 from bench.train.build import build_loader, build_reader, build_stepper
 from bench.train.evaluate import evaluate
 from bench.train.loader import Loader
@@ -38,7 +38,7 @@ class Speed:
 
     Attributes:
         planned: the cell.
-        pace: seconds per step and per evaluation.
+        throughput: seconds per step and per evaluation.
         images_per_step: labelled and unlabelled images of a step.
         waited: share of the time that the loop waited for data.
         phases: seconds of a step per phase (see ``bench.cost.clock.PHASES``), measured on steps of their own.
@@ -46,7 +46,7 @@ class Speed:
     """
 
     planned: PlannedCell
-    pace: Pace
+    throughput: Throughput
     images_per_step: int
     waited: float
     phases: dict[str, float]
@@ -82,7 +82,7 @@ def _timed(stepper: Stepper, loader: Loader, steps: Iterable[Iterator[Batch]]) -
 
 
 def _evaluation(stepper: Stepper, reader: Reader) -> float:
-    """Return the seconds that an evaluation of the whole split takes, by the pace of its first images."""
+    """Return the seconds that an evaluation of the whole split takes, by the throughput of its first images."""
     cell, dataset = stepper.cell, reader.dataset
     ids = dataset.ids(dataset.config.eval_split)
     some = ids[:EVALUATED]
@@ -107,7 +107,7 @@ def _operators(stepper: Stepper, batches: Iterator[Batch], count: int) -> list[t
 
 
 def measure(planned: PlannedCell, request: Request, resources: Resources, steps: int, operators: int = 0) -> Speed:
-    """Measure a cell: `steps` steps that nobody watches, as many with a clock per phase, and an evaluation.
+    """Measure a cell: `steps` steps without a clock, as many with a clock per phase, and an evaluation.
 
     Args:
         planned: the cell.
@@ -130,24 +130,24 @@ def measure(planned: PlannedCell, request: Request, resources: Resources, steps:
     with clock:
         _timed(stepper, loader, itertools.islice(loaded, steps))
     found = _operators(stepper, next(loaded), operators) if operators else []
-    pace = Pace(seconds, _evaluation(stepper, reader), hardware(device), "speed")
+    throughput = Throughput(seconds, _evaluation(stepper, reader), hardware(device), "speed")
     phases = {name: value / steps for name, value in clock.seconds.items()}
-    return Speed(planned, pace, loader.images_per_step, waited / seconds, phases, found)
+    return Speed(planned, throughput, loader.images_per_step, waited / seconds, phases, found)
 
 
 def as_json(speed: Speed) -> dict[str, Any]:
     """Return plain values for programs."""
-    pace = speed.pace
+    throughput = speed.throughput
     return {
         "method": speed.planned.coords["method"],
         "cell": speed.planned.cell.id,
-        "hardware": pace.hardware,
-        "seconds_per_step": pace.seconds_per_step,
-        "steps_per_second": 1 / pace.seconds_per_step,
-        "images_per_second": speed.images_per_step / pace.seconds_per_step,
-        "seconds_per_evaluation": pace.seconds_per_evaluation,
+        "hardware": throughput.hardware,
+        "seconds_per_step": throughput.seconds_per_step,
+        "steps_per_second": 1 / throughput.seconds_per_step,
+        "images_per_second": speed.images_per_step / throughput.seconds_per_step,
+        "seconds_per_evaluation": throughput.seconds_per_evaluation,
         "data_wait_share": speed.waited,
         "phases": speed.phases,
-        "hours": pace.seconds(speed.planned.cell) / 3600,
+        "hours": throughput.seconds(speed.planned.cell) / 3600,
         "operators": [dict(zip(("name", "calls", "seconds"), row, strict=True)) for row in speed.operators],
     }

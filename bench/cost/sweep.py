@@ -110,10 +110,10 @@ def _measure(probe: Any) -> SweepRow:
     """Measure one forward and backward pass; on CUDA by the allocator, else by the tensors alive."""
     import torch
 
-    from bench.train.tensor_bytes import AliveBytes
+    from bench.train.tensor_bytes import TensorBytes
 
     inputs = [value for value in vars(probe).values() if isinstance(value, torch.Tensor)]
-    alive = AliveBytes(inputs)
+    alive = TensorBytes(inputs)
     inputs_bytes = alive.now
     if inputs[0].device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()

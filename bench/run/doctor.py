@@ -54,7 +54,7 @@ def _registry() -> Iterator[Check]:
     for kind in registry.kinds():
         try:
             yield _check(f"{kind}s", "ok", ", ".join(registry.names(kind)))
-        except Exception as error:  # a broken file in a room: whatever it raises is the finding
+        except Exception as error:  # whatever a broken file raises is the finding
             yield _check(f"{kind}s", "problem", f"{type(error).__name__}: {error}")
     for path, why in registry.failures.items():
         yield _check(f"file {path}", "problem", why)

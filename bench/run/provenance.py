@@ -1,4 +1,4 @@
-"""What a run ran on: recorded for every attempt, so that two numbers can be told apart by more than their value."""
+"""What a run ran on: recorded for every attempt, so that a number can be traced to what made it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Writes what the loop hands over, and brings a trainer back to it.
+    """Writes what the loop passes to it, and restores a trainer from it.
 
     Args:
         run: the directory.

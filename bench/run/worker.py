@@ -97,7 +97,7 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         state, reason = classify(error)
         if run.lost():
             return None
-        release_reserve(run.path)  # a full disk still has room for the reason
+        release_reserve(run.path)  # a full disk still has space for the reason
         run.write_state(state, reason=reason, at_once=hooks.first is None and not isinstance(error, BenchError))
         return state
     return State.DONE
@@ -192,8 +192,8 @@ def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer) -> None:
 
 
 def _write_cost(run: Run, trainer: Trainer) -> None:
-    """Write cost.json, and the pace of the cell's shape for later projections."""
-    from bench.store.throughput import Pace, evaluations, keep
+    """Write cost.json, and the throughput of the cell's shape for later projections."""
+    from bench.store.throughput import Throughput, evaluations, keep
     from bench.train.meters import whole_run
     from bench.train.setup import hardware
 
@@ -212,4 +212,4 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
     write_json(run.cost, cost)
     training = (progress.seconds - progress.evaluation_seconds) / steps
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Pace(training, evaluation, hardware(device), run.id))
+    keep(run.path.parent, trainer.cell, Throughput(training, evaluation, hardware(device), run.id))

@@ -1,4 +1,4 @@
-"""What a worker is told, and whether the run is still its own."""
+"""What a worker is given, and whether the run still belongs to its submission."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.store.ticket import read_ticket
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told: plain values, so that it can be pickled or written as JSON.
+    """What a worker is given: plain values, so that it can be pickled or written as JSON.
 
     Attributes:
         store: the run store.
@@ -31,7 +31,7 @@ class Job:
 
 
 def holds_ticket(run: Run, job: Job) -> bool:
-    """Tell whether the run is still in the hands of this job's submission; a job without one doesn't ask."""
+    """Tell whether the run still belongs to this job's submission; always so for a job without one."""
     if not job.submission:
         return True
     ticket = read_ticket(run)

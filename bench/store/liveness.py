@@ -1,4 +1,4 @@
-"""The state of a run as it is now, from its files alone: what was recorded, whose process lives, and its ticket."""
+"""The state of a run as it is now, from its files alone: what was recorded, whether its process is alive, and its ticket."""
 
 from __future__ import annotations
 

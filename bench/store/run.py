@@ -149,7 +149,7 @@ class Run:
 
     @property
     def ticket(self) -> Path:
-        """Which submission to a cluster has the run in its hands, see :mod:`bench.store.ticket`."""
+        """Which submission to a cluster the run belongs to, see :mod:`bench.store.ticket`."""
         return self.path / "ticket.json"
 
     @property
@@ -185,7 +185,7 @@ class Run:
     def claim(self) -> Iterator[bool]:
         """Hold the run's lock; yields False if another process holds it.
 
-        The lock dies with the process, however it dies, so a killed worker never blocks the next one. It tries for a second,
+        The system releases the lock when the process ends, however it ends, so a killed worker never blocks the next one. It tries for a second,
         because :meth:`held` takes a shared lock for a moment to look.
         """
         self.path.mkdir(parents=True, exist_ok=True)

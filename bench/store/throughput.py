@@ -1,4 +1,4 @@
-"""How long cells take: paces that runs and ``speed`` leave in the store, and the hours that a grid will need by them."""
+"""How long cells take: throughputs that runs and ``speed`` leave in the store, and the hours that a grid will need by them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.spec.cell import Cell, canonical
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast a cell's shape is on some hardware.
 
     Attributes:
@@ -44,7 +44,7 @@ def evaluations(cell: Cell) -> int:
 
 
 def shape_key(cell: Cell) -> str:
-    """Return a hash of all that decides how long a step and an evaluation take; cells that share it share a pace."""
+    """Return a hash of all that decides how long a step and an evaluation take; cells that share it share a throughput."""
     cell = cell.from_scratch()
     parts = {key: getattr(cell, key).identity() for key in ("dataset", "method", "network", "augmentation", "numerics")}
     schedule = cell.schedule.model_dump(mode="json", include={"batch", "accumulate"})
@@ -57,33 +57,33 @@ def _folder(store: Path) -> Path:
     return store / ".cache" / "pace"
 
 
-def keep(store: Path, cell: Cell, pace: Pace) -> None:
-    """Keep a pace in the store, one for each shape and hardware: the last one."""
+def keep(store: Path, cell: Cell, throughput: Throughput) -> None:
+    """Keep a throughput in the store, one for each shape and hardware: the last one."""
     _folder(store).mkdir(parents=True, exist_ok=True)
-    hardware = hashlib.sha256(pace.hardware.encode()).hexdigest()[:8]
-    write_json(_folder(store) / f"{shape_key(cell)}-{hardware}.json", asdict(pace))
+    hardware = hashlib.sha256(throughput.hardware.encode()).hexdigest()[:8]
+    write_json(_folder(store) / f"{shape_key(cell)}-{hardware}.json", asdict(throughput))
 
 
-class Paces:
-    """The paces that a store knows."""
+class Throughputs:
+    """The throughputs that a store knows."""
 
     def __init__(self, store: Path) -> None:
         self._files: dict[str, list[Path]] = {}
         for path in sorted(_folder(store).glob("*.json"), key=lambda p: p.stat().st_mtime):
             self._files.setdefault(path.name.split("-")[0], []).append(path)
-        self._read: dict[str, Pace | None] = {}
+        self._read: dict[str, Throughput | None] = {}
 
-    def of(self, shape: str) -> Pace | None:
-        """Return the pace of a shape (see :func:`shape_key`) that was measured last; None where none was."""
+    def of(self, shape: str) -> Throughput | None:
+        """Return the throughput of a shape (see :func:`shape_key`) that was measured last; None where none was."""
         if shape not in self._read:
             self._read[shape] = _read_pace(self._files[shape][-1]) if shape in self._files else None
         return self._read[shape]
 
 
-def _read_pace(path: Path) -> Pace | None:
-    """Read a kept pace; one that is damaged, or of another version, is as good as none."""
+def _read_pace(path: Path) -> Throughput | None:
+    """Read a kept throughput; one that is damaged, or of another version, counts as missing."""
     try:
-        return Pace(**read_json(path))
+        return Throughput(**read_json(path))
     except (ValueError, TypeError):
         return None
 
@@ -119,10 +119,10 @@ class Projection:
     """The time that cells will take, one after the other.
 
     Attributes:
-        seconds: of all cells whose pace is known.
+        seconds: of all cells whose throughput is known.
         cells: their number.
-        unknown: number of cells whose pace isn't known.
-        hardware: what the known paces were measured on.
+        unknown: number of cells whose throughput isn't known.
+        hardware: what the known throughputs were measured on.
     """
 
     seconds: float
@@ -132,19 +132,19 @@ class Projection:
 
 
 def project(cells: Iterable[Cell], store: Path) -> Projection:
-    """Return how long cells will take by the paces of the store."""
+    """Return how long cells will take by the throughputs of the store."""
     return project_work(workload(cells), store)
 
 
 def project_work(work: Iterable[Work], store: Path) -> Projection:
     """Do what :func:`project` does for work whose cells needn't be at hand, as it is in a grid's summary."""
-    paces, seconds, known, unknown, hardware = Paces(store), 0.0, 0, 0, set[str]()
+    throughputs, seconds, known, unknown, hardware = Throughputs(store), 0.0, 0, 0, set[str]()
     for one in work:
-        pace = paces.of(one.shape)
-        if pace is None:
+        throughput = throughputs.of(one.shape)
+        if throughput is None:
             unknown += one.cells
         else:
             known += one.cells
-            seconds += one.cells * pace.takes(one.iterations, one.evaluations)
-            hardware.add(pace.hardware)
+            seconds += one.cells * throughput.takes(one.iterations, one.evaluations)
+            hardware.add(throughput.hardware)
     return Projection(seconds, known, unknown, tuple(sorted(hardware)))

@@ -55,7 +55,7 @@ class Writer:
         self._failed = False  # only the thread changes it
 
     def write(self, path: Path, content: Any) -> None:
-        """Copy `content` to host memory and write it behind the caller's back; waits while too many files wait."""
+        """Copy `content` to host memory and write it in the background; blocks while too many files wait."""
         while self._open and (self._open[0].done() or len(self._open) > self.WAITING):
             self._open.popleft().result()
         self._open.append(self._pool.submit(self._save, path, on_host(content)))

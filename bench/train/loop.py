@@ -1,4 +1,4 @@
-"""The one training loop: every method, every dataset, one device. What surrounds it comes as callables."""
+"""The one training loop: every method, every dataset, one device. Its surroundings are callables."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _ignore(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Calls:
-    """What the loop asks of its surroundings; by default nothing comes of it.
+    """What the loop calls; by default nothing happens.
 
     Attributes:
         evaluate: score the method's predictor on the evaluation split.
@@ -67,7 +67,7 @@ class Calls:
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_best: keep the predictor's weights, which are those of the best evaluation so far.
         finish: return when all that was to be kept is on the disk.
-        progress: told of the steps done and of the last evaluation's mIoU, at every step.
+        progress: called with the steps done and the last evaluation's mIoU, at every step.
         should_stop: tell whether the run was asked to stop.
     """
 

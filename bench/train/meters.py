@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.phases import phase_watchers
-from bench.train.tensor_bytes import AliveBytes
+from bench.train.tensor_bytes import TensorBytes
 
 OTHER = "other"  # what no phase claims
 
@@ -61,9 +61,9 @@ class StepMeter:
         self.phases: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
         self._stack = [OTHER]
-        self._alive: AliveBytes | None = None
+        self._alive: TensorBytes | None = None
         if device.type != "cuda":
-            self._alive = AliveBytes(method.parameters(), method.buffers(), _state(optimizer))
+            self._alive = TensorBytes(method.parameters(), method.buffers(), _state(optimizer))
 
     def __enter__(self) -> StepMeter:
         """Begin."""

@@ -26,7 +26,7 @@ def set_up_torch(resources: Resources) -> torch.device:
 
 
 def torch_environment(device: torch.device) -> dict[str, Any]:
-    """Return the device, and the determinism that is in effect: what torch was told, not what was hoped for."""
+    """Return the device, and the determinism that is in effect: what torch reports, not what was asked for."""
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class AliveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TensorBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages of tensors that exist, and the peak of their sum, while it is entered.
 
     A storage counts once, however many tensors view it, from the operator that returned it until it is freed. It also

@@ -1,4 +1,4 @@
-"""Paces: what is measured, what runs leave behind, and the hours that follow from both."""
+"""Throughputs: what is measured, what runs leave behind, and the hours that follow from both."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.run.worker import run_cell
 from bench.store.run import Run, State
-from bench.store.throughput import Pace, evaluations, keep, project, shape_key
+from bench.store.throughput import Throughput, evaluations, keep, project, shape_key
 
-SLOW = Pace(2.0, 30.0, "abacus", "speed")
+SLOW = Throughput(2.0, 30.0, "abacus", "speed")
 
 
 def make(grid_file: Path, *sets: str) -> Plan:
@@ -74,7 +74,7 @@ def test_the_last_pace_counts(grid_file: Path) -> None:
     plan, store = make(grid_file), grid_file.parent / "store"
     cell = plan.cells[0].cell
     keep(store, cell, SLOW)
-    keep(store, cell, Pace(1.0, 0.0, "abacus", "speed"))
+    keep(store, cell, Throughput(1.0, 0.0, "abacus", "speed"))
     assert project([cell], store).seconds == 8.0
 
 
@@ -108,4 +108,4 @@ def test_speed_measures_each_shape_once_and_leaves_no_run(grid_file: Path) -> No
     assert any("conv" in o["name"] for o in row["operators"])
     assert not list(store.glob("toy*"))
     plan = CliRunner().invoke(app, ["plan", str(grid_file), "--store", str(store)])
-    assert "one after the other, at the pace of" in plan.output and "isn't known" not in plan.output
+    assert "one after the other, at the throughput of" in plan.output and "isn't known" not in plan.output

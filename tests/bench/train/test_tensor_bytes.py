@@ -8,11 +8,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from bench.phases import phase
 from bench.train.meters import StepMeter
-from bench.train.tensor_bytes import AliveBytes
+from bench.train.tensor_bytes import TensorBytes
 
 
 def test_bytes_are_counted_once_and_given_back() -> None:
-    with AliveBytes() as alive:
+    with TensorBytes() as alive:
         first = torch.zeros(100)  # 400 bytes
         view = first[10:]  # the same storage
         second = first + 1  # 800 in all
@@ -36,7 +36,7 @@ def test_peak_is_that_of_torchs_own_tracker() -> None:
         model(image).square().mean().backward()
     peak = sum(snap["Total"] for snap in theirs.get_tracker_snapshot("peak").values())
     model.zero_grad()
-    with AliveBytes(model.parameters(), [image]) as ours:
+    with TensorBytes(model.parameters(), [image]) as ours:
         model(image).square().mean().backward()
     assert abs(ours.peak - peak) <= 0.02 * peak
 
