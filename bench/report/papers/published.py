@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench.config import Config
 from bench.errors import BenchError, unknown
 from bench.spec.messages import validate
 
@@ -26,8 +25,9 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Text = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(Config):
-    model_config = ConfigDict(strict=True)  # "50" is no number, and 60 is no label
+class _Strict(BaseModel):
+    # Strict: "50" is no number, and 60 is no label.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Figure(_Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,22 @@ def test_a_changed_file_that_an_option_names_is_planned_again(
     torch.save({"a": torch.ones(2)}, weights)
     assert look(request).freshness.files.keys() == first.freshness.files.keys() == {str(weights)}
     assert planned == ["small", "small"]
+
+
+def test_a_plan_just_made_is_neither_read_back_nor_expanded_again(request_of: Request, planned: list[str]) -> None:
+    plan, found = summary.plan_and_keep(request_of)
+    assert planned == ["small"]
+    assert [cell.id for cell in found.cells] == [cell.cell.id for cell in plan.cells]
+    assert summary.read_kept(request_of) == found == look(request_of)
+    assert planned == ["small"]
+
+
+def test_a_kept_summary_has_the_keys_that_readers_know(request_of: Request) -> None:
+    summary.plan_and_keep(Request(request_of.grid, ("schedule.iterations=3",), request_of.data, request_of.store))
+    (path,) = (request_of.store / ".cache" / "plans").glob("small-*.json")
+    content = json.loads(path.read_text())
+    keys = {"name", "title", "select", "iterations", "recipe", "axes", "cells", "deviations", "work", "freshness"}
+    assert content.keys() == keys
+    assert content["cells"][0].keys() == {"id", "slug", "order", "coords", "iterations", "deviations"}
+    content["later"] = content["cells"][0]["later"] = "a key of another version"
+    assert Summary.model_validate_json(json.dumps(content)).cells[0].deviations == ["schedule.iterations"]

@@ -142,6 +142,14 @@ def test_the_terminal_shows_names_as_they_are(hostile: Table) -> None:
         assert f" {name} " in text
 
 
+def test_the_terminal_shows_titles_and_classes_as_they_are(store: Store, grid: Summary) -> None:
+    store.done(store.plan("[b]a[/b]", "20", 0), 50.0, classes=["[red]road[/]", "[/]", "[0]"])
+    titled = grid.model_copy(update={"title": "[bold]Grid[/bold] [1]"})
+    text = terminal.render(tables.per_class(records.load(store.path, store.cells), titled), width=200)
+    for name in ("[bold]Grid[/bold] [1]", "[b]a[/b]", "[red]road[/]", "[/]", "[0]"):
+        assert name in text
+
+
 def test_a_narrow_terminal_loses_no_number(hostile: Table) -> None:
     text = terminal.render(hostile, width=60)
     assert all(len(line) <= 60 for line in text.splitlines())
