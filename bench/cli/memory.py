@@ -80,7 +80,7 @@ def table(frame: SweepFrame) -> Table:
     from rich.table import Table
 
     how = "measured" if frame["mode"] == "real" else "predicted"
-    table = Table(title=f"{escape(frame['title'])} ({how})", title_justify="left", box=None)
+    table = Table(title=f"{frame['title']} ({how})", title_justify="left", box=None)
     for heading in ("series", "setting", "pixels sampled", "extra MB", "peak MB", "state"):
         table.add_column(heading, justify="right" if heading[-1] in "Bd" else "left")
     for row in frame["rows"]:

@@ -49,5 +49,6 @@ def projection_text(projection: Projection) -> str:
     """Say how long cells will take, as far as their throughput is known."""
     if not projection.cells:
         return "no throughput known yet (`speed` measures it)"
-    text = f"about {duration(projection.seconds)} one after the other, at the throughput of {' and '.join(projection.hardware)}"
+    hardware = " and ".join(projection.hardware)
+    text = f"about {duration(projection.seconds)} one after the other, at the throughput of {hardware}"
     return text + (f"; {projection.unknown} more cells whose throughput isn't known yet" if projection.unknown else "")

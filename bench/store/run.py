@@ -185,8 +185,8 @@ class Run:
     def claim(self) -> Iterator[bool]:
         """Hold the run's lock; yields False if another process holds it.
 
-        The system releases the lock when the process ends, however it ends, so a killed worker never blocks the next one. It tries for a second,
-        because :meth:`held` takes a shared lock for a moment to look.
+        The system releases the lock when the process ends, however it ends, so a killed worker never blocks the next one.
+        It tries for a second, because :meth:`held` takes a shared lock for a moment to look.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self.lock.open("a+") as file:

@@ -1,4 +1,4 @@
-"""How long cells take: throughputs that runs and ``speed`` leave in the store, and the hours that a grid will need by them."""
+"""How long cells take: throughputs that runs and ``speed`` keep in the store, and the hours that a grid will need."""
 
 from __future__ import annotations
 
