@@ -47,7 +47,7 @@ MEMORY = Path("/dev/shm")  # where there is no disk to wait for
 CLASSES = [f"class {i}" for i in range(10)]
 REASONS = {
     "plan, first": "importing torch takes {torch:.2g} s: ids need every method's defaults; later plans don't",
-    "table, warm": "most of it imports numpy, pandas and pyarrow",
+    "table, warm": "half of it imports pydantic, numpy, pyarrow and rich",
 }
 TORCH = "import torch"
 Seconds = dict[str, float]

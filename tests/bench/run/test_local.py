@@ -67,6 +67,7 @@ def started(tmp_path: Path, grid: Path) -> Iterator[Started]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     yield Started(process, tmp_path / "store")
     process.kill()

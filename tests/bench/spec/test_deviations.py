@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from bench.cli import reports
 from bench.errors import BenchError
 from bench.plan.request import Request
 from bench.plan.summary import plan_and_keep
@@ -134,5 +133,6 @@ def test_the_table_of_a_grid_that_has_not_run(grid: Path, tmp_path: Path) -> Non
 
 
 def test_classes_and_a_comparison_are_not_asked_for_together() -> None:
-    with pytest.raises(BenchError, match="--per-class, --compare and --runs: give one of them"):
-        reports.table("demo", per_class=True, compare=("reco", "supervised"))
+    done = bench("table", "demo", "--per-class", "--compare", "reco", "supervised")
+    assert done.returncode == 2
+    assert done.stderr == "error: --per-class, --compare and --runs: give one of them\n"
