@@ -30,8 +30,12 @@ def current_state(run: Run) -> StateRecord:
 
 def _recorded(run: Run) -> StateRecord:
     state = run.read_state()
-    if state["state"] != State.DONE.value and run.result.exists():
-        return {**state, "state": State.DONE.value, "reason": None}
+    done = state["state"] == State.DONE.value
+    if done != run.result.exists():
+        if not done:
+            return {**state, "state": State.DONE.value, "reason": None}
+        reason = f"{run.result.name} is missing although state.json says done; run again to make it anew"
+        return {**state, "state": State.FAILED.value, "reason": reason}
     if state["state"] != State.RUNNING.value or run.held():
         return state
     # A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
