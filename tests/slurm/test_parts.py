@@ -157,11 +157,12 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
     assert current_state(run)["state"] == "cancelled"
     run.write_state(State.PREEMPTED, reason="stopped with a checkpoint", submission="t")  # its job noticed and stopped
     assert current_state(run)["state"] == "cancelled"
-    run.result.write_text("{}")  # killed between the result and the word about it
+    run.result.write_text("{}")  # killed between the result and the record of it
     assert current_state(run)["state"] == "done"
-    run.result.unlink()
     run.write_state(State.DONE)
     assert current_state(run)["state"] == "done"
+    run.result.unlink()
+    assert "result.json is missing" in str(current_state(run)["reason"])
     run.ticket.write_text("{")
     assert "ticket.json: damaged" in str(current_state(run)["reason"])
 
