@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args
 
+from bench.config import Config
 from bench.errors import BenchError, unknown
 
 Kind = Literal["method", "network", "dataset", "protocol", "augmentation", "probe"]
@@ -56,13 +57,18 @@ def register(kind: Kind, name: str) -> Callable[[C], C]:
     """Class decorator that enters a class under `name`.
 
     Raises:
-        BenchError: if another class already has this name.
+        BenchError: if another class already has this name, or its options are no ``Config``.
     """
 
     def enter(cls: C) -> C:
         old = _entries.get((kind, name))
         if old is not None and (old.cls.__module__, old.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise BenchError(f"{kind} '{name}' is registered twice: in {old.cls.__module__} and in {cls.__module__}")
+        config = getattr(cls, "Config", None)
+        if not (isinstance(config, type) and issubclass(config, Config)):
+            raise BenchError(
+                f"{kind} '{name}': its Config, which holds its options, must derive from bench.config.Config"
+            )
         lines = (cls.__doc__ or "").strip().splitlines()
         _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "")
         return cls

@@ -115,7 +115,12 @@ def _report(
         counts = ", ".join(f"{n} {s.value}" for s, n in Counter(states.values()).items())
         out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
     for cell_id, state in bad.items():
-        sys.stderr.write(f"{cell_id}: {state.value}: {Run(store / cell_id).read_state().get('reason')}\n")
+        run = Run(store / cell_id)
+        reason = run.read_state().get("reason")
+        if state is State.RUNNING:  # it was left to whoever claimed it first
+            owner = run.owner()
+            reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
+        sys.stderr.write(f"{cell_id}: {state.value}: {reason}\n")
     if bad:
         raise SystemExit(1)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import time
+import zipfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -110,6 +111,7 @@ def load(path: Path) -> Any:
 def _load(path: Path) -> Any:
     try:
         with path.open("rb") as file:
+            _check_sums(file)
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
@@ -121,6 +123,18 @@ def _load(path: Path) -> Any:
             raise
         _read_through(path)  # torch may hide an error of the file system behind one of its own
         raise Damaged(f"unreadable ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+
+
+def _check_sums(file: BinaryIO) -> None:
+    """Compare every member of what :func:`save` wrote with its CRC-32, which torch itself doesn't look at.
+
+    Raises:
+        zipfile.BadZipFile: naming the first member that differs; or if the file is no zip.
+    """
+    with zipfile.ZipFile(file) as archive:
+        if (member := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {member} differs")
+    file.seek(0)
 
 
 def _read_through(path: Path) -> None:

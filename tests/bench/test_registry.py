@@ -74,3 +74,33 @@ def test_a_plug_in_may_have_a_list_among_its_options(tmp_path: Path, grid_file: 
     for verb in ("plan", "table"):
         done = bench(REPOSITORY, verb, str(grid), "--store", str(tmp_path / "store"), BENCH_PLUGINS=plugins)
         assert done.returncode == 0, done.stderr
+
+
+FOREIGN = '''
+from dataclasses import dataclass, field
+
+from bench.registry import register
+from methods.student import StudentMethod
+
+@dataclass
+class Config:
+    weights: list = field(default_factory=list)
+
+@register("method", "foreign")
+class Foreign(StudentMethod):
+    """Its options are no Config of the harness."""
+    Config = Config
+'''
+
+
+def test_options_that_are_no_config_are_one_line(tmp_path: Path, grid_file: Path) -> None:
+    plugin, grid = tmp_path / "foreign.py", tmp_path / "foreign.yaml"
+    plugin.write_text(FOREIGN)
+    grid.write_text(grid_file.read_text().replace("[supervised]", "[foreign]"))
+    plugins = os.pathsep.join([os.environ["BENCH_PLUGINS"], str(plugin)])
+    listed = bench(REPOSITORY, "list", "methods", BENCH_PLUGINS=plugins)
+    assert listed.returncode == 0 and "supervised" in listed.stdout, listed.stderr
+    assert f"{plugin}: BenchError: method 'foreign': its Config" in listed.stdout
+    planned = bench(REPOSITORY, "plan", str(grid), "--store", str(tmp_path / "store"), BENCH_PLUGINS=plugins)
+    assert planned.returncode == 2 and len(planned.stderr.splitlines()) == 1
+    assert "must derive from bench.config.Config" in planned.stderr

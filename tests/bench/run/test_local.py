@@ -184,3 +184,15 @@ def test_a_checkpoint_left_by_a_kill_after_the_result_goes_with_the_next_run(tmp
     run.checkpoint.write_bytes(b"left")
     assert subprocess.run(short, capture_output=True, check=False).returncode == 0
     assert run.result.exists() and not run.checkpoint.exists()
+
+
+def test_a_cell_that_another_process_runs_is_named_with_its_process(tmp_path: Path, grid: Path) -> None:
+    store = tmp_path / "store"
+    planned = [sys.executable, str(REPOSITORY / "bench.py"), "plan", str(grid), "--store", str(store), "--json"]
+    found = subprocess.run(planned, capture_output=True, text=True, check=True)
+    run = Run(store / json.loads(found.stdout)["cells"][0]["id"])
+    with run.claim():
+        run.write_state(State.RUNNING, host=os.uname().nodename, pid=os.getpid())
+        done = subprocess.run(command(grid, store), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{run.id}: running: another process runs it: pid {os.getpid()} on " in done.stderr

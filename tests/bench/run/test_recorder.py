@@ -45,6 +45,13 @@ def remove_metrics(run: Run) -> None:
     run.metrics.unlink()
 
 
+def flip_a_byte(run: Run) -> None:
+    """Invert one byte in the middle, which is in a tensor: the file can be read as before."""
+    content = bytearray(run.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    run.checkpoint.write_bytes(content)
+
+
 def wrong_shape(content: Any) -> Callable[[Run], None]:
     return lambda run: torch.save(content, run.checkpoint)
 
@@ -57,7 +64,14 @@ def other_network(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    [cut_metrics, zero_metrics, remove_metrics, other_network, *map(wrong_shape, ({}, [1], 7, {"method": {}}))],
+    [
+        flip_a_byte,
+        cut_metrics,
+        zero_metrics,
+        remove_metrics,
+        other_network,
+        *map(wrong_shape, ({}, [1], 7, {"method": {}})),
+    ],
 )
 def test_what_is_damaged_is_set_aside_and_made_anew(pair: tuple[Job, Job], harm: Callable[[Run], None]) -> None:
     whole, killed = pair
