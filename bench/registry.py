@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar, get_args
 
-from bench.config import Config
 from bench.errors import BenchError, unknown
 
 Kind = Literal["method", "network", "dataset", "protocol", "augmentation", "probe"]
@@ -61,6 +60,8 @@ def register(kind: Kind, name: str) -> Callable[[C], C]:
     """
 
     def enter(cls: C) -> C:
+        from bench.config import Config  # late: `--help` registers nothing, and must not wait for pydantic
+
         old = _entries.get((kind, name))
         if old is not None and (old.cls.__module__, old.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise BenchError(f"{kind} '{name}' is registered twice: in {old.cls.__module__} and in {cls.__module__}")
