@@ -34,6 +34,7 @@ from methods.losses.mask_classification import (
 from methods.losses.matching import Matching, match
 from methods.mixing import class_mask, rectangle_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
+from methods.resize import bilinear
 from methods.teacher import TeacherConfig, with_visible_labels
 
 
@@ -255,7 +256,7 @@ def _to_strong(unlabelled: Unlabelled, maps: Tensor) -> tuple[Tensor, tuple[Tens
     """Return the strong view, and weak-view maps (B, C, h, w) in its frame with the share of known pixels (B, h, w)."""
     weak, strong = unlabelled.weak, unlabelled.strong
     size = (maps.shape[2], maps.shape[3])
-    fine = F.interpolate(maps, size=weak.shape[2:], mode="bilinear", align_corners=False)
+    fine = bilinear(maps, weak.shape[2:], align_corners=False)
     known = torch.ones_like(fine[:, :1])
     moved = strong.warp(torch.cat((fine, known), 1))
     (image,) = strong.photometric(*strong.geometric(weak))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.spec.sections import Evaluation, Numerics
 from bench.train.metrics import Score, confusion_matrix, score
+from methods.resize import bilinear
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
@@ -50,7 +50,7 @@ def _reflect(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _resize(scores: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(scores.float(), size=(height, width), mode="bilinear", align_corners=True)
+    return bilinear(scores.float(), (height, width), align_corners=True)
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

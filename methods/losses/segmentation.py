@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.arrays import IGNORE_INDEX
+from methods.resize import bilinear
 
 Reduction = Literal["nonzero", "valid"]
 
 
 def resize(scores: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     """Return scores (B, K, h, w) as float32 at `size` (H, W): bilinear, aligned corners."""
-    return F.interpolate(scores.float(), size=tuple(size), mode="bilinear", align_corners=True)
+    return bilinear(scores.float(), size, align_corners=True)
 
 
 def _per_pixel(logits: Tensor, label: Tensor) -> Tensor:

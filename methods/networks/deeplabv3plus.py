@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.registry import register
 from methods.networks.backbones import BackboneConfig, build_backbone
+from methods.resize import bilinear
 
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 
@@ -102,9 +102,7 @@ class DeepLabV3Plus(nn.Module):
         """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, ceil(H/4), ceil(W/4))."""
         low, *_, high = self.backbone(image)
         low = self.project(low)
-        high = F.interpolate(
-            self.pyramid(high), size=low.shape[2:], mode="bilinear", align_corners=self.config.align_corners
-        )
+        high = bilinear(self.pyramid(high), low.shape[2:], align_corners=self.config.align_corners)
         return torch.cat((low, high), dim=1)
 
     def classify(self, features: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.registry import register
 from methods.networks.backbones import BackboneConfig, build_backbone
+from methods.resize import bilinear
 
 
 class Widths(NamedTuple):
@@ -182,5 +182,5 @@ class MaskClassifier(nn.Module):
         """
         found = self.regions(image)
         size = image.shape[2:]
-        masks = F.interpolate(found.masks[-1].float(), size=size, mode="bilinear", align_corners=False)
+        masks = bilinear(found.masks[-1].float(), size, align_corners=False)
         return semantic_scores(found.classes[-1], masks)

@@ -1,0 +1,116 @@
+"""Counts what a step of each method does on the no-op CUDA runtime; prints JSON. See ``test_steps.py``.
+
+``python -m tests.gpu.steps [BACKBONE CROP BATCH]``, within ``tests.noop_cuda.environment()``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.phases import phase_watchers
+from bench.spec.cell import Cell
+from methods.base import Batch, Method
+from tests.gpu.cells import make_cells, make_stepper
+from tests.noop_cuda import convolutions
+from tests.noop_cuda.counters import counting, read
+
+DEVICE = torch.device("cuda")
+assert convolutions.library is not None  # imported so that convolutions run
+
+
+class PhaseCounter:
+    """Launches per phase of a step."""
+
+    def __init__(self) -> None:
+        self.launches: dict[str, int] = {}
+        self._stack = ["other"]
+        self._since = read()["launches"]
+
+    def enter(self, name: str) -> None:
+        self._count()
+        self._stack.append(name)
+
+    def leave(self) -> None:
+        self._count()
+        self._stack.pop()
+
+    def _count(self) -> None:
+        now, name = read()["launches"], self._stack[-1]
+        self.launches[name] = self.launches.get(name, 0) + now - self._since
+        self._since = now
+
+
+def set_up() -> None:
+    """Run torch as a run does, and refuse what waits for the device."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def bare_launches(method: Method, batch: Batch) -> int:
+    """Return the launches of the network's own passes: those a method makes in a step, on the same images, and no loss.
+
+    The student's forward and backward passes over all its images, and the teacher's forward pass.
+    """
+    images = [batch.labelled.image] + ([] if batch.unlabelled is None else [batch.unlabelled.weak])
+    student: nn.Module = method.student if hasattr(method, "student") else method.base.student
+    with counting() as found:
+        if batch.unlabelled is not None:
+            with torch.inference_mode():
+                _outputs(student, images[1])
+        for image in images:
+            outputs = _outputs(student, image)
+            torch.autograd.backward(outputs, [torch.empty_like(x) for x in outputs])
+    student.zero_grad(set_to_none=True)
+    return found.counts["launches"]
+
+
+def _outputs(network: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+    if hasattr(network, "regions"):
+        try:
+            return list(network.regions(image))
+        except AttributeError:
+            pass
+    return [network(image)]
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Return the counts of a step after two others, its launches per phase, and its memory."""
+    stepper, loader = make_stepper(cell, DEVICE)
+    for step in range(2):
+        stepper.take(loader.batches(step))
+    torch.cuda.reset_peak_memory_stats()
+    counter = PhaseCounter()
+    phase_watchers.append(counter)
+    with counting() as found:
+        stepper.take(loader.batches(2))
+        counter.enter("end")
+    phase_watchers.remove(counter)
+    memory = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    (batch,) = loader.batches(3)
+    return {
+        **found.counts,
+        "syncs": found.syncs,
+        "bare": bare_launches(stepper.method, batch),
+        "phases": counter.launches,
+        "allocated": memory[0],
+        "reserved": memory[1],
+    }
+
+
+def main() -> None:
+    backbone, crop, batch = (*sys.argv[1:], "resnet101", "321", "10")[:3] if len(sys.argv) < 4 else sys.argv[1:4]
+    set_up()
+    found = {}
+    for name, cell in make_cells(backbone=backbone, crop=int(crop), batch=int(batch)).items():
+        found[name] = measure(cell)
+        torch.cuda.empty_cache()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
