@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.arrays import IGNORE_INDEX
+from bench.transfer import to_device
 from methods.base import IMAGENET_MEAN
 
 Mix = Literal["classmix", "cutmix", "cutout", "none"]
@@ -42,7 +43,7 @@ def mix(
     else:
         keep = ~rectangle_mask(len(label), label.shape[1], label.shape[2], rng, label.device)
     if kind == "cutout":
-        fill = torch.tensor(IMAGENET_MEAN).to(image, non_blocking=True).view(1, 3, 1, 1)
+        fill = to_device(np.array(IMAGENET_MEAN, np.float32), image.device).to(image.dtype).view(1, 3, 1, 1)
         return (
             torch.where(keep[:, None], image, fill),
             label.masked_fill(~keep, IGNORE_INDEX),
@@ -63,7 +64,7 @@ def class_mask(label: Tensor, rng: np.random.Generator) -> Tensor:
     batch = len(label)
     flat = label.flatten(1)
     drawn = rng.permuted(np.tile(np.arange(_LABELS), (batch, 1)), axis=1)
-    ranks = torch.from_numpy(drawn).to(label.device, non_blocking=True)
+    ranks = to_device(drawn, label.device)
     present = torch.zeros(batch, _LABELS, dtype=torch.bool, device=label.device).scatter_(1, flat, True)
     ranks = ranks.masked_fill(~present, -1)
     half = present.sum(1, keepdim=True) // 2
@@ -87,7 +88,7 @@ def draw_rectangles(count: int, height: int, width: int, rng: np.random.Generato
 
 def rectangle_mask(count: int, height: int, width: int, rng: np.random.Generator, device: torch.device) -> Tensor:
     """Return (count, height, width) bool: True inside a random rectangle of half the area (see `draw_rectangles`)."""
-    box = torch.from_numpy(draw_rectangles(count, height, width, rng)).to(device, non_blocking=True)
+    box = to_device(draw_rectangles(count, height, width, rng), device)
     top, left, bottom, right = (box[:, i, None] for i in range(4))
     y = torch.arange(height, device=device)
     x = torch.arange(width, device=device)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from bench.phases import phase
 from bench.registry import register
+from bench.resize import bilinear
 from bench.seeds import rng
 from methods.base import Batch, Build, Method, Unlabelled
 from methods.ema import Ema
@@ -34,7 +35,6 @@ from methods.losses.mask_classification import (
 from methods.losses.matching import Matching, match
 from methods.mixing import class_mask, rectangle_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
-from methods.resize import bilinear
 from methods.teacher import TeacherConfig, with_visible_labels
 
 

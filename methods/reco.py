@@ -7,6 +7,7 @@ predictor is the base method's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -21,7 +22,7 @@ from bench.registry import register
 from bench.seeds import derive
 from methods.base import Batch, Build, Method
 from methods.classmix import ClassMix, ClassMixConfig
-from methods.losses.reco import KeySampling, QuerySampling, draw, reco_loss
+from methods.losses.reco import Draws, KeySampling, QuerySampling, drawing, reco_loss
 from methods.losses.segmentation import Reduction, resize
 from methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from methods.student import StudentMethod, StudentOutput, StudentOutputs, Target
@@ -111,12 +112,13 @@ class ReCo(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the base's losses and ReCo's."""
+        draws = self.drawing(batch)
         outputs = self.base.outputs(batch)
         terms = self.base.terms(batch, outputs)
         with phase("loss reco"):
             if batch.labelled.partial:
                 outputs = StudentOutputs(self.completed(outputs.labelled), outputs.unlabelled)
-            return {**terms, "reco": self.config.reco_weight * self.contrast(outputs, batch.seed)}
+            return {**terms, "reco": self.config.reco_weight * self.contrast(outputs, draws())}
 
     @torch.no_grad()
     def completed(self, output: StudentOutput) -> StudentOutput:
@@ -130,7 +132,13 @@ class ReCo(Method):
         target = Target(output.target.image, torch.where(sure, label, IGNORE_INDEX), confidence * sure)
         return StudentOutput(target, output.features, output.logits)
 
-    def contrast(self, outputs: StudentOutputs, seed: int) -> Tensor:
+    def drawing(self, batch: Batch) -> Callable[[], Draws]:
+        """Return what gives the random numbers of this batch's contrast."""
+        config, device = self.config, batch.labelled.image.device
+        numbers = self.num_classes, config.num_queries, config.num_negatives
+        return drawing(*numbers, seed=derive(batch.seed, "reco"), device=device)
+
+    def contrast(self, outputs: StudentOutputs, draws: Draws) -> Tensor:
         """Return ReCo's loss, unweighted, over the labelled and unlabelled pixels of a batch at the decoder's resolution."""
         both = [output for output in (outputs.labelled, outputs.unlabelled) if output is not None]
         representation = torch.cat([self.representation(output.features) for output in both])
@@ -142,13 +150,7 @@ class ReCo(Method):
             label,
             confidence >= config.weak_threshold,
             probability,
-            draw(
-                self.num_classes,
-                config.num_queries,
-                config.num_negatives,
-                seed=derive(seed, "reco"),
-                device=representation.device,
-            ),
+            draws,
             strong_threshold=config.strong_threshold,
             temperature=config.temperature,
             query=config.query,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError
+from bench.resize import bilinear
 from bench.spec.sections import Evaluation, Numerics
 from bench.train.metrics import Score, confusion_matrix, score
-from methods.resize import bilinear
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset

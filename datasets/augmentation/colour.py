@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.augmentation.resample import to_device
+from bench.transfer import to_device
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.arrays import UInt8
+from bench.transfer import to_device
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -137,11 +138,6 @@ class Taps:
     def without(self, dropped: Tensor) -> Taps:
         """Return the taps with weight 0 for the output rows where `dropped` (B, out) is True."""
         return Taps(self.index, self.weight.masked_fill(dropped[..., None], 0.0), self.size)
-
-
-def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    """Copy a small host array to the device without waiting for it."""
-    return torch.as_tensor(array).to(device, non_blocking=True)
 
 
 def bilinear_taps(row: Ints, size: int, scaled: Ints, device: torch.device) -> Taps:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.transfer import to_device
 from methods.torch_private import is_fake
 
 
@@ -61,7 +62,7 @@ def match(costs: Sequence[Tensor]) -> list[Matching]:
         end = start + cost.numel()
         found += [solve(one) for one in host[start:end].reshape(cost.shape)]
         start = end
-    index = torch.from_numpy(np.concatenate(found)).to(flat.device, non_blocking=True)
+    index = to_device(np.concatenate(found), flat.device)
     parts = torch.split(index, [len(cost) * cost.shape[2] for cost in costs])
     regions = [part.view(len(cost), cost.shape[2]) for part, cost in zip(parts, costs, strict=True)]
     return [Matching(region.clamp(min=0), region >= 0) for region in regions]

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from bench import kernels
 from methods.torch_private import row_products
-
-_CHUNK_BYTES = 64 * 2**20
 
 
 def negatives_logsumexp(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> Tensor:
@@ -35,8 +34,7 @@ def negatives_logsumexp(query: Tensor, keys: Tensor, scale: Tensor, index: Tenso
 class _NegativesLogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> Tensor:
-        kernel = bag_kernel if query.device.type == "cpu" else gather_kernel
-        value, gradient = kernel(query, keys, scale, index)
+        value, gradient = bag_kernel(query, keys, scale, index)
         ctx.save_for_backward(gradient)
         return value
 
@@ -62,27 +60,14 @@ def bag_kernel(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tup
 def _dot_products(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     """Return ``<query[t], keys[index[t, n]]>``, (T, N).
 
-    The pairs are visited in the order of the keys. The operator does not prefetch: in the order of the queries it waits
-    for memory at nearly every key once the keys exceed the last-level cache, which takes about 4 times as long.
+    A CPU visits the pairs in the order of the keys. The operator does not prefetch: in the order of the queries it waits
+    for memory at nearly every key once the keys exceed the last-level cache, which takes about 4 times as long. A GPU has
+    other pairs to work on meanwhile, and sorting would take longer than the products.
     """
+    if kernels.kind(index.device) == "cuda":
+        bag = torch.arange(index.numel(), dtype=index.dtype, device=index.device).floor_divide_(index.shape[1])
+        return row_products(query, keys, index.flatten(), bag).view(index.shape)
     key, order = index.flatten().sort()
     bag = order.to(key.dtype).floor_divide_(index.shape[1])
     dot = row_products(query, keys, key, bag)
     return torch.empty_like(dot).scatter_(0, order, dot).view(index.shape)
-
-
-def gather_kernel(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Gather the keys of as many queries at a time as fit in 64 MiB; returns the same as :func:`bag_kernel`."""
-    size = max(1, _CHUNK_BYTES // (index.shape[1] * keys.shape[1] * keys.element_size()))
-    parts = [
-        _gathered(q, keys, scale, i) for q, i in zip(torch.split(query, size), torch.split(index, size), strict=True)
-    ]
-    return torch.cat([value for value, _ in parts]), torch.cat([gradient for _, gradient in parts])
-
-
-def _gathered(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    rows, factor = keys[index], scale[index]
-    logits = torch.bmm(rows, query.unsqueeze(2)).squeeze(2) * factor
-    value = logits.logsumexp(1)
-    weight = (logits - value.unsqueeze(1)).exp() * factor
-    return value, torch.bmm(weight.unsqueeze(1), rows).squeeze(1)

@@ -12,12 +12,16 @@ runs under ``torch.compile`` and ``FakeTensorMode``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench import kernels
 from methods.losses.negatives import negatives_logsumexp
 
 QuerySampling = Literal["hard", "easy", "random"]
@@ -66,13 +70,30 @@ def draw(
 ) -> Draws:
     """Return the random numbers for K classes, Q queries per class and N negative keys per query.
 
-    They are a pure function of the shape, the device type and `seed` (see ``bench.seeds.derive``).
+    They are a pure function of the shape and `seed` (see ``bench.seeds.derive``): drawn on the CPU for every device,
+    because CUDA's generator gives other numbers on another model of GPU once there are some 200,000 of them.
     """
-    generator = torch.Generator(device).manual_seed(seed)
-    shape = (num_classes, num_queries)
-    query = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
-    negative = torch.rand((*shape, num_negatives), generator=generator, dtype=torch.float64, device=device)
-    return Draws(query, negative)
+    device, shape = torch.device(device), (num_classes, num_queries)
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*size: int) -> Tensor:
+        host = torch.empty(size, dtype=torch.float64, pin_memory=device.type == "cuda")
+        return torch.rand(size, generator=generator, out=host).to(device, non_blocking=True)
+
+    return Draws(uniform(*shape), uniform(*shape, num_negatives))
+
+
+def drawing(
+    num_classes: int, num_queries: int, num_negatives: int, *, seed: int, device: torch.device
+) -> Callable[[], Draws]:
+    """Return what gives :func:`draw`'s numbers; beside a GPU they are drawn from now on, while the networks run."""
+    arguments = partial(draw, num_classes, num_queries, num_negatives, seed=seed, device=device)
+    return _beside().submit(arguments).result if device.type == "cuda" else arguments
+
+
+@cache
+def _beside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="draws")
 
 
 def reco_loss(
@@ -170,11 +191,13 @@ def _negatives(groups: _Groups, uniform: Tensor, edge: Tensor, active: Tensor) -
 
 
 def _reached(uniform: Tensor, edge: Tensor) -> Tensor:
-    """Return for each number (K, M) how many of its row's edges (K, K), the last not counted, it has reached; uint8.
+    """Return for each number (K, M) how many of its row's edges (K, K), the last not counted, it has reached; an integer.
 
-    Labels are uint8 with 255 for ignored pixels, so that K is at most 255. It is what ``searchsorted`` returns; with as
-    many edges as classes, comparing with all of them takes half the time.
+    Labels are uint8 with 255 for ignored pixels, so that K is at most 255. It is what ``searchsorted`` returns; on a CPU,
+    with as many edges as classes, comparing with all of them takes half the time.
     """
+    if kernels.kind(uniform.device) == "cuda":
+        return torch.searchsorted(edge[:, :-1].contiguous(), uniform, right=True, out_int32=True)
     reached = torch.zeros(uniform.shape, dtype=torch.uint8, device=uniform.device)
     for column in range(edge.shape[1] - 1):
         reached += uniform >= edge[:, column : column + 1]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.arrays import IGNORE_INDEX
-from methods.resize import bilinear
+from bench.resize import bilinear
 
 Reduction = Literal["nonzero", "valid"]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.registry import register
+from bench.resize import bilinear
 from methods.networks.backbones import BackboneConfig, build_backbone
-from methods.resize import bilinear
 
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.registry import register
+from bench.resize import bilinear
 from methods.networks.backbones import BackboneConfig, build_backbone
-from methods.resize import bilinear
 
 
 class Widths(NamedTuple):

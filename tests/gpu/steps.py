@@ -15,6 +15,7 @@ from torch import nn
 from bench.phases import phase_watchers
 from bench.spec.cell import Cell
 from methods.base import Batch, Method
+from methods.networks.mask_classifier import MaskClassifier
 from tests.gpu.cells import make_cells, make_stepper
 from tests.noop_cuda import convolutions
 from tests.noop_cuda.counters import counting, read
@@ -57,7 +58,7 @@ def bare_launches(method: Method, batch: Batch) -> int:
     The student's forward and backward passes over all its images, and the teacher's forward pass.
     """
     images = [batch.labelled.image] + ([] if batch.unlabelled is None else [batch.unlabelled.weak])
-    student: nn.Module = method.student if hasattr(method, "student") else method.base.student
+    student = method.get_submodule("base.student" if hasattr(method, "base") else "student")
     with counting() as found:
         if batch.unlabelled is not None:
             with torch.inference_mode():
@@ -70,12 +71,7 @@ def bare_launches(method: Method, batch: Batch) -> int:
 
 
 def _outputs(network: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
-    if hasattr(network, "regions"):
-        try:
-            return list(network.regions(image))
-        except AttributeError:
-            pass
-    return [network(image)]
+    return list(network.regions(image)) if isinstance(network, MaskClassifier) else [network(image)]
 
 
 def measure(cell: Cell) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional as F
 
-from methods.losses import negatives
-from methods.losses.negatives import bag_kernel, gather_kernel
-from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, _reached, draw, reco_loss
+from bench import kernels
+from methods.losses.reco import Draws, KeySampling, QuerySampling, Samples, _reached, draw, drawing, reco_loss
 from tests.methods.losses.sampled import sample_indices
 
 SETTING: Any = {"strong_threshold": 0.6, "temperature": 0.5}
@@ -223,6 +222,18 @@ def test_draws_are_a_pure_function_of_the_seed() -> None:
     assert first.query.shape == (3, 4) and first.negative.shape == (3, 4, 5)
 
 
+def test_a_gpu_samples_and_contrasts_as_a_cpu_does() -> None:
+    case, draws = make_case(), draw(5, 60, 80, seed=3)
+    expected = loss_and_gradient(reco_loss(*case.args, draws, **SETTING), case)
+    with kernels.assuming("cuda"):
+        torch.testing.assert_close(loss_and_gradient(reco_loss(*case.args, draws, **SETTING), case), expected)
+
+
+def test_draws_begun_ahead_are_the_same() -> None:
+    begun = drawing(3, 4, 5, seed=1, device=torch.device("cpu"))()
+    assert all(torch.equal(a, b) for a, b in zip(begun, draw(3, 4, 5, seed=1), strict=True))
+
+
 def test_channels_last_gives_the_same() -> None:
     case, draws = make_case(), draw(5, 6, 8, seed=3)
     stored = case.representation.detach().to(memory_format=torch.channels_last).requires_grad_()
@@ -250,22 +261,20 @@ def test_compiles_as_one_graph() -> None:
     torch.testing.assert_close(got, loss_and_gradient(reco_loss(*case.args, draws, **SETTING), case))
 
 
-@pytest.mark.parametrize("kernel", [bag_kernel, gather_kernel])
-def test_runs_on_fake_tensors(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negatives, "bag_kernel", kernel)
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_runs_on_fake_tensors(device_type: str) -> None:
     case = make_case(torch.float32)
-    with FakeTensorMode() as mode:
+    with FakeTensorMode() as mode, kernels.assuming(device_type):
         fake = Case(*(mode.from_tensor(x) for x in case.args))
         loss, gradient = loss_and_gradient(reco_loss(*fake.args, draw(5, 6, 8, seed=3), **SETTING), fake)
     assert loss.shape == () and gradient.shape == case.representation.shape
 
 
-@pytest.mark.parametrize("kernel", [bag_kernel, gather_kernel])
-def test_peak_memory_at_the_papers_setting(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_peak_memory_at_the_papers_setting(device_type: str) -> None:
     """Everything above the inputs, the gradient (54 MB) included, stays below 250 MB; gathered keys would be 2.8 GB."""
-    monkeypatch.setattr(negatives, "bag_kernel", kernel)
     tracker = MemTracker()
-    with FakeTensorMode():
+    with FakeTensorMode(), kernels.assuming(device_type):
         label = torch.zeros(8, 81, 81, dtype=torch.long)
         inputs = torch.randn(8, 256, 81, 81, requires_grad=True), label, label == 0, torch.rand(8, 21, 81, 81)
         tracker.track_external(*inputs)
@@ -285,3 +294,5 @@ def test_a_number_reaches_the_edges_that_searchsorted_says(classes: int) -> None
     uniform[:, :1] = 0
     expected = torch.searchsorted(edge, uniform, right=True)
     assert torch.equal(_reached(uniform, edge).long(), expected)
+    with kernels.assuming("cuda"):
+        assert torch.equal(_reached(uniform, edge).long(), expected)

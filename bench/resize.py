@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench import kernels
-from methods.torch_private import is_fake
+from bench.transfer import to_device
 
 Size = tuple[int, int]
 
@@ -82,13 +82,13 @@ _kept: dict[tuple[int, int, bool, torch.device, torch.dtype], Tensor] = {}
 def _on_device(old: int, new: int, align_corners: bool, like: Tensor) -> Tensor:
     """Return the weights on the device of a tensor and of its type; they are copied there once."""
     key = old, new, align_corners, like.device, like.dtype
-    known = None if is_fake(like) else _kept.get(key)
+    known = None if type(like) is not Tensor else _kept.get(key)
     if known is not None:
         return known
     # A teacher may be the first to ask, under inference mode, whose tensors no gradient may pass.
     with torch.inference_mode(False):
         precision = np.float64 if like.dtype == torch.float64 else np.float32
-        made = torch.from_numpy(weights(old, new, align_corners, precision)).to(like.device)
-    if not is_fake(made):
+        made = to_device(weights(old, new, align_corners, precision), like.device)
+    if type(made) is Tensor:  # a fake one, a subclass, is of its mode alone
         _kept[key] = made
     return made
