@@ -7,8 +7,7 @@ view is a pure function of (data seed, step, slot) and never depends on the othe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,8 +19,8 @@ import bench.config
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.augmentation.colour import colour_steps, subsets
-from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window, gaussian_taps, mix
+from datasets.augmentation.photometric import Draws, photometric, to_float
+from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
 
@@ -74,54 +73,20 @@ class AugmentationConfig(bench.config.Config):
     flip_p: Probability = 0.5
 
 
-def to_float(image: Tensor) -> Tensor:
-    """Return a new float32 copy of images (B, 3, H, W), contiguous: uint8 is divided by 255, floats stay as they are."""
-    copy = image.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return copy if image.is_floating_point() else copy.div_(255)
-
-
-def _parts(batch: int, device: torch.device) -> list[slice]:
-    """Cut a batch into what is worked on together: everything on a GPU, one image (that stays in the cache) on a CPU."""
-    step = 1 if device.type == "cpu" else max(batch, 1)
-    return [slice(first, min(first + step, batch)) for first in range(0, batch, step)]
-
-
-class _Photometric:
-    """Colour jitter, Gaussian blur and horizontal flip of a batch; 12 uniform draws for each image, used or not."""
-
-    def __init__(self, config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device) -> None:
-        self.parts = _parts(len(rngs), device)
-        draws = np.stack([rng.random(12) for rng in rngs])
-        ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
-        factors = ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * draws[:, 1:5]
-        order = np.argsort(draws[:, 5:9], axis=1)
-        self._jitter = colour_steps(self.parts, draws[:, 0] < config.jitter_p, factors, order, device)
-        blurred = draws[:, 9] < config.blur_p
-        low, high = config.blur_sigma
-        sigma, radius = (low + (high - low) * draws[:, 10])[blurred], math.ceil(BLUR_REACH * high)
-        self._blurred = subsets(self.parts, blurred, device)
-        self._blur = [gaussian_taps(sigma, size, radius, device) for size in config.crop_size]
-        self._flipped = subsets(self.parts, draws[:, 11] < config.flip_p, device)
-
-    def images(self, image: Tensor) -> Iterator[Tensor]:
-        """Yield jittered, blurred and flipped copies of images (B, 3, H, W), uint8 or float in [0, 1], by parts."""
-        done = 0  # images blurred so far
-        for part, steps, blurred in zip(self.parts, self._jitter, self._blurred, strict=True):
-            view = to_float(image[part])
-            for step in steps:
-                view = step(view)
-            rows, columns = (taps.of(slice(done, done + blurred.size)) for taps in self._blur)
-            done += blurred.size
-            yield blurred.apply(view, partial(mix, rows=rows, columns=columns))
-
-    def flip(self, maps: Iterable[Tensor]) -> Tensor:
-        """Join the parts of a batch (B, …, W), the chosen images flipped."""
-        pairs = zip(self._flipped, maps, strict=True)
-        return torch.cat([flipped.apply(part, lambda some: some.flip(-1)) for flipped, part in pairs])
-
-    def cut(self, maps: Tensor) -> Iterator[Tensor]:
-        """Yield the parts of a batch."""
-        return (maps[part] for part in self.parts)
+def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator]) -> Draws:
+    """Draw 12 uniform numbers for each image, used or not."""
+    draws = np.stack([rng.random(12) for rng in rngs])
+    ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
+    low, high = config.blur_sigma
+    return Draws(
+        jittered=draws[:, 0] < config.jitter_p,
+        factors=ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * draws[:, 1:5],
+        order=np.argsort(draws[:, 5:9], axis=1),
+        blurred=draws[:, 9] < config.blur_p,
+        sigma=low + (high - low) * draws[:, 10],
+        radius=math.ceil(BLUR_REACH * high),
+        flipped=draws[:, 11] < config.flip_p,
+    )
 
 
 class StrongView:
@@ -136,7 +101,7 @@ class StrongView:
     ) -> None:
         size, device = config.crop_size, torch.device(device)
         self._geometry = Resample([draw_window(rng, size, size, config.scale) for rng in rngs], size, device)
-        self._photometric = _Photometric(config, rngs, device)
+        self._photometric = photometric(_draw_photometric(config, rngs), size, device)
 
     @torch.no_grad()
     def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
@@ -155,7 +120,7 @@ class StrongView:
     def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
         """Colour jitter and Gaussian blur of the image, horizontal flip of all; shapes as in `geometric`."""
         view = self._photometric
-        return view.flip(view.images(image)), *(view.flip(view.cut(values)) for values in maps)
+        return view.flip(view.images(image)), *(view.flip(_cut(values, view.parts)) for values in maps)
 
     def warp(self, maps: Tensor) -> Tensor:
         """Move real-valued maps, such as the teacher's class probabilities, to where the strong view shows them.
@@ -237,12 +202,16 @@ class Augmentation:
         Returns:
             Image float32 in [0, 1] and label int64.
         """
-        view = _Photometric(self.config, rngs, image.device)
-        return view.flip(view.images(image)), view.flip(view.cut(label)).long()
+        view = photometric(_draw_photometric(self.config, rngs), self.config.crop_size, image.device)
+        return view.flip(view.images(image)), view.flip(_cut(label, view.parts)).long()
 
     def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:
         """Draw the strong augmentation of one step, one generator per slot; fifteen draws each."""
         return StrongView(self.config, rngs, device)
+
+
+def _cut(batch: Tensor, parts: Sequence[slice]) -> Iterator[Tensor]:
+    return (batch[part] for part in parts)
 
 
 def _size(image: UInt8) -> tuple[int, int]:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from bench import kernels
 from bench.seeds import rng
-from datasets.augmentation.colour import OPERATIONS, colour_steps, subsets
+from datasets.augmentation.colour import OPERATIONS
+from datasets.augmentation.photometric import Draws, photometric
 
 CPU = torch.device("cpu")
-PARTS: dict[str, Callable[[int], list[slice]]] = {
-    "together": lambda n: [slice(0, n)],
-    "one by one": lambda n: [slice(i, i + 1) for i in range(n)],
-}
+KINDS = ("cpu", "cuda")
 TORCHVISION: tuple[Callable[[Tensor, float], Tensor], ...] = (
     TF.adjust_brightness,
     TF.adjust_contrast,
@@ -39,20 +38,17 @@ def images(count: int, seed: int = 0) -> Tensor:
 
 
 def jitter(
+    kind: str,
     image: Tensor,
-    parts: list[slice],
     jittered: NDArray[np.bool_],
     factors: NDArray[np.float64],
     order: NDArray[np.int64],
 ) -> Tensor:
-    """Return the jittered copy of a batch."""
-    views = []
-    for part, steps in zip(parts, colour_steps(parts, jittered, factors, order, CPU), strict=True):
-        view = image[part].clone()
-        for step in steps:
-            view = step(view)
-        views.append(view)
-    return torch.cat(views)
+    """Return the jittered copy of a batch, nothing blurred or flipped."""
+    nothing = np.zeros(len(image), np.bool_)
+    draws = Draws(jittered, factors, order, nothing, np.ones(len(image)), 3, nothing)
+    with kernels.assuming(kind):
+        return torch.cat([*photometric(draws, (16, 20), CPU).images(image)])
 
 
 @pytest.mark.parametrize("factor", [-0.5, -0.25, -0.01, 0.0, 0.1, 0.25, 0.5])
@@ -72,8 +68,8 @@ def test_brightness_contrast_and_saturation_are_torchvisions(operation: int, fac
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("parts", PARTS)
-def test_each_image_has_its_own_order_and_factors_and_the_others_stay_as_they_are(parts: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_image_has_its_own_order_and_factors_and_the_others_stay_as_they_are(kind: str) -> None:
     orders = np.array([*permutations(range(4))], np.int64)
     batch = len(orders) + 2
     order = np.concatenate([orders, orders[:2]])
@@ -81,7 +77,7 @@ def test_each_image_has_its_own_order_and_factors_and_the_others_stay_as_they_ar
     factors = np.column_stack([0.75 + 0.5 * draws[:, :3], draws[:, 3] / 2 - 0.25])
     jittered = np.arange(batch) % 5 != 0
     image = images(batch)
-    found = jitter(image, PARTS[parts](batch), jittered, factors, order)
+    found = jitter(kind, image, jittered, factors, order)
     for i in range(batch):
         expected = image[i]
         for operation in order[i] if jittered[i] else ():
@@ -89,17 +85,9 @@ def test_each_image_has_its_own_order_and_factors_and_the_others_stay_as_they_ar
         torch.testing.assert_close(found[i], expected, atol=1e-5, rtol=0)
 
 
-def test_neutral_factors_change_nothing() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_neutral_factors_change_nothing(kind: str) -> None:
     image = images(3)
     factors = np.tile([1.0, 1.0, 1.0, 0.0], (3, 1))
-    found = jitter(image, [slice(0, 3)], np.ones(3, np.bool_), factors, np.tile(np.arange(4), (3, 1)))
+    found = jitter(kind, image, np.ones(3, np.bool_), factors, np.tile(np.arange(4), (3, 1)))
     assert torch.equal(found, image)
-
-
-def test_a_subset_replaces_its_images_only() -> None:
-    batch = torch.arange(4.0).view(4, 1)
-    (some,) = subsets([slice(0, 4)], np.array([False, True, False, True]), CPU)
-    assert some.apply(batch, lambda part: part + 10).flatten().tolist() == [0, 11, 2, 13]
-    assert batch.flatten().tolist() == [0, 1, 2, 3]
-    (none,) = subsets([slice(0, 4)], np.zeros(4, np.bool_), CPU)
-    assert none.apply(batch, lambda part: part + 10) is batch

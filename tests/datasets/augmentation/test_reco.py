@@ -15,11 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
-from bench import registry
+from bench import kernels, registry
 from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import rng
-from datasets.augmentation import reco
 from datasets.augmentation.reco import Augmentation, AugmentationConfig
 from methods.base import StrongAugment
 
@@ -176,14 +175,15 @@ def test_a_slot_does_not_depend_on_the_other_slots() -> None:
         torch.testing.assert_close(a[order], b, atol=1e-6, rtol=0)
 
 
-def test_a_batch_at_once_as_on_a_gpu_gives_what_image_by_image_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_at_once_as_on_a_gpu_gives_what_image_by_image_gives() -> None:
     augment, count = augmentation(), 12
     inputs = batch(count)
     maps = torch.rand(count, 5, *SIZE)
     one = augment.strong(generators(count), "cpu")
-    monkeypatch.setattr(reco, "_parts", lambda n, device: [slice(0, n)])
-    together = augment.strong(generators(count), "cpu")
-    results = (*strong(one, *inputs), one.warp(maps)), (*strong(together, *inputs), together.warp(maps))
+    with kernels.assuming("cuda"):
+        together = augment.strong(generators(count), "cpu")
+        all_at_once = *strong(together, *inputs), together.warp(maps)
+    results = (*strong(one, *inputs), one.warp(maps)), all_at_once
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
