@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -25,8 +27,23 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     # void pixels go to one extra bin instead of being selected, which would wait for the device
     index = torch.where(valid, label * num_classes + prediction, num_classes * num_classes)
     counts = torch.zeros(num_classes * num_classes + 1, dtype=torch.int64, device=label.device)
-    counts.scatter_add_(0, index, torch.ones_like(index))
+    with _any_order():
+        counts.scatter_add_(0, index, index.new_ones(()).expand_as(index))
     return counts[:-1].view(num_classes, num_classes)
+
+
+@contextmanager
+def _any_order() -> Iterator[None]:
+    """Allow algorithms that add in any order, for integers: their sums are the same bits in each.
+
+    In strict deterministic mode CUDA would sort all pixels; ``bincount`` would wait for the device.
+    """
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
 
 
 class ScoreRecord(TypedDict):

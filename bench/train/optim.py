@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from bench import kernels
 from bench.spec.sections import Optimizer
 
 
@@ -22,9 +23,9 @@ def learning_rate(config: Optimizer, step: int, iterations: int) -> float:
 def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of a method's trainable parameters, the backbone's in a group of their own.
 
-    A group's rate is the base rate times its ``lr_factor`` (see :func:`set_learning_rate`). By torch's own choice the steps
-    are foreach on CUDA, and one weight after the other on a CPU: the same bits, where foreach's temporaries, each as large
-    as the network, would take several times as long.
+    A group's rate is the base rate times its ``lr_factor`` (see :func:`set_learning_rate`). On CUDA the steps are fused: a
+    few launches for all weights, and no temporaries as large as the network. On a CPU they are made one weight after the
+    other, by torch's own choice, for the same reason.
     """
     trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     backbone = [p for name, p in trainable if "backbone" in name.split(".")]
@@ -34,8 +35,9 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
         {"params": others, "lr_factor": 1.0},
     ]
     groups = [g for g in groups if g["params"]]
+    fused = True if trainable and kernels.kind(trainable[0][1].device) == "cuda" else None
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(
         groups,
@@ -43,6 +45,7 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
         momentum=config.momentum,
         nesterov=nesterov,
         weight_decay=config.weight_decay,
+        fused=fused,
     )
 
 

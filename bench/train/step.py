@@ -45,7 +45,8 @@ class Stepper:
 
     Attributes:
         done: optimizer steps taken.
-        loss_sums: sum of each loss since the last :meth:`take_mean_losses`, on the device.
+        loss_names: of the losses since the last :meth:`take_mean_losses`.
+        loss_sums: sum of each, float32 on the device; one tensor, so that adding them up is one launch.
         loss_count: steps in these sums.
     """
 
@@ -53,7 +54,8 @@ class Stepper:
         self.cell, self.method, self.device = cell, method, device
         self.optimizer = make_optimizer(cell.optimizer, method)
         self.done = 0
-        self.loss_sums: dict[str, Tensor] = {}
+        self.loss_names: tuple[str, ...] = ()
+        self.loss_sums = torch.zeros(0, device=device)
         self.loss_count = 0
         # First step with a loss that isn't finite; kept on the device, so that looking for it never waits.
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -72,10 +74,11 @@ class Stepper:
         set_learning_rate(self.optimizer, rate)
         for batch in in_phase("data", batches):
             losses = self._losses(batch)
-            total = torch.stack([loss.float() for loss in losses.values()]).sum() / accumulate
+            values = torch.stack([loss.float() for loss in losses.values()])
+            total = values.sum() / accumulate
             with phase("backward"):
                 total.backward()  # type: ignore[no-untyped-call]
-            self._note(losses, total.detach(), accumulate)
+            self._note(tuple(losses), values.detach() / accumulate, total.detach())
         with phase("optimizer"):
             self._update()
         with phase("ema"):
@@ -95,13 +98,20 @@ class Stepper:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _note(self, losses: dict[str, Tensor], total: Tensor, accumulate: int) -> None:
+    def _note(self, names: tuple[str, ...], values: Tensor, total: Tensor) -> None:
         first_bad = (self._bad_step < 0) & ~torch.isfinite(total)
         self._bad_step = torch.where(first_bad, self.done, self._bad_step)
-        for name, loss in losses.items():
-            value = loss.detach().float() / accumulate
-            known = self.loss_sums.get(name)
-            self.loss_sums[name] = value if known is None else known + value
+        if names != self.loss_names:
+            known = self._sums()
+            self.loss_names = tuple(dict.fromkeys((*self.loss_names, *names)))
+            absent = torch.zeros((), device=self.device)
+            self.loss_sums = torch.stack([known.get(name, absent) for name in self.loss_names])
+            new = dict(zip(names, values.unbind(), strict=True))
+            values = torch.stack([new.get(name, absent) for name in self.loss_names])
+        self.loss_sums = self.loss_sums + values
+
+    def _sums(self) -> dict[str, Tensor]:
+        return dict(zip(self.loss_names, self.loss_sums.unbind(), strict=True))
 
     def check_finite(self) -> None:
         """Raise :class:`Diverged` if a loss since the start wasn't finite (waits for the device)."""
@@ -111,8 +121,9 @@ class Stepper:
 
     def take_mean_losses(self) -> dict[str, float]:
         """Return the mean of each loss since the last call, and begin anew (waits for the device)."""
-        means = {name: float(total) / self.loss_count for name, total in self.loss_sums.items()}
-        self.loss_sums, self.loss_count = {}, 0
+        sums: list[float] = self.loss_sums.tolist()
+        means = {name: total / self.loss_count for name, total in zip(self.loss_names, sums, strict=True)}
+        self.loss_names, self.loss_sums, self.loss_count = (), self.loss_sums[:0], 0
         return means
 
     def state(self) -> StepperState:
@@ -121,7 +132,7 @@ class Stepper:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.done,
-            "loss_sums": self.loss_sums,
+            "loss_sums": {name: total.clone() for name, total in self._sums().items()},
             "loss_count": self.loss_count,
         }
 
@@ -134,4 +145,6 @@ class Stepper:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.done, self.loss_count = int(state["step"]), int(state["loss_count"])
-        self.loss_sums = {str(name): total.to(self.device) for name, total in state["loss_sums"].items()}
+        sums = {str(name): float(total) for name, total in state["loss_sums"].items()}
+        self.loss_names = tuple(sums)
+        self.loss_sums = torch.tensor(list(sums.values()), dtype=torch.float32, device=self.device)

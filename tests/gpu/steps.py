@@ -1,24 +1,33 @@
 """Counts what a step of each method does on the no-op CUDA runtime; prints JSON. See ``test_steps.py``.
 
-``python -m tests.gpu.steps [BACKBONE CROP BATCH]``, within ``tests.noop_cuda.environment()``.
+``python -m tests.gpu.steps BACKBONE CROP BATCH``, within ``tests.noop_cuda.environment()``.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from bench.arrays import UInt8
 from bench.phases import phase_watchers
 from bench.spec.cell import Cell
+from bench.spec.sections import Evaluation
+from bench.train.evaluate import evaluate
+from bench.train.loader import Loader
+from bench.train.metrics import confusion_matrix
+from bench.train.step import Stepper
 from methods.base import Batch, Method
 from methods.networks.mask_classifier import MaskClassifier
 from tests.gpu.cells import make_cells, make_stepper
 from tests.noop_cuda import convolutions
-from tests.noop_cuda.counters import counting, read
+from tests.noop_cuda.counters import SYNCS, counting, launches, read
 
 DEVICE = torch.device("cuda")
 assert convolutions.library is not None  # imported so that convolutions run
@@ -30,7 +39,7 @@ class PhaseCounter:
     def __init__(self) -> None:
         self.launches: dict[str, int] = {}
         self._stack = ["other"]
-        self._since = read()["launches"]
+        self._since = launches(read())
 
     def enter(self, name: str) -> None:
         self._count()
@@ -41,13 +50,13 @@ class PhaseCounter:
         self._stack.pop()
 
     def _count(self) -> None:
-        now, name = read()["launches"], self._stack[-1]
+        now, name = launches(read()), self._stack[-1]
         self.launches[name] = self.launches.get(name, 0) + now - self._since
         self._since = now
 
 
 def set_up() -> None:
-    """Run torch as a run does, and refuse what waits for the device."""
+    """Run torch as a run does."""
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -67,7 +76,7 @@ def bare_launches(method: Method, batch: Batch) -> int:
             outputs = _outputs(student, image)
             torch.autograd.backward(outputs, [torch.empty_like(x) for x in outputs])
     student.zero_grad(set_to_none=True)
-    return found.counts["launches"]
+    return found.launches
 
 
 def _outputs(network: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
@@ -90,7 +99,9 @@ def measure(cell: Cell) -> dict[str, Any]:
     (batch,) = loader.batches(3)
     return {
         **found.counts,
+        "launches": found.launches,
         "syncs": found.syncs,
+        "refused_syncs": refused_syncs(stepper, loader),
         "bare": bare_launches(stepper.method, batch),
         "phases": counter.launches,
         "allocated": memory[0],
@@ -98,13 +109,58 @@ def measure(cell: Cell) -> dict[str, Any]:
     }
 
 
+def refused_syncs(stepper: Stepper, loader: Loader) -> int:
+    """Return how often a step waits for the device, as torch's sync debug mode sees it."""
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stepper.take(loader.batches(3))
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in caught)
+
+
+class ConstantScores(nn.Module):
+    """A predictor of 19 classes at a quarter of the image's side."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.new_zeros(len(image), 19, image.shape[2] // 4, image.shape[3] // 4)
+
+
+def measure_evaluation() -> dict[str, Any]:
+    """Return the counts of an evaluation of two Cityscapes images, and the launches of a confusion matrix."""
+    size, device = (1024, 2048), DEVICE
+    label = torch.zeros(size, dtype=torch.uint8, device=device)
+    with counting() as matrix:
+        confusion_matrix(label, label, 19)
+    waited: list[int] = []
+
+    def samples() -> Iterator[tuple[UInt8, UInt8]]:
+        before = read()
+        for _ in range(4):
+            yield np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+            after = read()
+            waited.append(sum(after[name] - before[name] for name in SYNCS))
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with counting() as found:
+        evaluate(ConstantScores(), samples(), 19, Evaluation(batch_size=1), device)
+    return {
+        **found.counts,
+        "waits_before_the_score": max(waited),
+        "launches_of_a_matrix": matrix.launches,
+        "peak_bytes": torch.cuda.max_memory_allocated(),
+    }
+
+
 def main() -> None:
-    backbone, crop, batch = (*sys.argv[1:], "resnet101", "321", "10")[:3] if len(sys.argv) < 4 else sys.argv[1:4]
+    backbone, crop, batch = sys.argv[1:]
     set_up()
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, cell in make_cells(backbone=backbone, crop=int(crop), batch=int(batch)).items():
         found[name] = measure(cell)
         torch.cuda.empty_cache()
+    found["evaluation"] = measure_evaluation()
     print(json.dumps(found))
 
 

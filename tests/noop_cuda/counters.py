@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +24,8 @@ NAMES = (
     "host_allocs",
     "cublas",
 )
+
+SYNCS = ("stream_syncs", "device_syncs", "event_syncs")
 
 
 def loaded() -> bool:
@@ -46,7 +48,16 @@ class Counted:
 
     @property
     def syncs(self) -> int:
-        return sum(self.counts[name] for name in ("stream_syncs", "device_syncs", "event_syncs"))
+        return sum(self.counts[name] for name in SYNCS)
+
+    @property
+    def launches(self) -> int:
+        return launches(self.counts)
+
+
+def launches(counts: Mapping[str, int]) -> int:
+    """Return kernels and memsets; a convolution of the no-op runtime is one of the latter."""
+    return counts["launches"] + counts["memsets"]
 
 
 @contextmanager
