@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,16 @@ METHODS = ("supervised", "mean_teacher", "classmix", "reco", "rc2l")
 
 
 def make_cells(
-    methods: tuple[str, ...] = METHODS, backbone: str = "resnet101", crop: int = 321, batch: int = 10, **sections: Any
+    methods: Sequence[str | Mapping[str, Any]] = METHODS,
+    backbone: str = "resnet101",
+    crop: int = 321,
+    batch: int = 10,
+    **sections: Any,
 ) -> dict[str, Cell]:
     """Return a cell for each method: the recipe of ReCo's Pascal VOC table, smaller where the arguments say so.
 
     Args:
-        methods: names.
+        methods: names, or mappings of a name and options.
         backbone: of DeepLabV3+, and of RC²L's network.
         crop: side of the crop in pixels.
         batch: labelled images, and as many unlabelled ones, per step.
