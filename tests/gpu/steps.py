@@ -24,6 +24,7 @@ from bench.train.loader import Loader
 from bench.train.metrics import confusion_matrix
 from bench.train.step import Stepper
 from methods.base import Batch, Method
+from methods.losses.reco import draw, drawing
 from methods.networks.mask_classifier import MaskClassifier
 from tests.gpu.cells import make_cells, make_stepper
 from tests.noop_cuda import convolutions
@@ -153,6 +154,12 @@ def measure_evaluation() -> dict[str, Any]:
     }
 
 
+def draws_are_a_cpus() -> bool:
+    """Tell whether ReCo's random numbers on the device, drawn ahead, are those of a CPU; copies are real here."""
+    ours = drawing(21, 16, 32, seed=7, device=DEVICE)()
+    return all(torch.equal(a.cpu(), b) for a, b in zip(ours, draw(21, 16, 32, seed=7), strict=True))
+
+
 def main() -> None:
     backbone, crop, batch = sys.argv[1:]
     set_up()
@@ -161,6 +168,7 @@ def main() -> None:
         found[name] = measure(cell)
         torch.cuda.empty_cache()
     found["evaluation"] = measure_evaluation()
+    found["draws"] = {"as_on_a_cpu": draws_are_a_cpus()}
     print(json.dumps(found))
 
 

@@ -42,3 +42,7 @@ def test_evaluation_waits_once_and_needs_little_memory(counts: dict[str, dict[st
     assert found["waits_before_the_score"] == 0
     assert found["launches_of_a_matrix"] < 20
     assert found["peak_bytes"] < 0.8e9
+
+
+def test_recos_draws_are_those_of_a_cpu(counts: dict[str, dict[str, Any]]) -> None:
+    assert counts["draws"]["as_on_a_cpu"]
