@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,13 +72,26 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
+def _warm_up(device: Any) -> None:
+    """Let cuBLAS take its workspaces, one for each thread that multiplies, which would count as the first loss's."""
+    import torch
+
+    if device.type == "cuda":
+        factor = torch.ones(8, 8, device=device, requires_grad=True)
+        (factor @ factor).sum().backward()  # the backward pass has a thread, and a workspace, of its own
+        torch.cuda.synchronize()
+        del factor
+        torch.cuda.empty_cache()
+
+
 def _limit(limit_bytes: int, device: Any) -> None:
-    """Let allocations beyond the limit fail, instead of the machine swapping."""
+    """Let allocations beyond the limit, and beyond what is allocated now, fail, instead of the machine swapping."""
     import torch
 
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(limit_bytes / total, 1.0), device)
+        allowed = torch.cuda.memory_reserved() + limit_bytes
+        torch.cuda.set_per_process_memory_fraction(min(allowed / total, 1.0))  # of the process's device
     else:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limit_bytes, hard))
@@ -92,16 +106,21 @@ def measure(setting: Setting) -> SweepRow:
     """
     import torch
 
-    from bench.train.setup import pick_device
+    from bench.spec.sections import Numerics, Resources
+    from bench.train.setup import set_up_torch
 
-    torch.set_num_threads(1)
+    # The smallest workspace with which cuBLAS is deterministic, 0.1 MB. Later versions of torch allocate it for each product,
+    # so that no warming up would keep the usual 34 MB out of the loss's peak.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
+    wanted: Any = "cpu" if setting.mode == "fake" else setting.device
+    device = set_up_torch(Resources(device=wanted, threads=1), Numerics())
     part = resolve_part("probe", {"name": setting.probe, **setting.options}, "probe")
     if setting.mode == "fake":
         from torch._subclasses.fake_tensor import FakeTensorMode
 
         with FakeTensorMode():
-            return _measure(part.cls(part.config, torch.device("cpu")))
-    device = pick_device(setting.device)
+            return _measure(part.cls(part.config, device))
+    _warm_up(device)
     _limit(setting.limit_bytes, device)
     return _measure(part.cls(part.config, device))
 
