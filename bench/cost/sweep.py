@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes
 from bench.spec.cell import resolve_part
+from bench.spec.sections import Device
 
 PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
 
@@ -62,7 +63,7 @@ class Setting:
     probe: str
     options: Options
     mode: str
-    device: str
+    device: Device
     limit_bytes: int
 
 
@@ -78,9 +79,11 @@ def _warm_up(device: Any) -> None:
 
     if device.type == "cuda":
         factor = torch.ones(8, 8, device=device, requires_grad=True)
-        (factor @ factor).sum().backward()  # the backward pass has a thread, and a workspace, of its own
+        loss = (factor @ factor).sum()
+        # The backward pass has a thread, and so a workspace, of its own.
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
-        del factor
+        del factor, loss
         torch.cuda.empty_cache()
 
 
@@ -104,15 +107,13 @@ def measure(setting: Setting) -> SweepRow:
         `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
         their difference; `peak_rss_bytes` of the process.
     """
-    import torch
-
     from bench.spec.sections import Numerics, Resources
     from bench.train.setup import set_up_torch
 
-    # The smallest workspace with which cuBLAS is deterministic, 0.1 MB. Later versions of torch allocate it for each product,
-    # so that no warming up would keep the usual 34 MB out of the loss's peak.
+    # The smallest workspace with which cuBLAS is deterministic, 0.1 MB. Later versions of torch allocate it for each
+    # product, so that no warming up would keep the usual 34 MB out of the loss's peak.
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
-    wanted: Any = "cpu" if setting.mode == "fake" else setting.device
+    wanted: Device = "cpu" if setting.mode == "fake" else setting.device
     device = set_up_torch(Resources(device=wanted, threads=1), Numerics())
     part = resolve_part("probe", {"name": setting.probe, **setting.options}, "probe")
     if setting.mode == "fake":
@@ -159,9 +160,9 @@ def _child(setting: Setting, pipe: Connection) -> None:
     except Exception as error:
         from bench.store.failures import classify
 
-        state, reason = classify(error)
+        failure = classify(error)
         # The first line says it; the allocator appends a trace of C++ calls.
-        pipe.send({"state": state.value, "reason": reason[:160]})
+        pipe.send({"state": failure.state.value, "reason": failure.reason[:160]})
 
 
 def _fresh(setting: Setting) -> SweepRow:

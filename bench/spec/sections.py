@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from bench.config import Config
 
+Device = Literal["auto", "cpu", "cuda"]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -150,7 +151,8 @@ class Resources(Config):
     """What must not change a result: none of this is part of a cell's id.
 
     Attributes:
-        device: `auto` takes a GPU where there is one.
+        device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
+            that device is named here.
         threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
             started with, because sums depend on it.
         loader_threads: threads that decode and crop; 0 chooses.
@@ -163,7 +165,7 @@ class Resources(Config):
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
     """
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: NonNegativeInt = 0
     loader_threads: NonNegativeInt = 0
     prefetch: PositiveInt = 4

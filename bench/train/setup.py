@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench import machine
-from bench.errors import BenchError
+from bench.errors import MachineError
 from bench.spec.sections import Numerics, Resources
 
 
@@ -17,7 +17,7 @@ def set_up_torch(resources: Resources, numerics: Numerics) -> torch.device:
     """Fix determinism, TF32, threads and the handling of memory as every run has them; return the device.
 
     Raises:
-        BenchError: if there is no such device (see :func:`pick_device`).
+        MachineError: if there is no such device (see :func:`pick_device`).
     """
     machine.keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -73,33 +73,36 @@ def pick_device(wanted: str) -> torch.device:
     """Return the device for ``resources.device``; `auto` takes a GPU where there is one.
 
     Raises:
-        BenchError: if a GPU is asked for, or the driver lists one, and torch can't use any: a run must not spend days on
+        MachineError: if a GPU is asked for, or the driver lists one, and torch can't use any: a run must not spend days on
             the CPU because of a wrong wheel or an old driver.
     """
     if wanted == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if wanted == "cuda" or machine.gpus():
-        raise BenchError(no_gpu(wanted))
+    if wanted == "cuda" or unusable_gpus():
+        raise MachineError(why_no_gpu(wanted))
     return torch.device("cpu")
 
 
-def no_gpu(wanted: str) -> str:
-    """Return in one line why torch has no GPU although one is asked for or listed, and what to do."""
-    listed = machine.gpus()
-    if torch.version.cuda is None and torch.version.hip is None:
-        why = f"torch {torch.__version__} is built without CUDA: install a wheel with it (https://pytorch.org)"
-    elif not listed:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is '{visible}')"
-        why = f"this process has none{hidden}: ask the cluster or the container for one"
+def unusable_gpus() -> bool:
+    """Tell whether the driver has a GPU for this process, which nobody has hidden, and torch can use none."""
+    return not torch.cuda.is_available() and machine.driver_gpus() > 0 and bool(machine.gpus())
+
+
+def why_no_gpu(wanted: str) -> str:
+    """Return in one line why torch has no GPU although one is asked for (`cuda`) or listed, and what to do."""
+    count, visible = machine.driver_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.version.cuda is None:
+        why = f"torch {torch.__version__} is built without CUDA: install a wheel that has it"
+    elif count == 0:
+        why = "the driver gives this process none: ask the cluster, or the container, for one"
+    elif visible is not None and not machine.gpus():
+        why = f"CUDA_VISIBLE_DEVICES='{visible}' hides all: change it"
     else:
-        why = (
-            f"the driver must support CUDA {torch.version.cuda}, see `nvidia-smi`, or install a wheel for an older CUDA"
-        )
-    asked = "device: cuda is asked for" if wanted == "cuda" else f"the driver lists {len(listed)} GPU(s)"
-    return f"{asked}, but torch can use no GPU; {why}; or insist on the CPU with `device: cpu` (resources)"
+        why = f"the driver must be able to run CUDA {torch.version.cuda}: see nvidia-smi; update it, or use an older wheel"
+    asked = "a GPU is asked for (device: cuda)" if wanted == "cuda" else f"the driver has {count} GPU(s)"
+    return f"{asked}, but torch can use none; {why}. To insist on the CPU, set resources: {{device: cpu}}"
 
 
 def hardware(device: torch.device) -> str:
