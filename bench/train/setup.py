@@ -102,7 +102,8 @@ def why_no_gpu(wanted: str) -> str:
     else:
         why = f"the driver must be able to run CUDA {torch.version.cuda}: see nvidia-smi; update it, or use an older wheel"
     asked = "a GPU is asked for (device: cuda)" if wanted == "cuda" else f"the driver has {count} GPU(s)"
-    return f"{asked}, but torch can use none; {why}. To insist on the CPU, set resources: {{device: cpu}}"
+    hide = "" if wanted == "cuda" else " or CUDA_VISIBLE_DEVICES=''"
+    return f"{asked}, but torch can use none; {why}. To insist on the CPU, set resources: {{device: cpu}}{hide}"
 
 
 def hardware(device: torch.device) -> str:
