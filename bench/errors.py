@@ -10,6 +10,10 @@ class BenchError(Exception):
     """Bad input. The message says what is wrong, where (file, key or cell) and what to do."""
 
 
+class MachineError(BenchError):
+    """Nothing is wrong with the input, but this machine can't do it: another one may."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the choice nearest to `word`, or an empty string."""
     match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

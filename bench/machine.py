@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import platform
+import subprocess
+from functools import cache
 from pathlib import Path
 
 from bench.files import REPOSITORY
+
+DEVICES = Path("/dev")
 
 
 def cpu_model() -> str:
@@ -68,13 +73,58 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 32 << 20)  # the largest value that it takes
 
 
-def gpus() -> list[int]:
-    """Return the GPUs that this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(i) for i in visible.split(",") if i.strip().isdigit()]
-    names = (p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*"))
-    return sorted(int(n) for n in names if n.isdigit())
+def gpus() -> list[str]:
+    """Return the GPUs that this process may use, without importing torch; each as ``CUDA_VISIBLE_DEVICES`` spells it.
+
+    As CUDA reads that variable: indices count the GPUs that the driver lets this process have, whatever the numbers of
+    their files; UUIDs (``GPU-…``) and names of MIG instances (``MIG-…``) stand beside them; an entry that is none of these,
+    such as ``-1``, hides itself and all after it.
+    """
+    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), driver_gpus()
+    if visible is None:
+        return [str(index) for index in range(count)]
+    entries = [entry.strip() for entry in visible.split(",")]
+    return list(itertools.takewhile(lambda entry: _is_gpu(entry, count), entries))
+
+
+def _is_gpu(entry: str, count: int) -> bool:
+    """Tell whether CUDA takes an entry; `count` is the number of GPUs, 0 where it isn't known."""
+    if entry.isdecimal():
+        return count == 0 or int(entry) < count
+    return entry.startswith(("GPU-", "MIG-"))
+
+
+def gpu_for(worker: int) -> str | None:
+    """Return the ``CUDA_VISIBLE_DEVICES`` of one of the workers on this machine, counted from 0; None without GPUs."""
+    found = gpus()
+    return found[worker % len(found)] if found else None
+
+
+def driver_gpus() -> int:
+    """Return how many GPUs the driver lets this process have, whether torch can use them or not; hidden ones count.
+
+    A container, or a job's cgroup, may hold only some of the machine's; what ``/proc/driver/nvidia`` lists are all.
+    """
+    files = [p for p in DEVICES.glob("nvidia[0-9]*") if p.name.removeprefix("nvidia").isdecimal()]
+    return sum(map(_opens, files)) if files else _listed_by_nvidia_smi()
+
+
+def _opens(device: Path) -> bool:
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _listed_by_nvidia_smi() -> int:
+    """Return the number of GPUs where they have no files, as under WSL, or where the files have yet to be made."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
 
 
 def child_environment() -> dict[str, str]:

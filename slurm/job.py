@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.run.signals import Signals
+from bench.store.failures import blames_node
 from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
@@ -33,6 +34,8 @@ def run_task(task: Task) -> list[str]:
             ends.append(f"{job.cell_id}: {end}")
             if signals.received is not None:
                 break
+            if job is not task.jobs[-1] and end == State.FAILED.value and _device_lost(job):
+                _start_afresh()
     # RUNNING: stopped while it waited for the process of an earlier start.
     if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
         _go_on_later(task, job, signals.received)
@@ -47,6 +50,20 @@ def _run_if_open(task: Task, job: Job, signals: Signals) -> str:
     except Exception as error:
         traceback.print_exc()
         return f"left alone: {error}"
+
+
+def _device_lost(job: Job) -> bool:
+    return bool(Run(Path(job.store) / job.cell_id).read_state().get("device_lost"))
+
+
+def _start_afresh() -> None:
+    """Become a new process that runs the same task, whose ended cells it leaves alone.
+
+    After some errors of CUDA nothing works on the device any more in the process that had them.
+    """
+    print("the device is lost to this process; the other cells get a new one", flush=True)
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (our own command line)
 
 
 def _run(task: Task, job: Job, signals: Signals) -> str:
@@ -69,9 +86,9 @@ def _run(task: Task, job: Job, signals: Signals) -> str:
 
 
 def _move_elsewhere(run: Run, job: Job, max_moves: int) -> None:
-    """Note a node that failed a cell before its first step, and send the cell to another one."""
+    """Note a node that failed a cell, and send the cell to another one, where it goes on from its checkpoint."""
     state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
-    if node is None or not state.get("at_once") or _is_local():
+    if node is None or not blames_node(state) or _is_local():
         return
     records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
     from slurm.submit import move  # late: a job that submits a job

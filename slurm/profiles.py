@@ -104,7 +104,7 @@ class Profile(Config):
         grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
             USR2 that early.
         max_requeues: how often a job requeues itself, after which a time limit makes its cell `timed-out`.
-        max_moves: how many other nodes a cell is tried on when one fails it before its first step.
+        max_moves: how many other nodes a cell is tried on when one fails it before its first step, or by a fault of its own.
         parallel: cells at a time, over all arrays; null leaves it to the cluster, and to the cores with `local`.
     """
 

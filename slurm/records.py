@@ -89,7 +89,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class NodeFailure:
-    """A cell that failed on a node before its first step.
+    """A cell that failed on a node before its first step, or through the node's fault.
 
     Attributes:
         node: the node's name.
@@ -156,11 +156,11 @@ def submitting(store: Path) -> Iterator[None]:
         yield
 
 
-# -- nodes that fail cells at once -----------------------------------------------------------------------------------
+# -- nodes that fail cells -------------------------------------------------------------------------------------------
 
 
 def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
-    """Note that a node failed a cell before its first step."""
+    """Note that a node failed a cell (see ``bench.store.failures.blames_node``)."""
     place = folder(store) / "failed-at-once"  # a file each: many nodes may write at once, over a network
     place.mkdir(parents=True, exist_ok=True)
     row = NodeFailure(node, cell, reason, time.time())
@@ -168,7 +168,7 @@ def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
 
 
 def failures(store: Path) -> list[NodeFailure]:
-    """Return the failures at once of the last day, the oldest first."""
+    """Return the nodes' failures of the last day, the oldest first."""
     oldest = time.time() - AT_ONCE_WINDOW
     paths = sorted((folder(store) / "failed-at-once").glob("*.json"))
     rows = [_FAILURE.validate_python(read_json(path)) for path in paths]
@@ -176,9 +176,9 @@ def failures(store: Path) -> list[NodeFailure]:
 
 
 def bad_nodes(rows: Sequence[NodeFailure]) -> dict[str, str]:
-    """Return the nodes that fail cells, with the reason: at least two cells failed there at once that failed on no other.
+    """Return the nodes that fail cells, with the reason: at least two cells failed there that failed on no other.
 
-    A cell that fails at once on every node is itself the cause.
+    A cell that fails on every node is itself the cause.
     """
     nodes: dict[str, set[str]] = {}
     for row in rows:
@@ -188,5 +188,5 @@ def bad_nodes(rows: Sequence[NodeFailure]) -> dict[str, str]:
         cells = {cell for cell, where in nodes.items() if where == {node}}
         if len(cells) >= 2:
             last = next(row.reason for row in reversed(rows) if row.node == node)
-            found[node] = f"{len(cells)} cells failed there before their first step; the last one: {last}"
+            found[node] = f"{len(cells)} cells failed there; the last one: {last}"
     return found

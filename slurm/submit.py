@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.machine import gpus
+from bench.machine import gpu_for
 from bench.store.job import Job, holds_ticket
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
@@ -137,9 +138,10 @@ def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
 
 def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task]) -> list[int]:
     """Start local workers, each on a GPU of its own as long as there are any; return their process ids."""
-    devices, found = gpus(), []
+    found = []
     for number, task in enumerate(tasks):
-        mine = [f"export CUDA_VISIBLE_DEVICES={devices[number % len(devices)]}"] if devices else []
+        gpu = gpu_for(number)
+        mine = [] if gpu is None else [f"export CUDA_VISIBLE_DEVICES={shlex.quote(gpu)}"]
         executor.update_parameters(local_setup=[*setup, *mine])
         found.append(int(executor.submit(run_task, task).job_id))
     return found
@@ -164,7 +166,7 @@ def _detached() -> Iterator[None]:
 
 
 def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
-    """Send a cell that a node failed at once to another node, as a job of its own. Called in the job that failed.
+    """Send a cell that a node failed to another node, as a job of its own. Called in the job that failed.
 
     Returns:
         Whether it was sent; where it wasn't, the cell stays `failed`, and ``retry`` is left to the user.

@@ -18,7 +18,7 @@ from methods.base import Batch, Build, Method
 class BadConfig(Config):
     """Attributes: how it goes wrong, the node that fails it before the first step, and seconds to wait at each step."""
 
-    how: Literal["nan", "memory", "bug", "disk", "stop", "not"] = "nan"
+    how: Literal["nan", "memory", "bug", "disk", "stop", "ecc", "not"] = "nan"
     node: str = ""
     pause: float = 0.0
 
@@ -52,6 +52,8 @@ class Bad(Method):
             raise ZeroDivisionError("a bug\nin two lines")
         if self.config.how == "disk":
             raise OSError(28, "No space left on device")
+        if self.config.how == "ecc":
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
         if self.config.how == "stop":
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -116,7 +116,8 @@ def measure(planned: PlannedCell, request: Request, resources: Resources, steps:
         steps: to take of each kind.
         operators: how many of the costliest operators to list.
     """
-    device, cell = set_up_torch(resources), _long_enough(planned.cell.from_scratch(), WARM_UP + 2 * steps + 1)
+    cell = _long_enough(planned.cell.from_scratch(), WARM_UP + 2 * steps + 1)
+    device = set_up_torch(resources, cell.numerics)
     dataset = open_dataset(cell.dataset, DataRoots.parse(request.data))
     split = load_split(request.store, cell.split_sha256)
     stepper = build_stepper(cell, len(dataset.classes), device, resources.compile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, TypedDict
 
 from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes
 from bench.spec.cell import resolve_part
+from bench.spec.sections import Device
 
 PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
 
@@ -61,7 +63,7 @@ class Setting:
     probe: str
     options: Options
     mode: str
-    device: str
+    device: Device
     limit_bytes: int
 
 
@@ -71,13 +73,28 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
+def _warm_up(device: Any) -> None:
+    """Let cuBLAS take its workspaces, one for each thread that multiplies, which would count as the first loss's."""
+    import torch
+
+    if device.type == "cuda":
+        factor = torch.ones(8, 8, device=device, requires_grad=True)
+        loss = (factor @ factor).sum()
+        # The backward pass has a thread, and so a workspace, of its own.
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        del factor, loss
+        torch.cuda.empty_cache()
+
+
 def _limit(limit_bytes: int, device: Any) -> None:
-    """Let allocations beyond the limit fail, instead of the machine swapping."""
+    """Let allocations beyond the limit, and beyond what is allocated now, fail, instead of the machine swapping."""
     import torch
 
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(limit_bytes / total, 1.0), device)
+        allowed = torch.cuda.memory_reserved() + limit_bytes
+        torch.cuda.set_per_process_memory_fraction(min(allowed / total, 1.0))  # of the process's device
     else:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limit_bytes, hard))
@@ -90,18 +107,21 @@ def measure(setting: Setting) -> SweepRow:
         `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
         their difference; `peak_rss_bytes` of the process.
     """
-    import torch
+    from bench.spec.sections import Numerics, Resources
+    from bench.train.setup import set_up_torch
 
-    from bench.train.setup import pick_device
-
-    torch.set_num_threads(1)
+    # The smallest workspace with which cuBLAS is deterministic, 0.1 MB. Later versions of torch allocate it for each
+    # product, so that no warming up would keep the usual 34 MB out of the loss's peak.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
+    wanted: Device = "cpu" if setting.mode == "fake" else setting.device
+    device = set_up_torch(Resources(device=wanted, threads=1), Numerics())
     part = resolve_part("probe", {"name": setting.probe, **setting.options}, "probe")
     if setting.mode == "fake":
         from torch._subclasses.fake_tensor import FakeTensorMode
 
         with FakeTensorMode():
-            return _measure(part.cls(part.config, torch.device("cpu")))
-    device = pick_device(setting.device)
+            return _measure(part.cls(part.config, device))
+    _warm_up(device)
     _limit(setting.limit_bytes, device)
     return _measure(part.cls(part.config, device))
 
@@ -140,9 +160,9 @@ def _child(setting: Setting, pipe: Connection) -> None:
     except Exception as error:
         from bench.store.failures import classify
 
-        state, reason = classify(error)
+        failure = classify(error)
         # The first line says it; the allocator appends a trace of C++ calls.
-        pipe.send({"state": state.value, "reason": reason[:160]})
+        pipe.send({"state": failure.state.value, "reason": failure.reason[:160]})
 
 
 def _fresh(setting: Setting) -> SweepRow:

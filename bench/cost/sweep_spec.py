@@ -13,6 +13,7 @@ from bench.config import Config
 from bench.errors import BenchError
 from bench.spec.grid import GRIDS
 from bench.spec.messages import validate
+from bench.spec.sections import Device
 from bench.spec.yaml import read_yaml
 
 Options = dict[str, Any]  # a probe's options by name, validated by the probe
@@ -56,7 +57,7 @@ class MemorySpec(Config):
 
     title: str = "Extra memory against pixels sampled"
     mode: Literal["real", "fake"] = "real"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     limit_gb: PositiveFloat = 4.0
     series: list[Series] = Field(min_length=1)
     grid: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from bench.report.model import STOPPED, Table, Unfinished
 from bench.report.records import Record, group, pick, varying
 from bench.report.rows import STATES, one_line
 from bench.spec.deviations import Deviation
+from bench.store.rounding import went_on
 from bench.store.summary import Summary
 
 MAX_LINES = 20
@@ -100,6 +102,16 @@ def deviations(grid: Summary) -> Iterator[str]:
         count = sum(bool(cell.deviations) for cell in grid.cells)
         each = "; ".join(f"{changed(entry)} ({_runs(entry.cells)})" for entry in grid.deviations)
         yield f"Recipe: the grid's, but changed by --set for {count} of {_runs(len(grid.cells))}: {each}."
+
+
+def hardware(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+    """Yield which runs went on on other hardware than they began on, where sums are rounded differently."""
+    found = [(record, words) for record in records if (words := went_on(json.loads(record.hardware or "[]")))]
+    vary = {"method", "labels", "seed", *varying(records, names)}
+    for record, said in found[:MAX_LINES]:
+        yield f"{_where(record, [axis for axis in names if axis in vary])} {one_line(said)}."
+    if len(found) > MAX_LINES:
+        yield f"And {len(found) - MAX_LINES} more runs went on on other hardware."
 
 
 def _members(records: Sequence[Record], axes: Sequence[str]) -> str:

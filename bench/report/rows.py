@@ -57,6 +57,7 @@ FIELDS: dict[str, Field] = {
     "step": Field("state.json", ("step",), "number"),
     "iterations": Field("state.json", ("iterations",), "number"),
     "attempt": Field("state.json", ("attempt",), "number"),
+    "hardware": Field("state.json", ("hardware",), "json"),
     **_evaluation("last"),
     **_evaluation("best"),
     "classes": Field("result.json", ("classes",), "json", True),

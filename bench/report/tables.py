@@ -127,7 +127,12 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
         planned=len(records),
         sections=tuple(sections),
         warnings=tuple(notes.warnings(records, runs.axes)),
-        notes=(*notes.notes(records, headline, bold), *notes.deviations(grid), *_gaps(sections)),
+        notes=(
+            *notes.notes(records, headline, bold),
+            *notes.deviations(grid),
+            *notes.hardware(records, runs.axes),
+            *_gaps(sections),
+        ),
         unfinished=tuple(notes.unfinished(records, runs.axes)),
         facts={"deviations": [entry.model_dump() for entry in grid.deviations]} if grid.deviations else {},
     )

@@ -40,12 +40,16 @@ def _code() -> Iterator[Check]:
 def _device() -> Iterator[Check]:
     import torch
 
+    from bench.train.setup import unusable_gpus, why_no_gpu
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     yield _check("cpu", "ok", f"{machine.cpu_model()}, {machine.usable_cores()} cores, {memory} GiB")
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(i)
             yield _check(f"gpu {i}", "ok", f"{properties.name}, {properties.total_memory >> 30} GiB")
+    elif unusable_gpus():
+        yield _check("gpu", "problem", why_no_gpu("auto"))
     else:
         yield _check("gpu", "note", "none: cells run on the CPU")
 

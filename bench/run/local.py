@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench.machine import default_threads, gpus, let_threads_sleep
+from bench.machine import default_threads, gpu_for, let_threads_sleep
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
@@ -37,7 +37,7 @@ class Event:
     running: tuple[str, ...]
 
 
-def _enter(job: Job, gpu: int | None, parent: Connection) -> None:
+def _enter(job: Job, gpu: str | None, parent: Connection) -> None:
     """Run a cell in a child process, with everything printed going to the run's log."""
     run = Run(Path(job.store) / job.cell_id)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def _enter(job: Job, gpu: int | None, parent: Connection) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
     run_cell(job)
     sys.stdout.flush()
@@ -75,7 +75,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     let_threads_sleep()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    devices, waiting, states = gpus(), list(reversed(jobs)), {}
+    waiting, states = list(reversed(jobs)), dict[str, State]()
     running: dict[int, tuple[BaseProcess, Job]] = {}
     threads = default_threads(workers)
     parent, ours = context.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
@@ -85,8 +85,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
                 if not waiting:
                     break
                 job = _with_threads(waiting.pop(), threads)
-                gpu = devices[slot % len(devices)] if devices else None
-                process: BaseProcess = context.Process(target=_enter, args=(job, gpu, parent))
+                process: BaseProcess = context.Process(target=_enter, args=(job, gpu_for(slot), parent))
                 process.start()
                 running[slot] = (process, job)
                 show(Event(job.cell_id, None, _ids(running)))

@@ -12,11 +12,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import machine
 from bench.arrays import IGNORE_INDEX
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
-from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
@@ -24,8 +22,9 @@ from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import read_cell
-from bench.store.failures import classify
+from bench.store.failures import Fault, classify
 from bench.store.job import Job
+from bench.store.rounding import as_it_began, go_on
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 
@@ -94,35 +93,30 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         return State.PREEMPTED
     except Exception as error:
         print(traceback.format_exc())
-        state, reason = classify(error)
+        failure = classify(error)
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
-        run.write_state(state, reason=reason, at_once=hooks.first is None and not isinstance(error, BenchError))
-        return state
+        at_once = hooks.first is None and failure.fault is not Fault.INPUT
+        facts = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
+        run.write_state(failure.state, reason=failure.reason, **facts)
+        return failure.state
     return State.DONE
 
 
-def _as_it_began(run: Run, resources: Resources) -> Resources:
-    """Return the resources with what decides how sums are rounded as it was in the run's first attempt."""
-    now = {"threads": resources.threads or machine.default_threads(), "compile": resources.compile}
-    kept = read_json(run.rounding) or now
-    write_json(run.rounding, kept)
-    return resources.model_copy(update=kept)
-
-
 def _train(run: Run, job: Job, hooks: Hooks) -> None:
-    resources = _as_it_began(run, Resources(**job.resources))
-    from bench.train.setup import set_up_torch, torch_environment
+    resources = as_it_began(run, Resources(**job.resources))
+    from bench.train.setup import model, set_up_torch, torch_environment
 
-    device = set_up_torch(resources)
+    cell = read_cell(run)
+    device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
+    hardware = go_on(run, resources, device.type, model(device))
     attempt = run.record_attempt({**provenance.describe(), **numerics})
-    run.write_state(State.RUNNING, attempt=attempt, at_once=None)
+    run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
 
-    cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     split = load_split(run.path.parent, cell.split_sha256)
     reader = build_reader(cell, dataset, split, resources)

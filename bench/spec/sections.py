@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from bench.config import Config
 
+Device = Literal["auto", "cpu", "cuda"]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -92,10 +93,13 @@ class Numerics(Config):
     Attributes:
         precision: `fp32`, or `bf16` autocast (weights and losses stay fp32).
         channels_last: memory format of images and weights.
+        tf32: let matrix products and convolutions in fp32 round their factors to TF32's 10 bits on a GPU, for speed. Torch
+            does so in convolutions by default; here both are exact unless asked for.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
+    tf32: bool = Field(default=False, json_schema_extra={"identity": "non-default"})
 
 
 class Evaluation(Config):
@@ -147,7 +151,8 @@ class Resources(Config):
     """What must not change a result: none of this is part of a cell's id.
 
     Attributes:
-        device: `auto` takes a GPU where there is one.
+        device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
+            that device is named here.
         threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
             started with, because sums depend on it.
         loader_threads: threads that decode and crop; 0 chooses.
@@ -160,7 +165,7 @@ class Resources(Config):
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
     """
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: NonNegativeInt = 0
     loader_threads: NonNegativeInt = 0
     prefetch: PositiveInt = 4

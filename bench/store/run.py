@@ -49,6 +49,9 @@ class StateFacts(TypedDict):
         gone: the state says running, but its process isn't there.
         submission, array, index: the place in a submission to a cluster.
         at_once: it failed before its first step, through no fault of the input.
+        fault: whose fault a failure is, one of ``bench.store.failures.Fault``.
+        hardware: models of the devices that it was trained on, in order.
+        device_lost: nothing worked on the device any more in the process that failed.
     """
 
     state: str
@@ -65,6 +68,9 @@ class StateFacts(TypedDict):
     array: NotRequired[int]
     index: NotRequired[int]
     at_once: NotRequired[bool | None]
+    fault: NotRequired[str | None]
+    device_lost: NotRequired[bool | None]
+    hardware: NotRequired[list[str]]
 
 
 class StateRecord(StateFacts):
@@ -139,7 +145,7 @@ class Run:
 
     @property
     def rounding(self) -> Path:
-        """What decides how sums are rounded, as it was in the first attempt."""
+        """What decides how sums are rounded, see :mod:`bench.store.rounding`."""
         return self.path / "rounding.json"
 
     @property

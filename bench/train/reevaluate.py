@@ -14,14 +14,16 @@ from torch import nn
 from bench.data.roots import DataRoots, open_dataset
 from bench.errors import BenchError
 from bench.spec.cell import Cell
+from bench.spec.sections import Device, Resources
 from bench.store.cells import read_cell
+from bench.store.rounding import as_it_began
 from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.build import build_method
 from bench.train.evaluate import evaluate, scores_of
 from bench.train.metrics import Score
 from bench.train.reader import Reader
-from bench.train.setup import pick_device
+from bench.train.setup import set_up_torch
 
 GAP = 4  # pixels between the panels of a drawing
 
@@ -37,7 +39,7 @@ class Evaluator:
     device: torch.device
 
     @classmethod
-    def open(cls, run: Run, which: str, roots: DataRoots, device: str = "auto") -> Evaluator:
+    def open(cls, run: Run, which: str, roots: DataRoots, device: Device = "auto") -> Evaluator:
         """Open a run.
 
         Args:
@@ -47,11 +49,11 @@ class Evaluator:
             device: as in ``resources.device``.
 
         Raises:
-            BenchError: if the run has no such weights yet, or they don't fit.
+            BenchError: if the run has no such weights yet, or they don't fit, or there is no such device.
         """
         cell = read_cell(run)
         dataset = open_dataset(cell.dataset, roots)
-        place = pick_device(device)
+        place = set_up_torch(as_it_began(run, Resources(device=device)), cell.numerics)
         try:
             weights = checkpoint.load(run.weights(which))
         except checkpoint.Damaged as error:

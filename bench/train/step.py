@@ -14,6 +14,7 @@ from bench.spec.cell import Cell
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
 from methods.base import Batch, Method
 
+_KERNELS = ("foreach", "fused", "capturable")  # options of an optimizer that say how it computes, not what
 StateDict = dict[str, Any]  # of an optimizer or of plain values: whatever torch.save takes
 
 
@@ -143,8 +144,25 @@ class Stepper:
             KeyError, TypeError, ValueError, RuntimeError: if it isn't the state of such a method.
         """
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(_for(self.optimizer, state["optimizer"]))
         self.done, self.loss_count = int(state["step"]), int(state["loss_count"])
         sums = {str(name): float(total) for name, total in state["loss_sums"].items()}
         self.loss_names = tuple(sums)
         self.loss_sums = torch.tensor(list(sums.values()), dtype=torch.float32, device=self.device)
+
+
+def _for(optimizer: torch.optim.Optimizer, state: StateDict) -> StateDict:
+    """Return the state of such an optimizer so that this one computes as it was made to on its device.
+
+    A checkpoint brings the other one's choice of kernels, and Adam's `step` where that wanted it or the file was loaded to:
+    on the wrong device each parameter waits for its `step`, twice a step. From the CPU torch brings it where it belongs.
+    """
+    groups = [
+        {**saved, **{name: own[name] for name in _KERNELS if name in own}}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    values = {
+        number: {name: value.cpu() if name == "step" else value for name, value in of_parameter.items()}
+        for number, of_parameter in state["state"].items()
+    }
+    return {"state": values, "param_groups": groups}

@@ -61,7 +61,7 @@ class Subject:
     def __init__(self, planned: PlannedCell, request: Request) -> None:
         self.cell = cell = planned.cell
         self.name = str(planned.coords["method"])
-        self.device = set_up_torch(Resources())
+        self.device = set_up_torch(Resources(), cell.numerics)
         dataset = open_dataset(cell.dataset, DataRoots())
         split = load_split(request.store, cell.split_sha256)
         self.stepper = build_stepper(cell, len(dataset.classes), self.device)

@@ -179,7 +179,7 @@ def test_a_bad_node_is_named_and_the_cells_go_elsewhere(cluster: Cluster, tmp_pa
     grid("wait", code=1)
     assert grid.states() == ["failed"] * 3
     status = json.loads(grid("status", "--json"))
-    assert "3 cells failed there before their first step" in status["bad_nodes"]["n1"]
+    assert "3 cells failed there; " in status["bad_nodes"]["n1"]
     only_n1 = profile(tmp_path, options={"nodelist": "n1"})
     assert "not leaving out n1" in grid("retry", "--profile", only_n1, "--dry-run")  # no other node could take the job
     said = grid("retry")

@@ -13,6 +13,7 @@ from slurm.job import run_task
 from slurm.profiles import Profile, read_profile
 from slurm.request import exclude_where_possible, excluding
 from tests.bench.cli.test_cli import bench
+from tests.conftest import TOY
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_task import GRID, submitted
 
@@ -89,6 +90,18 @@ def test_only_what_is_no_input_error_counts_against_a_node(
     store = Path(task.jobs[0].store)
     assert Run(store / task.jobs[0].cell_id).read_state()["at_once"] is counts
     assert [failure.node for failure in records.failures(store)] == moved == (["n1"] if counts else [])
+
+
+def test_a_node_that_breaks_after_some_steps_loses_its_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", f"{TOY}:{TOY.with_name('bad_methods.py')}")
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    task, moved = submitted(tmp_path, "{axes: {method: [{bad: {how: ecc}}]}, recipe: {schedule: {iterations: 6}}}"), []
+    monkeypatch.setattr("slurm.submit.move", lambda store, run, job, node, moves: moved.append(node))
+    run_task(task)
+    state = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id).read_state()
+    assert (state["at_once"], state["fault"], state["device_lost"]) == (False, "node", True)
+    assert str(state["reason"]).startswith("n1: RuntimeError: CUDA error: uncorrectable ECC error")
+    assert moved == ["n1"]
 
 
 def test_bench_is_quiet_about_nodes_without_slurm(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.files import read_jsonl
 from bench.plan.jobs import make_jobs
@@ -20,6 +22,7 @@ from bench.store.run import Run, State
 from bench.store.ticket import Ticket
 from slurm.job import run_task
 from slurm.task import Task
+from tests.conftest import TOY
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -29,9 +32,14 @@ resources: {threads: 1}
 """
 
 
-def submitted(tmp_path: Path) -> Task:
+def submitted(tmp_path: Path, *changes: str) -> Task:
+    """Return the task of the grid's only cell; each change is YAML whose `recipe` and `axes` are added to the grid's."""
+    content = yaml.safe_load(GRID)
+    for change in map(yaml.safe_load, changes):
+        for section, values in change.items():
+            content[section] |= values
     path = tmp_path / "g.yaml"
-    path.write_text(GRID)
+    path.write_text(yaml.safe_dump(content))
     request = Request(str(path), (), (), tmp_path / "store")
     plan = make_plan(request)
     jobs, _ = make_jobs(plan, plan.cells, request, retry=False)
@@ -82,6 +90,29 @@ def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
     assert first == "damaged: is failed"
     assert second == f"{job.cell_id}: done"
     assert run_task(Task((other, job), 1, 1))[1] == f"{job.cell_id}: is done"
+
+
+LANE = """
+import pickle, sys
+from pathlib import Path
+from slurm.job import run_task
+print("a process", flush=True)
+print(run_task(pickle.loads(Path(sys.argv[1]).read_bytes())))
+"""
+
+
+def test_after_a_lost_device_a_lane_goes_on_in_a_new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGINS", f"{TOY}:{TOY.with_name('bad_methods.py')}")
+    bad = submitted(tmp_path, "{axes: {method: [{bad: {how: ecc}}]}, recipe: {schedule: {iterations: 6}}}")
+    lane = Task((*bad.jobs, *submitted(tmp_path).jobs), 1, 1)
+    pickled = tmp_path / "task.pkl"
+    pickled.write_bytes(pickle.dumps(lane))
+    command = [sys.executable, "-c", LANE, str(pickled)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    first, lost, second, ends = done.stdout.splitlines()
+    assert first == second == "a process"
+    assert lost.startswith("the device is lost")
+    assert ends == str([f"{lane.jobs[0].cell_id}: is failed", f"{lane.jobs[1].cell_id}: done"])
 
 
 def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

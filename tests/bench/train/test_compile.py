@@ -63,10 +63,11 @@ def test_parts_are_compiled_and_names_stay(grid_file: Path) -> None:
 
 
 def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path) -> None:
-    from bench.run.worker import _as_it_began
     from bench.spec.sections import Resources
+    from bench.store.rounding import as_it_began, go_on
 
     run = Run(grid_file.parent)
-    first = _as_it_began(run, Resources(threads=3, compile=True))
-    again = _as_it_began(run, Resources(threads=1, cache_mb=7))
+    first = as_it_began(run, Resources(threads=3, compile=True))
+    go_on(run, first, "cpu", "a CPU")
+    again = as_it_began(run, Resources(threads=1, cache_mb=7))
     assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, True, 7)

@@ -1,0 +1,83 @@
+"""What decides how a run's sums are rounded, beside its cell: threads, compilation, and the hardware it ran on."""
+
+from __future__ import annotations
+
+from typing import TypedDict, cast
+
+from bench.errors import MachineError
+from bench.files import read_json, read_jsonl, write_json
+from bench.machine import default_threads
+from bench.spec.sections import Resources
+from bench.store.run import Run
+
+
+class Rounding(TypedDict, total=False):
+    """The content of rounding.json; files from before the hardware was noted have only the first two.
+
+    Attributes:
+        threads, compile: of the run's first attempt; every later one has the same.
+        device: kind of the device on which the run went on last, `cpu` or `cuda`.
+        models: models of the devices on which the run was trained, in order; one after the other differs.
+    """
+
+    threads: int
+    compile: bool
+    device: str
+    models: list[str]
+
+
+def as_it_began(run: Run, resources: Resources) -> Resources:
+    """Return the resources with threads and compilation as they were in the run's first attempt."""
+    kept = _read(run)
+    threads = kept.get("threads", resources.threads or default_threads())
+    return resources.model_copy(update={"threads": threads, "compile": kept.get("compile", resources.compile)})
+
+
+def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
+    """Note the device of an attempt that is about to begin, and return the models of all of them, in order.
+
+    Args:
+        run: the run; where it has no checkpoint it begins anew.
+        resources: from :func:`as_it_began`.
+        device: its kind, `cpu` or `cuda`.
+        model: its model's name.
+
+    Raises:
+        MachineError: if the run has a checkpoint from a device of the other kind, and `resources` don't name this one.
+    """
+    kept = _began(run) if run.checkpoint.exists() else {}
+    before = kept.get("device", device)
+    if before != device and resources.device == "auto":
+        raise MachineError(
+            f"the run began on {kept['models'][-1]} ({before}) and would go on on {model} ({device}), which rounds "
+            f"differently: run it where there is a {before} device, or insist with `device: {device}` (resources)"
+        )
+    models = kept.get("models", [])
+    if models[-1:] != [model]:
+        models = [*models, model]
+    write_json(
+        run.rounding, Rounding(threads=resources.threads, compile=resources.compile, device=device, models=models)
+    )
+    return models
+
+
+def went_on(models: list[str] | None) -> str | None:
+    """Return in words that a run went on on other hardware: `began on A and went on on B`; None where it didn't."""
+    return f"began on {models[0]} and went on on {', then '.join(models[1:])}" if models and len(models) > 1 else None
+
+
+def _read(run: Run) -> Rounding:
+    return cast(Rounding, read_json(run.rounding) or {})
+
+
+def _began(run: Run) -> Rounding:
+    """Return what is kept of the run; the hardware from its last attempt where it wasn't noted yet."""
+    kept = _read(run)
+    if "models" in kept or not run.attempts.exists():
+        return kept
+    attempts = list(read_jsonl(run.attempts))
+    if not attempts or "device" not in attempts[-1]:
+        return kept
+    last = attempts[-1]
+    on_cpu = last["device"] == "cpu"
+    return {**kept, "device": "cpu" if on_cpu else "cuda", "models": [str(last["cpu" if on_cpu else "device"])]}

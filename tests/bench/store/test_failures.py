@@ -1,0 +1,65 @@
+"""What exceptions mean: texts as torch, CUDA, cuBLAS and cuDNN write them."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from bench.errors import BenchError, MachineError
+from bench.store.failures import Fault, blames_node, classify
+from bench.store.run import State
+
+DEBUG = "\nCUDA kernel errors might be asynchronously reported at some other API call."
+MEMORY, NODE, CELL = (State.OUT_OF_MEMORY, Fault.CELL), (State.FAILED, Fault.NODE), (State.FAILED, Fault.CELL)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant", "lost"),
+    [
+        (f"CUDA error: out of memory{DEBUG}", MEMORY, False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", MEMORY, False),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", MEMORY, False),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", MEMORY, False),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", MEMORY, False),
+        ("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory", MEMORY, False),
+        (f"CUDA error: uncorrectable ECC error encountered{DEBUG}", NODE, True),
+        (f"CUDA error: device-side assert triggered{DEBUG}", NODE, True),
+        (f"CUDA error: unspecified launch failure{DEBUG}", NODE, True),
+        (f"CUDA error: an illegal memory access was encountered{DEBUG}", NODE, True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", NODE, True),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", NODE, False),
+        ("CUDA error: no CUDA-capable device is detected", NODE, False),
+        ("No CUDA GPUs are available", NODE, False),
+        ("CUDA error: CUDA driver version is insufficient for CUDA runtime version", NODE, False),
+        ("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU", NODE, False),
+        ("CUDA error: invalid configuration argument", CELL, False),
+        ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", CELL, False),
+        ("mat1 and mat2 shapes cannot be multiplied", CELL, False),
+    ],
+)
+def test_errors_of_a_gpu(monkeypatch: pytest.MonkeyPatch, text: str, meant: tuple[State, Fault], lost: bool) -> None:
+    monkeypatch.setenv("SLURMD_NODENAME", "gpu07")
+    failure = classify(RuntimeError(text))
+    assert ((failure.state, failure.fault), failure.device_lost) == (meant, lost)
+    assert failure.reason.startswith("gpu07: ") == (meant is NODE)
+    assert "\n" not in failure.reason
+
+
+def test_other_errors() -> None:
+    assert classify(BenchError("no weights")).fault is Fault.INPUT
+    assert classify(MachineError("no GPU")).fault is Fault.NODE
+    assert classify(MemoryError()).state is State.OUT_OF_MEMORY
+    assert classify(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")).state is State.OUT_OF_MEMORY
+    assert classify(OSError(errno.ENOSPC, "No space left on device")).reason.startswith("the disk is full")
+    assert classify(OSError(errno.ESTALE, "Stale file handle")).state is State.PREEMPTED
+    # A class or a file may be called anything: only what torch raises itself is an error of the device.
+    assert classify(KeyError("device-side assert")).fault is Fault.CELL
+
+
+def test_what_counts_against_a_node() -> None:
+    assert blames_node({"state": "failed", "fault": "node", "at_once": False})
+    assert blames_node({"state": "failed", "at_once": True})  # as recorded before there were faults
+    assert not blames_node({"state": "failed", "fault": "cell", "at_once": False})
+    assert not blames_node({"state": "out-of-memory", "at_once": True})

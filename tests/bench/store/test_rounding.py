@@ -1,0 +1,64 @@
+"""What decides rounding is kept; other hardware is said, and another kind of device refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cli.grids import _line
+from bench.errors import MachineError
+from bench.files import append_jsonl, read_json, write_json
+from bench.spec.sections import Resources
+from bench.store.rounding import as_it_began, go_on, went_on
+from bench.store.run import Run
+
+CPU, AUTO = Resources(device="cpu", threads=2), Resources(threads=2)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with a checkpoint that began on an A100."""
+    run = Run(tmp_path / "cell")
+    run.path.mkdir()
+    assert go_on(run, AUTO, "cuda", "NVIDIA A100") == ["NVIDIA A100"]
+    run.checkpoint.touch()
+    return run
+
+
+def test_other_models_are_noted_in_order(run: Run) -> None:
+    go_on(run, AUTO, "cuda", "NVIDIA A100")
+    go_on(run, AUTO, "cuda", "NVIDIA H100")
+    models = go_on(run, AUTO, "cuda", "NVIDIA A100")
+    assert models == ["NVIDIA A100", "NVIDIA H100", "NVIDIA A100"]
+    assert went_on(models) == "began on NVIDIA A100 and went on on NVIDIA H100, then NVIDIA A100"
+    assert read_json(run.rounding) == {"threads": 2, "compile": False, "device": "cuda", "models": models}
+    assert went_on(models[:1]) is went_on([]) is went_on(None) is None
+
+
+def test_another_kind_of_device_has_to_be_named(run: Run) -> None:
+    with pytest.raises(MachineError, match=r"began on NVIDIA A100 \(cuda\) .* on EPYC \(cpu\).*`device: cpu`"):
+        go_on(run, AUTO, "cpu", "EPYC")
+    assert go_on(run, CPU, "cpu", "EPYC") == ["NVIDIA A100", "EPYC"]
+    with pytest.raises(MachineError, match="`device: cuda`"):
+        go_on(run, AUTO, "cuda", "NVIDIA A100")
+    run.checkpoint.unlink()  # nothing to go on with: it begins anew, wherever that is
+    assert go_on(run, AUTO, "cuda", "NVIDIA A100") == ["NVIDIA A100"]
+
+
+def test_files_from_before_the_hardware_was_noted_are_read(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_json(run.rounding, {"threads": 3, "compile": True})
+    run.checkpoint.touch()
+    assert as_it_began(run, Resources(threads=1)) == Resources(threads=3, compile=True)
+    append_jsonl(run.attempts, {"device": "cpu", "cpu": "EPYC"})
+    with pytest.raises(MachineError, match="began on EPYC"):
+        go_on(run, AUTO, "cuda", "NVIDIA A100")
+    assert go_on(run, AUTO, "cpu", "Xeon") == ["EPYC", "Xeon"]
+
+
+def test_status_says_it_beside_the_reason() -> None:
+    row = {"id": "c", "state": "running", "step": 1, "iterations": 2, "hardware": ["A", "B"], "reason": None}
+    assert _line(row, [])[-1] == "began on A and went on on B"  # type: ignore[arg-type]
+    assert _line({**row, "reason": "why"}, [])[-1] == "why; began on A and went on on B"  # type: ignore[typeddict-item]
+    assert _line({**row, "hardware": ["A"]}, [])[-1] == ""  # type: ignore[typeddict-item]
