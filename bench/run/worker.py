@@ -125,7 +125,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     cell = read_cell(run)
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     split = load_split(run.path.parent, cell.split_sha256)
-    reader = build_reader(cell, dataset, split, resources)
+    reader = build_reader(cell, dataset, split, resources, device)
     hooks.open(cell, reader, device)
     recorder = Recorder(run, hooks.still_ours)
     try:

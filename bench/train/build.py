@@ -12,6 +12,7 @@ from bench.arrays import UInt8
 from bench.seeds import derive
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
+from bench.train.host import decoding_threads
 from bench.train.loader import Loader
 from bench.train.reader import Images, Reader
 from bench.train.step import Stepper
@@ -80,10 +81,13 @@ def build_stepper(cell: Cell, num_classes: int, device: torch.device, compiled: 
     return Stepper(cell, method, device)
 
 
-def build_reader(cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources) -> Reader:
-    """Return the reader of a cell's images, and of the masks that it may see."""
+def build_reader(
+    cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources, device: torch.device
+) -> Reader:
+    """Return the reader of a cell's images, and of the masks that it may see; `device` is where they go."""
     readable = (*split.labelled, *dataset.ids(dataset.config.eval_split))
-    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled))
+    threads = decoding_threads(device, resources.loader_threads)
+    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled), threads)
 
 
 def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Resources) -> Loader:
