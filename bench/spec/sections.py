@@ -143,6 +143,9 @@ class Seeds(Config):
     data: NonNegativeInt = 0
 
 
+Compile = bool | Literal["reduce-overhead"]
+
+
 class Resources(Config):
     """What must not change a result: none of this is part of a cell's id.
 
@@ -158,6 +161,7 @@ class Resources(Config):
         log_every: iterations between lines of losses in metrics.jsonl.
         compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
+            ``reduce-overhead`` replays them as CUDA graphs, one launch each; it needs a GPU, and has not run on one yet.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -168,4 +172,4 @@ class Resources(Config):
     checkpoint_every: PositiveInt = 1000
     checkpoint_seconds: PositiveFloat = 120.0
     log_every: PositiveInt = 50
-    compile: bool = False
+    compile: Compile = False

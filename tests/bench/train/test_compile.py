@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from bench.cost.predict import _BlankImages
+from bench.errors import BenchError
 from bench.files import read_jsonl
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
-from bench.run.worker import run_cell
+from bench.run.worker import _as_it_began, run_cell
+from bench.spec.sections import Compile, Resources
 from bench.store.job import Job
 from bench.store.run import Run, State
-from bench.train.build import build_method, compile_networks
+from bench.train.build import build_loader, build_method, build_stepper, compile_networks
+from bench.train.step import Stepper
+from datasets.split import Split
+from methods.base import Batch
 
 
 @pytest.fixture
@@ -62,11 +68,47 @@ def test_parts_are_compiled_and_names_stay(grid_file: Path) -> None:
     assert list(method.state_dict()) == names
 
 
-def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path) -> None:
-    from bench.run.worker import _as_it_began
-    from bench.spec.sections import Resources
-
+@pytest.mark.parametrize("mode", [True, "reduce-overhead"])
+def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path, mode: Compile) -> None:
     run = Run(grid_file.parent)
-    first = _as_it_began(run, Resources(threads=3, compile=True))
+    first = _as_it_began(run, Resources(threads=3, compile=mode))
     again = _as_it_began(run, Resources(threads=1, cache_mb=7))
-    assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, True, 7)
+    assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, mode, 7)
+
+
+def test_other_modes_are_refused_with_those_that_there_are(grid_file: Path) -> None:
+    with pytest.raises(BenchError, match="reduce-overhead"):
+        make_plan(Request(str(grid_file), ("resources.compile=max-autotune",), (), grid_file.parent / "store"))
+
+
+def test_cuda_graphs_are_refused_on_a_cpu(grid_file: Path) -> None:
+    cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
+    with pytest.raises(BenchError, match="'reduce-overhead' needs a GPU, and this is cpu"):
+        build_stepper(cell, 3, torch.device("cpu"), "reduce-overhead")
+
+
+def test_cuda_graphs_are_for_fixed_shapes(grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
+    asked = list[dict[str, Any]]()
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: asked.append(options))
+    compile_networks(build_method(cell, 3), cell.network.cls, "reduce-overhead")
+    assert asked == [{"mode": "reduce-overhead", "dynamic": False}] * 4
+
+
+def test_a_step_begins_once_for_all_its_micro_batches(grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(str(grid_file), ("schedule.accumulate=2",), (), grid_file.parent / "store")
+    cell, happened = make_plan(request).cells[0].cell, list[str]()
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: happened.append("step"))
+    stepper = Stepper(cell, build_method(cell, 3), torch.device("cpu"), graphs=True)
+    losses = stepper.method.losses
+
+    def noted(batch: Batch) -> dict[str, Tensor]:
+        happened.append("losses")
+        return losses(batch)
+
+    monkeypatch.setattr(stepper.method, "losses", noted)
+    images = _BlankImages(cell.augmentation.config.crop_size)
+    loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
+    for step in range(2):
+        stepper.take(loader.batches(step))
+    assert happened == ["step", "losses", "losses"] * 2
