@@ -143,7 +143,7 @@ class Seeds(Config):
     data: NonNegativeInt = 0
 
 
-Compile = bool | Literal["reduce-overhead"]
+Compile = Literal[False, True, "reduce-overhead"]
 
 
 class Resources(Config):
