@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,13 @@ from tests.conftest import GRID
 COMPARED = ("weights-last.pt", "weights-best.pt", "metrics.jsonl", "result.json")
 
 
-def make_job(folder: Path, method: str, precision: str = "fp32", accumulate: int = 1, compiled: bool = False) -> Job:
+def make_job(folder: Path, method: str, precision: str = "fp32", accumulate: int = 1) -> Job:
     """Plan one cell of a method in a store of its own; a checkpoint every 2 steps, a log line every 3."""
     content = yaml.safe_load(GRID)
     content["axes"]["method"] = [method]
     content["recipe"]["numerics"] = {"precision": precision}
     content["recipe"]["schedule"] |= {"accumulate": accumulate, "batch": {"labelled": 4, "unlabelled": 4}}
     content["resources"] = {"threads": 1, "checkpoint_every": 2, "log_every": 3, "device": "cpu"}
-    content["resources"] |= {"compile": compiled}
     folder.mkdir()
     path = folder / "grid.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -72,20 +70,6 @@ def test_so_it_is_under_bf16_and_with_accumulation(tmp_path: Path, precision: st
     assert run_in_child(killed, "step", 5) == -9
     assert run_in_child(killed) == 0
     assert outcome(killed) == outcome(whole)
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_so_it_is_when_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
-    whole = make_job(tmp_path / "whole", "supervised", compiled=True)
-    killed = make_job(tmp_path / "killed", "supervised", compiled=True)
-    assert run_in_child(whole) == 0
-    assert run_in_child(killed, "step", 5) == -9
-    assert run_in_child(killed) == 0
-    assert outcome(killed) == outcome(whole)
-    plain = make_job(tmp_path / "plain", "supervised")
-    assert run_in_child(plain) == 0
-    assert outcome(plain)["weights-last.pt"] != outcome(whole)["weights-last.pt"]  # or nothing was compiled
 
 
 def test_a_done_cell_is_not_touched_again(tmp_path: Path) -> None:
