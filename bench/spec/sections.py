@@ -153,7 +153,7 @@ class Resources(Config):
         device: `auto` takes a GPU where there is one.
         threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
             started with, because sums depend on it.
-        loader_threads: threads that decode, for training and for evaluation; 0 takes all cores but one beside a GPU, else two.
+        loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
         prefetch: batches made ahead.
         cache_mb: budget for decoded images in memory, per cell.
         checkpoint_every: iterations between checkpoints.
