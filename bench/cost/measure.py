@@ -121,7 +121,7 @@ def measure(planned: PlannedCell, request: Request, resources: Resources, steps:
     dataset = open_dataset(cell.dataset, DataRoots.parse(request.data))
     split = load_split(request.store, cell.split_sha256)
     stepper = build_stepper(cell, len(dataset.classes), device, resources.compile)
-    reader = build_reader(cell, dataset, split, resources)
+    reader = build_reader(cell, dataset, split, resources, device)
     loader = build_loader(stepper, reader, split, resources)
     stepper.method.train()
     loaded = loader.steps(0)

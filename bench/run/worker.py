@@ -119,7 +119,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
 
     dataset = open_dataset(cell.dataset, roots_of(job.data))
     split = load_split(run.path.parent, cell.split_sha256)
-    reader = build_reader(cell, dataset, split, resources)
+    reader = build_reader(cell, dataset, split, resources, device)
     hooks.open(cell, reader, device)
     recorder = Recorder(run, hooks.still_ours)
     try:
@@ -192,6 +192,7 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
     from bench.train.setup import hardware
 
     progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
+    memory = whole_run(device)
     cost = {
         "seconds": progress.seconds,
         "seconds_per_step": progress.seconds / steps,
@@ -199,10 +200,11 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
         "images_per_s": trainer.loader.images_per_step * steps / progress.seconds,
         "data_wait_share": progress.data_wait_seconds / progress.seconds,
         "device": str(device),
-        **whole_run(device),
+        **memory,
     }
-    step = read_json(run.memory) or {}
-    cost["peak_memory_bytes"] = max(cost.get("peak_memory_bytes", 0), step.get("peak_memory_bytes", 0))
+    step = read_json(run.memory) or {}  # a compiled step isn't measured on a CPU
+    if peaks := [found["peak_memory_bytes"] for found in (memory, step) if "peak_memory_bytes" in found]:
+        cost["peak_memory_bytes"] = max(peaks)
     write_json(run.cost, cost)
     training = (progress.seconds - progress.evaluation_seconds) / steps
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)

@@ -147,6 +147,9 @@ class Seeds(Config):
     data: NonNegativeInt = 0
 
 
+Compile = Literal[False, True, "reduce-overhead"]
+
+
 class Resources(Config):
     """What must not change a result: none of this is part of a cell's id.
 
@@ -155,7 +158,7 @@ class Resources(Config):
             that device is named here.
         threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
             started with, because sums depend on it.
-        loader_threads: threads that decode and crop; 0 chooses.
+        loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
         prefetch: batches made ahead.
         cache_mb: budget for decoded images in memory, per cell.
         checkpoint_every: iterations between checkpoints.
@@ -163,6 +166,7 @@ class Resources(Config):
         log_every: iterations between lines of losses in metrics.jsonl.
         compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
+            ``reduce-overhead`` replays them as CUDA graphs, one launch each; it needs a GPU, and has not run on one yet.
     """
 
     device: Device = "auto"
@@ -173,4 +177,4 @@ class Resources(Config):
     checkpoint_every: PositiveInt = 1000
     checkpoint_seconds: PositiveFloat = 120.0
     log_every: PositiveInt = 50
-    compile: bool = False
+    compile: Compile = False

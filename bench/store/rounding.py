@@ -7,7 +7,7 @@ from typing import TypedDict, cast
 from bench.errors import MachineError
 from bench.files import read_json, read_jsonl, write_json
 from bench.machine import default_threads
-from bench.spec.sections import Resources
+from bench.spec.sections import Compile, Resources
 from bench.store.run import Run
 
 
@@ -21,7 +21,7 @@ class Rounding(TypedDict, total=False):
     """
 
     threads: int
-    compile: bool
+    compile: Compile
     device: str
     models: list[str]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from bench.arrays import UInt8
+from bench.errors import BenchError
 from bench.seeds import derive
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.sections import Compile, Resources
+from bench.train.host import decoding_threads
 from bench.train.loader import Loader
 from bench.train.reader import Images, Reader
 from bench.train.step import Stepper
@@ -46,18 +48,30 @@ def build_method(cell: Cell, num_classes: int) -> Method:
     return method
 
 
-def compile_networks(method: Method, network: type[nn.Module]) -> None:
+def compile_networks(method: Method, network: type[nn.Module], mode: Compile = True) -> None:
     """Compile the parts of a method's networks of a class, in place: names and state stay as they are.
 
     The parts, because methods call a network's ``features`` and ``classify``, which are no ``forward``.
+
+    ``reduce-overhead`` records them as CUDA graphs, one for each place in a step that calls them, for fixed shapes. A graph
+    writes its outputs, and the gradients of its weights, into memory of its own, which torch gives free where a step begins
+    (``Stepper``): until then all outputs of a step live beside each other, those of one part that is called twice too.
+    What a method keeps beyond the step it must copy; torch raises an error where it is read later. Source: the documentation
+    of ``torch._inductor.cudagraph_trees``. Not yet run on a GPU.
+
+    Args:
+        method: whose modules are compiled.
+        network: their class.
+        mode: ``resources.compile``, not False.
     """
+    options: dict[str, Any] = {} if mode is True else {"mode": mode, "dynamic": False}
     for module in method.modules():
         if isinstance(module, network):
             for child in module.children():
                 parts = child if isinstance(child, nn.ModuleList) else [child]
                 for part in parts:
                     if any(part.children()):
-                        part.compile()
+                        part.compile(**options)
 
 
 def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
@@ -71,19 +85,29 @@ def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8]
     return visible
 
 
-def build_stepper(cell: Cell, num_classes: int, device: torch.device, compiled: bool = False) -> Stepper:
-    """Return what takes a cell's steps, at its start, on its device."""
+def build_stepper(cell: Cell, num_classes: int, device: torch.device, compiled: Compile = False) -> Stepper:
+    """Return what takes a cell's steps, at its start, on its device.
+
+    Raises:
+        BenchError: if CUDA graphs are asked for on a CPU, where torch would silently do without them.
+    """
+    graphs = compiled == "reduce-overhead"
+    if graphs and device.type != "cuda":
+        raise BenchError(f"resources.compile: 'reduce-overhead' needs a GPU, and this is {device}; use true or false")
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
     method = build_method(cell, num_classes).to(device).to(memory_format=memory_format)
     if compiled:
-        compile_networks(method, cell.network.cls)
-    return Stepper(cell, method, device)
+        compile_networks(method, cell.network.cls, compiled)
+    return Stepper(cell, method, device, graphs)
 
 
-def build_reader(cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources) -> Reader:
-    """Return the reader of a cell's images, and of the masks that it may see."""
+def build_reader(
+    cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources, device: torch.device
+) -> Reader:
+    """Return the reader of a cell's images, and of the masks that it may see; `device` is where they go."""
     readable = (*split.labelled, *dataset.ids(dataset.config.eval_split))
-    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled))
+    threads = decoding_threads(device, resources.loader_threads)
+    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled), threads)
 
 
 def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Resources) -> Loader:

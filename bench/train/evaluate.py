@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.resize import bilinear
 from bench.spec.sections import Evaluation, Numerics
+from bench.train.host import empty_rows
 from bench.train.metrics import Score, confusion_matrix, score
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
-Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Sample = tuple[UInt8, UInt8]  # image (H, W, 3) and mask (H, W)
 NUMERICS = Numerics()  # as they are by default
 WAITING = 8  # batches' worth of samples that may wait for others of their shape
 
@@ -108,6 +109,13 @@ def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
     yield from waiting.values()
 
 
+def _stacked(arrays: Sequence[UInt8], device: torch.device) -> Tensor:
+    """Return arrays of one shape as a batch on a device, to which they are copied while the host goes on."""
+    tensor, rows = empty_rows(len(arrays), arrays[0].shape, device)
+    np.stack(arrays, out=rows)
+    return tensor.to(device, non_blocking=True)
+
+
 def _eager() -> AbstractContextManager[Any]:
     """Run compiled modules as they are written, so that a score is the same bits whoever asks for it."""
     nothing_is_compiled = "torch._dynamo" not in sys.modules
@@ -125,6 +133,8 @@ def evaluate(
 ) -> Score:
     """Score a predictor over (image, mask) samples, never compiled; its train/eval mode is restored.
 
+    Nothing waits for the device but the score at the end.
+
     Args:
         predictor: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w).
         samples: image (H, W, 3) uint8 and mask (H, W) uint8, 255 = void.
@@ -139,9 +149,9 @@ def evaluate(
     memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
         for batch in _batches(samples, evaluation.batch_size):
-            image = torch.from_numpy(np.stack([s[0] for s in batch])).to(device).permute(0, 3, 1, 2)
+            image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
+            image = image.permute(0, 3, 1, 2)
             image = image.to(torch.float32, memory_format=memory) / 255
-            label = torch.from_numpy(np.stack([s[1] for s in batch])).to(device)
             with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
                 scores = scores_of(predictor, image, evaluation)
             total += confusion_matrix(scores.argmax(1), label, num_classes)

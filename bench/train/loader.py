@@ -1,27 +1,28 @@
 """The input pipeline: cropped by threads a few batches ahead, finished on the device of the batch.
 
-Every draw is keyed by (data seed, purpose, step, slot), so neither threads nor resuming change what a step sees. Masks of
-unlabelled images are not read, and :class:`bench.train.reader.Reader` would refuse to.
+A thread makes one image at a time and puts it into its place in the batch, so that all threads work on the batch that is
+needed next. Every draw is keyed by (data seed, purpose, step, slot), so neither threads nor resuming change what a step
+sees. Masks of unlabelled images are not read, and :class:`bench.train.reader.Reader` would refuse to.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from bench.arrays import UInt8
-from bench.machine import usable_cores
 from bench.phases import phase
 from bench.seeds import derive, rng
 from bench.spec.sections import Resources, Schedule
+from bench.train.host import Rows, decoding_threads
 from bench.train.reader import Images
 from bench.train.sampling import sample
 from methods.base import Batch, Labelled, Unlabelled
@@ -29,14 +30,70 @@ from methods.base import Batch, Labelled, Unlabelled
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and visible labels (B, H, W)."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and visible labels (B, H, W); pinned for a GPU."""
 
     step: int
     micro: int
-    image: UInt8
-    mask: UInt8
-    weak: UInt8 | None
-    visible_labels: UInt8 | None = None
+    image: Tensor
+    mask: Tensor
+    weak: Tensor | None
+    visible_labels: Tensor | None = None
+
+
+class _Making:
+    """A micro-batch in the making."""
+
+    def __init__(self, loader: Loader, step: int, micro: int) -> None:
+        self.loader, self.step, self.micro = loader, step, micro
+        batch = loader.schedule.batch
+        self.labelled = loader._pick("labelled", loader.labelled, batch.labelled, step, micro)
+        self.unlabelled = picked = loader._pick("unlabelled", loader.unlabelled, batch.unlabelled, step, micro)
+        self.image, self.mask = (Rows(len(self.labelled), loader.device) for _ in range(2))
+        self.weak = Rows(len(picked), loader.device) if picked else None
+        self.visible = Rows(len(picked), loader.device) if picked and loader.partial else None
+
+    def tasks(self) -> list[Callable[[], None]]:
+        """Return what makes one image each; to be called once each, in any order, by any threads."""
+        return [
+            *(partial(self._labelled, row, *pick) for row, pick in enumerate(self.labelled)),
+            *(partial(self._unlabelled, row, *pick) for row, pick in enumerate(self.unlabelled)),
+        ]
+
+    def _labelled(self, row: int, slot: int, image_id: str) -> None:
+        loader = self.loader
+        image, mask = loader.reader.image(image_id), loader.reader.mask(image_id)
+        view = loader.augmentation.labelled_view(image, mask, loader._rng("labelled", "view", self.step, slot))
+        self.image.put(row, view[0])
+        self.mask.put(row, view[1])
+
+    def _unlabelled(self, row: int, slot: int, image_id: str) -> None:
+        loader = self.loader
+        assert self.weak is not None, "there are rows for the images that were picked"
+        image = loader.reader.image(image_id)
+        self.weak.put(row, loader.augmentation.weak_view(image, loader._rng("unlabelled", "view", self.step, slot)))
+        if self.visible is not None:
+            mask = loader.reader.mask(image_id)
+            rng = loader._rng("unlabelled", "view", self.step, slot)
+            self.visible.put(row, loader.augmentation.weak_mask(mask, rng))
+
+    def done(self) -> HostBatch:
+        """Return the batch, whose tasks have all been done."""
+        weak, visible = (None if rows is None else rows.tensor() for rows in (self.weak, self.visible))
+        return HostBatch(self.step, self.micro, self.image.tensor(), self.mask.tensor(), weak, visible)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """A micro-batch that threads are at work on."""
+
+    making: _Making
+    futures: list[Future[None]]
+
+    def result(self) -> HostBatch:
+        """Wait for the batch; raises what a task raised."""
+        for future in self.futures:
+            future.result()
+        return self.making.done()
 
 
 class Loader:
@@ -70,9 +127,7 @@ class Loader:
         self.labelled, self.unlabelled = tuple(labelled), tuple(unlabelled)
         self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
         self.prefetch = resources.prefetch
-        # A CPU that trains has no cores to spare for more; beside a GPU, each batch made ahead may have one.
-        spare = usable_cores() - 1 if device.type == "cuda" else 2
-        self.threads = resources.loader_threads or max(min(self.prefetch, spare), 2)
+        self.threads = decoding_threads(device, resources.loader_threads)
         self.partial = partial
         self.waited = 0.0  # seconds the loop has waited for data
 
@@ -83,7 +138,9 @@ class Loader:
         return batch.labelled + (batch.unlabelled if self.unlabelled else 0)
 
     def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:
-        """Return (slot, id) of one micro-batch; slots count over the whole step."""
+        """Return (slot, id) of one micro-batch, none of an empty pool; slots count over the whole step."""
+        if not ids:
+            return []
         picks = sample(self.schedule.sampling, len(ids), batch, step, self.seed, pool)
         share = batch // self.schedule.accumulate
         return [(slot, ids[picks[slot]]) for slot in range(micro * share, (micro + 1) * share)]
@@ -92,33 +149,14 @@ class Loader:
         return rng(self.seed, pool, use, step, slot)
 
     def host_batch(self, step: int, micro: int) -> HostBatch:
-        """Decode and crop one micro-batch (on a loader thread)."""
-        batch, views, weak, visible = self.schedule.batch, [], [], []
-        for slot, image_id in self._pick("labelled", self.labelled, batch.labelled, step, micro):
-            image = self.reader.image(image_id)
-            mask = self.reader.mask(image_id)
-            views.append(self.augmentation.labelled_view(image, mask, self._rng("labelled", "view", step, slot)))
-        if self.unlabelled:
-            for slot, image_id in self._pick("unlabelled", self.unlabelled, batch.unlabelled, step, micro):
-                image = self.reader.image(image_id)
-                weak.append(self.augmentation.weak_view(image, self._rng("unlabelled", "view", step, slot)))
-                if self.partial:
-                    mask = self.reader.mask(image_id)
-                    visible.append(self.augmentation.weak_mask(mask, self._rng("unlabelled", "view", step, slot)))
-        return HostBatch(
-            step,
-            micro,
-            np.stack([v[0] for v in views]),
-            np.stack([v[1] for v in views]),
-            np.stack(weak) if weak else None,
-            np.stack(visible) if visible else None,
-        )
+        """Decode and crop one micro-batch in this thread."""
+        making = _Making(self, step, micro)
+        for task in making.tasks():
+            task()
+        return making.done()
 
-    def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def device_batch(self, host: HostBatch) -> Batch:
         """Finish a micro-batch on the device: float images in [0, 1], photometric augmentation of the labelled ones."""
@@ -149,26 +187,24 @@ class Loader:
         accumulate, total = self.schedule.accumulate, self.schedule.iterations
         todo = ((step, micro) for step in range(start, total) for micro in range(accumulate))
         with ThreadPoolExecutor(self.threads, thread_name_prefix="loader") as pool:
-            ahead: deque[Future[HostBatch]] = deque()
+            ahead: deque[_Ahead] = deque()
             try:
                 for _ in range(self.prefetch):
                     self._submit(pool, ahead, todo)
                 for _ in range(start, total):
                     yield (self._next(pool, ahead, todo) for _ in range(accumulate))
             finally:
-                for future in ahead:
-                    future.cancel()
+                for batch in ahead:
+                    for future in batch.futures:
+                        future.cancel()
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, ahead: deque[Future[HostBatch]], todo: Iterator[tuple[int, int]]
-    ) -> None:
+    def _submit(self, pool: ThreadPoolExecutor, ahead: deque[_Ahead], todo: Iterator[tuple[int, int]]) -> None:
         item = next(todo, None)
         if item is not None:
-            ahead.append(pool.submit(self.host_batch, *item))
+            making = _Making(self, *item)
+            ahead.append(_Ahead(making, [pool.submit(task) for task in making.tasks()]))
 
-    def _next(
-        self, pool: ThreadPoolExecutor, ahead: deque[Future[HostBatch]], todo: Iterator[tuple[int, int]]
-    ) -> Batch:
+    def _next(self, pool: ThreadPoolExecutor, ahead: deque[_Ahead], todo: Iterator[tuple[int, int]]) -> Batch:
         begin = time.perf_counter()
         host = ahead.popleft().result()
         self.waited += time.perf_counter() - begin

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.spec.sections import Resources
 from bench.train.loader import Loader
-from bench.train.meters import MemoryReport, StepMeter, whole_run
+from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
 from bench.train.metrics import Score, ScoreRecord
 from bench.train.step import Diverged, StateDict, Stepper
 from methods.base import Batch
@@ -63,7 +63,7 @@ class Calls:
         evaluate: score the method's predictor on the evaluation split.
         log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
         log_timing: keep a line of what differs between identical runs.
-        log_memory: keep a step's memory by phase.
+        log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_best: keep the predictor's weights, which are those of the best evaluation so far.
         finish: return when all that was to be kept is on the disk.
@@ -127,8 +127,9 @@ class Trainer:
         if self._evaluation_is_missing():  # the last attempt was stopped in the middle of it
             self._evaluate()
         start, last_time, last_step = self.stepper.done, time.monotonic(), self.stepper.done
+        meters = meter_only_looks(self.device, bool(self.resources.compile))
         for batches in self.loader.steps(start):
-            self._step(batches, measured=self.stepper.done < start + 2)
+            self._step(batches, measured=meters and self.stepper.done < start + 2)
             step, ends = self.stepper.done, self.stepper.done == self.cell.schedule.iterations
             if step % self.resources.log_every == 0 or ends:
                 self._log()

@@ -44,11 +44,20 @@ def whole_run(device: torch.device) -> dict[str, int]:
     return found
 
 
+def meter_only_looks(device: torch.device, compiled: bool) -> bool:
+    """Tell whether a step under :class:`StepMeter` computes the same bits as without it.
+
+    Tensors on a CPU are counted by a dispatch mode, under which torch compiles other graphs: the steps after the start of
+    an attempt would differ from those of a run that wasn't interrupted.
+    """
+    return device.type == "cuda" or not compiled
+
+
 class StepMeter:
     """Measures peak bytes per phase while it is entered; on CUDA the allocator's, on a CPU those of tensors alive.
 
-    It only looks: a measured step computes the same bits as any other. Fake tensors count as if they were real, which
-    is how memory is predicted.
+    It only looks (see :func:`meter_only_looks`): a measured step computes the same bits as any other. Fake tensors count
+    as if they were real, which is how memory is predicted.
 
     Args:
         device: where the step runs.

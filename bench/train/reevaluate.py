@@ -21,6 +21,7 @@ from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.build import build_method
 from bench.train.evaluate import evaluate, scores_of
+from bench.train.host import decoding_threads
 from bench.train.metrics import Score
 from bench.train.reader import Reader
 from bench.train.setup import set_up_torch
@@ -64,7 +65,8 @@ class Evaluator:
         # The run's own weights replace the initial ones, whose file may be elsewhere by now.
         predictor = build_method(cell.from_scratch(), len(dataset.classes)).predictor.to(place)
         predictor.load_state_dict(weights)
-        return cls(cell, predictor.eval(), Reader(dataset, ids, 0), ids, place)
+        reader = Reader(dataset, ids, 0, threads=decoding_threads(place))
+        return cls(cell, predictor.eval(), reader, ids, place)
 
     def score(self) -> Score:
         """Evaluate over the whole evaluation split."""

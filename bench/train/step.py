@@ -43,6 +43,7 @@ class Stepper:
         cell: schedule, optimizer, numerics and seeds.
         method: built from the cell, on `device`.
         device: of the method and of the batches.
+        graphs: whether the networks are replayed as CUDA graphs (see ``build.compile_networks``).
 
     Attributes:
         done: optimizer steps taken.
@@ -51,8 +52,8 @@ class Stepper:
         loss_count: steps in these sums.
     """
 
-    def __init__(self, cell: Cell, method: Method, device: torch.device) -> None:
-        self.cell, self.method, self.device = cell, method, device
+    def __init__(self, cell: Cell, method: Method, device: torch.device, graphs: bool = False) -> None:
+        self.cell, self.method, self.device, self.graphs = cell, method, device, graphs
         self.optimizer = make_optimizer(cell.optimizer, method)
         self.done = 0
         self.loss_names: tuple[str, ...] = ()
@@ -69,6 +70,10 @@ class Stepper:
     def take(self, batches: Iterable[Batch]) -> None:
         """Take one optimizer step over the micro-batches."""
         accumulate = self.cell.schedule.accumulate
+        if (
+            self.graphs
+        ):  # not for each micro-batch: gradients, which lie in the graphs' memory too, are added up over them
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         # Modules that draw from the global generator (dropout) get a fresh, step-bound seed as well.
         torch.manual_seed(derive(self.cell.seeds.data, "torch", self.done))
         rate = learning_rate(self.cell.optimizer, self.done, self.cell.schedule.iterations)

@@ -106,7 +106,7 @@ def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
     image = _load(path, data)
     if image.mode[0] in "IF":
         raise BenchError(f"{path}: more than 8 bits per channel (mode {image.mode}); save it as an 8-bit image")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def decode_rgb(path: Path) -> UInt8:

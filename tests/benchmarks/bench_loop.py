@@ -40,7 +40,7 @@ class Files(Reader):
     """Decodes files of a folder in place of a dataset's images, each time anew."""
 
     def __init__(self, files: dict[str, Pair]) -> None:
-        self.files = files
+        self.files, self.threads = files, 2
 
     def image(self, image_id: str) -> UInt8:
         """Return the image (H, W, 3)."""

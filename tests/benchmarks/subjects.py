@@ -65,7 +65,7 @@ class Subject:
         dataset = open_dataset(cell.dataset, DataRoots())
         split = load_split(request.store, cell.split_sha256)
         self.stepper = build_stepper(cell, len(dataset.classes), self.device)
-        self.reader = build_reader(cell, dataset, split, Resources())
+        self.reader = build_reader(cell, dataset, split, Resources(), self.device)
         self.loader = loader = build_loader(self.stepper, self.reader, split, Resources())
         self.stepper.method.train()
         self.batches: Iterator[Iterator[Batch]] = loader.steps(0)

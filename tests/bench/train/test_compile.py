@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from bench.cost.predict import _BlankImages
+from bench.errors import BenchError
 from bench.files import read_jsonl
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.run.worker import run_cell
+from bench.seeds import rng
+from bench.spec.cell import Cell
+from bench.spec.sections import Compile, Resources
 from bench.store.job import Job
+from bench.store.rounding import as_it_began, go_on
 from bench.store.run import Run, State
-from bench.train.build import build_method, compile_networks
+from bench.train import checkpoint
+from bench.train.build import build_loader, build_method, build_stepper, compile_networks
+from bench.train.loop import Calls, CheckpointContent, Trainer
+from bench.train.metrics import Score
+from bench.train.step import Stepper
+from datasets.split import Split
+from methods.base import Batch, Method
 
 
 @pytest.fixture
@@ -62,12 +78,95 @@ def test_parts_are_compiled_and_names_stay(grid_file: Path) -> None:
     assert list(method.state_dict()) == names
 
 
-def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path) -> None:
-    from bench.spec.sections import Resources
-    from bench.store.rounding import as_it_began, go_on
-
+@pytest.mark.parametrize("mode", [True, "reduce-overhead"])
+def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path, mode: Compile) -> None:
     run = Run(grid_file.parent)
-    first = as_it_began(run, Resources(threads=3, compile=True))
+    first = as_it_began(run, Resources(threads=3, compile=mode))
     go_on(run, first, "cpu", "a CPU")
     again = as_it_began(run, Resources(threads=1, cache_mb=7))
-    assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, True, 7)
+    assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, mode, 7)
+
+
+class Small(Method):
+    """Two convolutions; they compile in seconds, where a DeepLab takes minutes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.head = nn.Sequential(nn.Conv2d(16, 3, 1))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        scores = self.head(self.body(batch.labelled.image))
+        return {"supervised": F.cross_entropy(scores, batch.labelled.label, ignore_index=255)}
+
+    @property
+    def predictor(self) -> nn.Module:
+        return self
+
+
+def started(cell: Cell, calls: Calls) -> Trainer:
+    """Return a trainer at its start that compiles as a process does that has just begun."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    method = Small()
+    method.body.compile()
+    method.head.compile()
+    stepper = Stepper(cell, method, torch.device("cpu"))
+    images = _BlankImages(cell.augmentation.config.crop_size)
+    images.image = lambda image_id: rng(0, image_id).integers(0, 256, (32, 32, 3)).astype(np.uint8)  # type: ignore[method-assign]
+    resources = Resources(compile=True, checkpoint_every=4)
+    return Trainer(stepper, build_loader(stepper, images, Split(tuple("abcd"), ()), resources), resources, calls)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_run_that_is_resumed_is_bit_identical_with_the_real_compiler(grid_file: Path) -> None:
+    """The meter of the first two steps once altered what was compiled; the backend `eager` of the other tests can't tell."""
+    cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
+    kept = list[CheckpointContent]()
+    score = Score(50.0, 50.0, [50.0])
+    whole = started(cell, Calls(lambda: score, checkpoint=lambda content: kept.append(copy.deepcopy(content))))
+    whole.train()
+    assert [content["progress"]["step"] for content in kept] == [4, 8]
+    resumed = started(cell, Calls(lambda: score))
+    resumed.restore(kept[0])
+    resumed.train()
+    assert checkpoint.digest(resumed.stepper.method.state_dict()) == checkpoint.digest(kept[1]["method"])
+    torch._dynamo.reset()
+
+
+def test_other_modes_are_refused_with_those_that_there_are(grid_file: Path) -> None:
+    with pytest.raises(BenchError, match="reduce-overhead"):
+        make_plan(Request(str(grid_file), ("resources.compile=max-autotune",), (), grid_file.parent / "store"))
+
+
+def test_cuda_graphs_are_refused_on_a_cpu(grid_file: Path) -> None:
+    cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
+    with pytest.raises(BenchError, match="'reduce-overhead' needs a GPU, and this is cpu"):
+        build_stepper(cell, 3, torch.device("cpu"), "reduce-overhead")
+
+
+def test_cuda_graphs_are_for_fixed_shapes(grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
+    asked = list[dict[str, Any]]()
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: asked.append(options))
+    compile_networks(build_method(cell, 3), cell.network.cls, "reduce-overhead")
+    assert asked == [{"mode": "reduce-overhead", "dynamic": False}] * 4
+
+
+def test_a_step_begins_once_for_all_its_micro_batches(grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(str(grid_file), ("schedule.accumulate=2",), (), grid_file.parent / "store")
+    cell, happened = make_plan(request).cells[0].cell, list[str]()
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: happened.append("step"))
+    stepper = Stepper(cell, build_method(cell, 3), torch.device("cpu"), graphs=True)
+    losses = stepper.method.losses
+
+    def noted(batch: Batch) -> dict[str, Tensor]:
+        happened.append("losses")
+        return losses(batch)
+
+    monkeypatch.setattr(stepper.method, "losses", noted)
+    images = _BlankImages(cell.augmentation.config.crop_size)
+    loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
+    for step in range(2):
+        stepper.take(loader.batches(step))
+    assert happened == ["step", "losses", "losses"] * 2

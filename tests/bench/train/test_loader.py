@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,12 @@ import pytest
 import torch
 
 from bench import registry
+from bench.arrays import UInt8
 from bench.seeds import rng
 from bench.spec.sections import Batch as BatchSize
 from bench.spec.sections import Resources, Schedule
 from bench.train.loader import Loader
-from bench.train.reader import Reader
+from bench.train.reader import Images, Reader
 from methods.base import Batch
 
 CPU = torch.device("cpu")
@@ -59,6 +62,44 @@ def test_neither_threads_nor_cache_nor_where_it_starts_change_a_batch(tmp_path: 
     ):
         assert all(same(a, b) for a, b in zip(plain, other, strict=True))
     assert all(same(a, b) for a, b in zip(plain[3:], drain(loader(tmp_path), start=3), strict=True))
+
+
+class Meeting:
+    """Images that are read only when as many threads as are wanted want one at the same time."""
+
+    def __init__(self, reader: Images, threads: int) -> None:
+        self.reader, self.barrier = reader, threading.Barrier(threads)
+
+    def image(self, image_id: str) -> UInt8:
+        self.barrier.wait(timeout=20)
+        return self.reader.image(image_id)
+
+    def mask(self, image_id: str) -> UInt8:
+        return self.reader.mask(image_id)
+
+
+def test_all_threads_work_on_one_batch(tmp_path: Path) -> None:
+    made = loader(tmp_path, loader_threads=8, prefetch=1)
+    plain = drain(loader(tmp_path, loader_threads=1, prefetch=1))
+    made.reader = Meeting(made.reader, 8)  # the images of one batch
+    assert all(same(a, b) for a, b in zip(plain, drain(made), strict=True))
+
+
+def test_no_more_batches_are_made_than_prefetch_says(tmp_path: Path) -> None:
+    made = loader(tmp_path, loader_threads=4, prefetch=2)
+    read, image = list[str](), made.reader.image
+
+    def noted(image_id: str) -> UInt8:
+        read.append(image_id)
+        return image(image_id)
+
+    made.reader.image = noted  # type: ignore[method-assign]
+    steps = made.steps(0)
+    for taken in range(1, 4):
+        list(next(steps))
+        time.sleep(0.2)  # threads could go on in the meantime
+        assert len(read) == 8 * min(taken + 2, 6)
+    steps.close()  # type: ignore[attr-defined]
 
 
 def test_micro_batches_hold_the_images_of_the_whole_batch(tmp_path: Path) -> None:
