@@ -1,1 +1,1 @@
-"""What runs on a GPU: tests on the no-op CUDA runtime, and ``python -m tests.gpu`` for the day a real one is at hand."""
+"""One command for the day a GPU is at hand, ``make gpu-check``, and the tests on the no-op CUDA runtime."""

@@ -26,7 +26,7 @@ from bench.train.step import Stepper
 from methods.base import Batch, Method
 from methods.losses.reco import draw, drawing
 from methods.networks.mask_classifier import MaskClassifier
-from tests.gpu.cells import make_cells, make_stepper
+from tests.gpu.papers import make_cells, make_stepper
 from tests.noop_cuda import convolutions
 from tests.noop_cuda.counters import SYNCS, counting, launches, read
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import noop_cuda
-from tests.gpu.cells import METHODS
+from tests.gpu.papers import METHODS
 
 MOST_LAUNCHES = 1.3  # times those of the network's own passes
 

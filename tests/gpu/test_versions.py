@@ -14,7 +14,7 @@ from bench.spec.sections import Resources
 from bench.train.build import build_loader, build_stepper
 from datasets.split import Split
 from tests.bench.train.test_golden import OPTIONS
-from tests.gpu.cells import METHODS, make_cells
+from tests.gpu.papers import METHODS, make_cells
 
 CLASSES = 5
 CPU = torch.device("cpu")
