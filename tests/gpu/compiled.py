@@ -1,0 +1,60 @@
+"""The line of ``resources.compile``: whether compiled networks run, how fast, and whether their losses are the eager ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from tests.benchmarks.subjects import Subject, seconds
+from tests.gpu.context import Context, open_subject, release
+
+MODES: tuple[bool | str, ...] = (False, True, "reduce-overhead")
+STEPS = 6  # of which the first two, in which everything is compiled and captured, aren't timed
+METHOD = "classmix"  # whose networks see two kinds of batches and run with and without gradients
+
+
+def _losses_and_time(subject: Subject) -> tuple[list[dict[str, float]], float]:
+    """Return each step's losses, and the least seconds of a step."""
+    found, times = [], []
+    for step in range(STEPS):
+        taken = seconds(subject.loop, subject.device)
+        times += [taken] if step >= 2 else []
+        found.append(subject.stepper.take_mean_losses())
+    return found, min(times)
+
+
+def _difference(ours: list[dict[str, float]], eager: list[dict[str, float]]) -> float:
+    """Return the largest difference of a loss, relative to the eager one."""
+    pairs = [(a[name], b[name]) for a, b in zip(ours, eager, strict=True) for name in b]
+    return max(abs(a - b) / max(abs(b), 1e-6) for a, b in pairs)
+
+
+def _open(context: Context, mode: bool | str) -> Subject | None:
+    """Return a subject of a mode; None where this version doesn't know it."""
+    folder = f"compile-{str(mode).lower()}"
+    cells, request = context.cells(folder, context.sizes.check, [METHOD])
+    options: dict[str, Any] = {"compile": mode}
+    try:
+        return open_subject(cells[0], request, **options)
+    except ValidationError:
+        return None
+
+
+def compiled(context: Context) -> None:
+    """Steps with compiled networks, beside eager ones."""
+    eager: list[dict[str, float]] = []
+    for mode in MODES:
+        subject = _open(context, mode)
+        if subject is None:
+            context.report.skip(f"compile: {mode}", "this version has no such mode")
+            continue
+        torch.compiler.reset()
+        losses, taken = _losses_and_time(subject)
+        eager = eager or losses
+        context.report.note(f"compile: {mode}, a step", taken, "s")
+        if mode:
+            context.report.note(f"compile: {mode}, relative difference of losses", _difference(losses, eager))
+        del subject
+        release()
