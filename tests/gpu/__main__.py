@@ -25,6 +25,7 @@ from tests.noop_cuda import counters
 
 BLOBS = REPOSITORY / "tests" / "benchmarks" / "blobs.py"
 FINITE = Path(__file__).with_name("finite.py")
+NOOP_MEMORY = 1_500_000_000  # bytes of the no-op runtime's device: little, so that something small doesn't fit
 
 
 class Results:
@@ -74,7 +75,9 @@ def figure(found: Finding) -> str:
 
 def show(line: Line, outcome: Outcome) -> None:
     """Print a line's outcome and its findings."""
-    print(f"{outcome['verdict']:8}{line.name}: {line.what}  [{outcome['seconds']:.0f} s] {outcome['reason']}", flush=True)
+    print(
+        f"{outcome['verdict']:8}{line.name}: {line.what}  [{outcome['seconds']:.0f} s] {outcome['reason']}", flush=True
+    )
     marks = {True: "ok", False: "MISSED", None: "–"}
     for found in outcome["figures"]:
         print(f"          {marks[found['met']]:7}{figure(found)}")
@@ -99,7 +102,9 @@ def options() -> argparse.Namespace:
     names = [line.name for line in LINES]
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
     parser.add_argument("--budget", type=float, default=8, metavar="MINUTES", help="time after which no line starts")
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"only these lines: {', '.join(names)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, metavar="NAME", help=f"only these lines: {', '.join(names)}"
+    )
     parser.add_argument("--noop", action="store_true", help="on the no-op CUDA runtime, without a GPU")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: results/measured)")
     return parser.parse_args()
@@ -115,7 +120,7 @@ def environment(noop: bool, folder: Path) -> dict[str, str]:
         if (why := noop_cuda.missing()) is not None:
             raise SystemExit(f"no no-op CUDA runtime: {why}")
         runtime = [str(noop_cuda.CONVOLUTIONS), str(FINITE)]
-        found = {**noop_cuda.environment(), "BENCH_TEST_PLUGINS": os.pathsep.join(runtime)}
+        found = {**noop_cuda.environment(NOOP_MEMORY), "BENCH_TEST_PLUGINS": os.pathsep.join(runtime)}
         plugins += runtime
     return {**found, "BENCH_PLUGINS": os.pathsep.join(plugins), "BENCH_CACHE": str(folder / "cache")}
 

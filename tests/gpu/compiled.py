@@ -1,4 +1,4 @@
-"""The line of ``resources.compile``: whether compiled networks run, how fast, and whether their losses are the eager ones."""
+"""The line of ``resources.compile``: whether compiled networks run, how fast, and how near their losses are to eager ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from tests.benchmarks.subjects import Subject, seconds
 from tests.gpu.context import Context, open_subject, release
 
 MODES: tuple[bool | str, ...] = (False, True, "reduce-overhead")
 STEPS = 6  # of which the first two, in which everything is compiled and captured, aren't timed
+NO_COMPILER = "inductor writes kernels for a real GPU only"
 METHOD = "classmix"  # whose networks see two kinds of batches and run with and without gradients
 
 
@@ -42,8 +44,21 @@ def _open(context: Context, mode: bool | str) -> Subject | None:
         return None
 
 
+def _trace_only() -> None:
+    """Let compiled parts run operator by operator: traced, but without kernels of their own."""
+    original = nn.Module.compile
+
+    def compile_eagerly(self: nn.Module, **options: Any) -> None:
+        original(self, backend="eager", **{k: v for k, v in options.items() if k != "mode"})
+
+    nn.Module.compile = compile_eagerly  # type: ignore[method-assign]
+
+
 def compiled(context: Context) -> None:
     """Steps with compiled networks, beside eager ones."""
+    if context.noop:
+        _trace_only()
+        context.report.skip("kernels", NO_COMPILER)
     eager: list[dict[str, float]] = []
     for mode in MODES:
         subject = _open(context, mode)

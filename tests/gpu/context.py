@@ -45,7 +45,7 @@ class Sizes:
         photos: images of VOC's size that the loader decodes.
         loaded: steps that the loader makes of either kind.
         keys: queries, negatives and rows of the kernels that are checked.
-        too_large: a crop that doesn't fit the device.
+        too_large: a setting that doesn't fit the device.
     """
 
     check: Setting
@@ -59,7 +59,7 @@ class Sizes:
     photos: int
     loaded: tuple[int, int]
     keys: tuple[int, int, int]
-    too_large: int
+    too_large: Setting
 
 
 FULL = Sizes(
@@ -74,7 +74,7 @@ FULL = Sizes(
     photos=200,
     loaded=(60, 8),
     keys=(128, 512, 20_000),
-    too_large=2816,
+    too_large=Setting("resnet50", 2048, 16),
 )
 SMALL = Sizes(
     check=Setting("tiny", 48, 4),
@@ -88,7 +88,7 @@ SMALL = Sizes(
     photos=8,
     loaded=(3, 2),
     keys=(16, 32, 200),
-    too_large=1024,
+    too_large=Setting("tiny", 1024, 4),
 )
 
 
@@ -115,16 +115,26 @@ class Context:
         return path
 
     def cells(
-        self, name: str, setting: Setting, methods: Sequence[Any] = (), precision: str = "fp32"
+        self, name: str, setting: Setting, methods: Sequence[str] = (), options: Mapping[str, Mapping[str, Any]] = {}
     ) -> tuple[list[PlannedCell], Request]:
-        """Plan one cell per method (all where none is given), and the request that planned them."""
+        """Plan one cell per method (all where none is given), and return the request that planned them as well.
+
+        Args:
+            name: of a folder for grid and store.
+            setting: backbone, crop and images.
+            methods: names.
+            options: of some of the methods, by name.
+        """
         from bench import registry
         from tests.benchmarks.subjects import plan_cells
 
+        # After the import above, which registers `blobs` under its own name, and before a cell is opened: this loads the
+        # plug-ins too, of which the no-op runtime needs one.
+        known = registry.names("method")
+        chosen = [{"name": one, **options.get(one, {}), "label": one} for one in methods or known]
         folder = self.folder / name
         folder.mkdir()
-        chosen = list(methods) or registry.names("method")
-        return plan_cells(folder, chosen, setting.backbone, setting.crop, setting.images, precision)
+        return plan_cells(folder, chosen, setting.backbone, setting.crop, setting.images, "fp32")
 
 
 def open_subject(planned: PlannedCell, request: Request, device: str = "cuda", **resources: Any) -> Subject:

@@ -14,17 +14,14 @@ class Line:
         what: in a few words.
         function: that takes a ``Context``, as ``module:name``.
         cap: seconds after which it is stopped.
-        not_on_noop: why the line isn't started on the no-op runtime; None where it is.
     """
 
     name: str
     what: str
     function: str
     cap: float
-    not_on_noop: str | None = None
 
 
-NO_COMPILER = "inductor writes kernels for a real GPU"
 LINES = (
     Line("doctor", "the machine is as a grid needs it", "tests.gpu.cells:doctor", 60),
     Line("cells", "ten cells, every method in fp32 and bf16, are done", "tests.gpu.cells:ten_cells", 150),
@@ -39,5 +36,5 @@ LINES = (
     Line("evaluation", "time and memory of an evaluation", "tests.gpu.speed:evaluation", 45),
     Line("sweep", "the memory sweep measures every setting", "tests.gpu.memory:sweep", 60),
     Line("out-of-memory", "a cell that doesn't fit says so, and the next one runs", "tests.gpu.cells:too_large", 60),
-    Line("compile", "compiled networks, with and without graphs", "tests.gpu.compiled:compiled", 150, NO_COMPILER),
+    Line("compile", "compiled networks, with and without graphs", "tests.gpu.compiled:compiled", 150),
 )

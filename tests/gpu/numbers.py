@@ -12,8 +12,9 @@ from torch import Tensor
 
 from bench.phases import phase_watchers
 from tests.gpu.context import Context, open_subject, release
-from tests.gpu.report import at_least, at_most, exactly
+from tests.gpu.report import MEANINGLESS, at_least, at_most, exactly
 
+WAITS = "called a synchronizing CUDA operation"  # torch's warning; it has others about this mode
 MATCHING = "loss matching"  # the phase that copies its costs to the host, once
 SYNCS = {"rc2l": 1}  # waits that a method's step is allowed, all of them in that phase
 # Teachers are not confident at the start: without thresholds every loss has pixels, and none of them is at a threshold.
@@ -53,7 +54,7 @@ def _counting_syncs() -> Iterator[Callable[[], int]]:
         torch.cuda.set_sync_debug_mode("error")
         phase_watchers.append(watcher)
         try:
-            yield lambda: sum("synchronizing" in str(warning.message) for warning in caught)
+            yield lambda: sum(WAITS in str(warning.message) for warning in caught)
         finally:
             phase_watchers.remove(watcher)
             torch.cuda.set_sync_debug_mode("default")
@@ -92,10 +93,7 @@ def _place(error: BaseException) -> str:
 
 def losses(context: Context) -> None:
     """The losses of one step, from the same weights and images, agree with the CPU's within 1e-4 of their size."""
-    from bench import registry
-
-    methods = [{"name": name, **OPTIONS.get(name, {}), "label": name} for name in registry.names("method")]
-    cells, request = context.cells("losses", context.sizes.check, methods)
+    cells, request = context.cells("losses", context.sizes.check, options=OPTIONS)
     for planned in cells:
         found = []
         for device in ("cpu", "cuda"):
@@ -107,7 +105,7 @@ def losses(context: Context) -> None:
         host, gpu = found
         least = 1e-3 * sum(map(abs, host.values()))  # a loss that is next to nothing is held against the sum
         worst = max(abs(host[name] - gpu[name]) / max(abs(host[name]), least) for name in host)
-        context.report.note(f"relative difference, {planned.coords['method']}", worst, "", at_most(1e-4, physical=True))
+        context.report.note(f"relative difference, {planned.coords['method']}", worst, "", at_most(1e-4, MEANINGLESS))
         context.report.note(f"losses of {planned.coords['method']}", " ".join(f"{k} {v:.5g}" for k, v in host.items()))
 
 
@@ -138,6 +136,6 @@ def kernels(context: Context) -> None:
         first, second = kernel(*inputs), kernel(*inputs)
         for what, got, want in zip(("value", "gradient"), first, expected, strict=True):
             error = float((got.double().cpu() - want).abs().max() / want.abs().max())
-            context.report.note(f"{kernel.__name__}, error of the {what}", error, "", at_most(1e-5, physical=True))
+            context.report.note(f"{kernel.__name__}, error of the {what}", error, "", at_most(1e-5, MEANINGLESS))
         same = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-        context.report.note(f"{kernel.__name__}, the same bits twice", float(same), "", at_least(1, physical=True))
+        context.report.note(f"{kernel.__name__}, the same bits twice", float(same), "", at_least(1, MEANINGLESS))

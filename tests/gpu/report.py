@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from typing_extensions import NotRequired, TypedDict
 
-MEANINGLESS = "numbers and times mean nothing on the no-op runtime"  # why a finding isn't held against its aim there
+# Why a finding isn't held against its aim on the no-op runtime.
+MEANINGLESS = "numbers and times mean nothing on the no-op runtime"
+SMALL_SIZE = "at so small a size fixed costs outweigh the rest"
 
 
 class Finding(TypedDict):
@@ -42,12 +44,12 @@ class Aim(NamedTuple):
     Attributes:
         sense: `<=`, `>=` or `==`.
         value: the bound.
-        physical: whether only real hardware can show it; the no-op runtime then leaves it open.
+        noop: why it is left open on the no-op runtime; empty where it holds there too.
     """
 
     sense: str
     value: float | str
-    physical: bool = False
+    noop: str = ""
 
     def met_by(self, value: Any) -> bool:
         """Tell whether a figure reaches it."""
@@ -56,19 +58,19 @@ class Aim(NamedTuple):
         return bool(value <= self.value if self.sense == "<=" else value >= self.value)
 
 
-def at_most(value: float, physical: bool = False) -> Aim:
+def at_most(value: float, noop: str = "") -> Aim:
     """Return the aim of a figure that may be this at most."""
-    return Aim("<=", value, physical)
+    return Aim("<=", value, noop)
 
 
-def at_least(value: float, physical: bool = False) -> Aim:
+def at_least(value: float, noop: str = "") -> Aim:
     """Return the aim of a figure that must be this at least."""
-    return Aim(">=", value, physical)
+    return Aim(">=", value, noop)
 
 
-def exactly(value: float | str, physical: bool = False) -> Aim:
+def exactly(value: float | str, noop: str = "") -> Aim:
     """Return the aim of a figure that must be this."""
-    return Aim("==", value, physical)
+    return Aim("==", value, noop)
 
 
 class Report:
@@ -76,7 +78,7 @@ class Report:
 
     Args:
         path: of the file.
-        noop: whether the line runs on the no-op runtime, where physical aims are left open.
+        noop: whether the line runs on the no-op runtime, where some aims are left open.
     """
 
     def __init__(self, path: Path, noop: bool) -> None:
@@ -96,8 +98,8 @@ class Report:
         now = time.monotonic()
         words = "" if aim is None else f"{aim.sense} {aim.value}"
         found: Finding = {"name": name, "value": value, "unit": unit, "aim": words, "met": None, "seconds": 0.0}
-        if aim is not None and aim.physical and self.noop:
-            found["skipped"] = MEANINGLESS
+        if aim is not None and aim.noop and self.noop:
+            found["skipped"] = aim.noop
         elif aim is not None:
             found["met"] = aim.met_by(value)
         if isinstance(value, float) and not math.isfinite(value):

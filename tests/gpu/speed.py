@@ -16,7 +16,7 @@ from bench.arrays import UInt8
 from bench.machine import usable_cores
 from bench.seeds import rng
 from tests.gpu.context import Context, open_subject, release
-from tests.gpu.report import at_least, at_most
+from tests.gpu.report import MEANINGLESS, at_least, at_most
 
 if TYPE_CHECKING:
     from tests.benchmarks.subjects import Step, Subject
@@ -54,7 +54,9 @@ def steps(context: Context) -> None:
         note = context.report.note
         note(f"{subject.name}, a step", times.median("on"), "s")
         note(f"{subject.name}, deterministic over not", times.ratio("on", "off"), "×")
-        note(f"{subject.name}, not deterministic over bare", times.ratio("off", "bare"), "×", at_most(1.25, physical=True))
+        note(
+            f"{subject.name}, not deterministic over bare", times.ratio("off", "bare"), "×", at_most(1.25, MEANINGLESS)
+        )
         note(f"{subject.name}, deterministic over bare", times.ratio("on", "bare"), "×")
         del subject, bare, versions
         release()
@@ -63,11 +65,11 @@ def steps(context: Context) -> None:
 
 def _against_the_authors(context: Context) -> None:
     """Time ReCo's loss beside the authors', where their checkout is at hand."""
-    from tests.benchmarks import bench_reco
+    from tests.benchmarks import authors, bench_reco
 
     name = "the authors' loss of ReCo over ours"
-    if bench_reco.CHECKOUT not in os.environ:
-        context.report.skip(name, f"{bench_reco.CHECKOUT} names no checkout of their code")
+    if authors.CHECKOUT not in os.environ:
+        context.report.skip(name, f"{authors.CHECKOUT} names no checkout of their code")
         return
     from tests.benchmarks.subjects import take_turns
 
@@ -81,7 +83,7 @@ def _against_the_authors(context: Context) -> None:
     versions: dict[str, Step] = {version: lambda v=version: passes(v) for version in ("ours", "authors")}  # type: ignore[misc]
     times = take_turns(versions, context.sizes.rounds, torch.device("cuda"))
     context.report.note("ReCo's loss", times.median("ours"), "s")
-    context.report.note(name, times.ratio("authors", "ours"), "×", at_least(5.0, physical=True))
+    context.report.note(name, times.ratio("authors", "ours"), "×", at_least(5.0, MEANINGLESS))
 
 
 class Files:
@@ -159,7 +161,7 @@ def loader(context: Context) -> None:
     for (name, aim), files, count in zip(
         RATES.items(), (_photos(context), _large(context)), context.sizes.loaded, strict=True
     ):
-        context.report.note(name, _rate(subject, files, count), "images/s", at_least(aim, physical=True))
+        context.report.note(name, _rate(subject, files, count), "images/s", at_least(aim, MEANINGLESS))
 
 
 def evaluation(context: Context) -> None:
@@ -180,7 +182,7 @@ def evaluation(context: Context) -> None:
     score = evaluate(predictor, samples, classes, how, subject.device, numerics)
     rate = len(samples) / (time.perf_counter() - begin)
     size = "×".join(map(str, context.sizes.image))
-    context.report.note(f"{size}, {how.batch_size} at a time", rate, "images/s", at_least(2.0, physical=True))
+    context.report.note(f"{size}, {how.batch_size} at a time", rate, "images/s", at_least(2.0, MEANINGLESS))
     peak = torch.cuda.max_memory_allocated() - before
     context.report.note("peak beside the weights", peak / 1e9, "GB", at_most(EVALUATED_BYTES / 1e9))
     context.report.note("pixel accuracy", score.pixel_accuracy, "%")
