@@ -1,19 +1,18 @@
-"""The line of ``resources.compile``: whether compiled networks run, how fast, and how near their losses are to eager ones."""
+"""The line of ``resources.compile``: whether compiled networks run, how fast, and how near their losses are to eager."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from tests.benchmarks.subjects import Subject, seconds
 from tests.gpu.context import Context, open_subject, release
+from tests.gpu.report import NO_COMPILER
 
 MODES: tuple[bool | str, ...] = (False, True, "reduce-overhead")
 STEPS = 6  # of which the first two, in which everything is compiled and captured, aren't timed
-NO_COMPILER = "inductor writes kernels for a real GPU only"
 METHOD = "classmix"  # whose networks see two kinds of batches and run with and without gradients
 
 
@@ -33,17 +32,6 @@ def _difference(ours: list[dict[str, float]], eager: list[dict[str, float]]) -> 
     return max(abs(a - b) / max(abs(b), 1e-6) for a, b in pairs)
 
 
-def _open(context: Context, mode: bool | str) -> Subject | None:
-    """Return a subject of a mode; None where this version doesn't know it."""
-    folder = f"compile-{str(mode).lower()}"
-    cells, request = context.cells(folder, context.sizes.check, [METHOD])
-    options: dict[str, Any] = {"compile": mode}
-    try:
-        return open_subject(cells[0], request, **options)
-    except ValidationError:
-        return None
-
-
 def _trace_only() -> None:
     """Let compiled parts run operator by operator: traced, but without kernels of their own."""
     original = nn.Module.compile
@@ -61,10 +49,8 @@ def compiled(context: Context) -> None:
         context.report.skip("kernels", NO_COMPILER)
     eager: list[dict[str, float]] = []
     for mode in MODES:
-        subject = _open(context, mode)
-        if subject is None:
-            context.report.skip(f"compile: {mode}", "this version has no such mode")
-            continue
+        cells, request = context.cells(f"compile-{str(mode).lower()}", context.sizes.check, [METHOD])
+        subject = open_subject(cells[0], request, compile=mode)
         torch.compiler.reset()
         losses, taken = _losses_and_time(subject)
         eager = eager or losses

@@ -119,11 +119,10 @@ def _exact(query: Tensor, keys: Tensor, scale: Tensor, index: Tensor) -> tuple[T
 
 def kernels(context: Context) -> None:
     """Both kernels of ReCo's negatives agree with float64, and give the same bits twice."""
-    from bench.spec.sections import Resources
-    from bench.train.setup import set_up_torch
     from methods.losses.negatives import bag_kernel, gather_kernel
 
-    device = set_up_torch(Resources(device="cuda"))
+    cells, request = context.cells("kernels", context.sizes.check, ["supervised"])
+    device = open_subject(cells[0], request).device  # and torch is set up as in a run
     queries, negatives, rows = context.sizes.keys
     draw = torch.Generator().manual_seed(0)
     query, keys = torch.randn(queries, 256, generator=draw), torch.randn(rows, 256, generator=draw)

@@ -13,7 +13,9 @@ from typing_extensions import NotRequired, TypedDict
 
 # Why a finding isn't held against its aim on the no-op runtime.
 MEANINGLESS = "numbers and times mean nothing on the no-op runtime"
+NO_COMPILER = "inductor writes kernels for a real GPU only"
 SMALL_SIZE = "at so small a size fixed costs outweigh the rest"
+NO_CHECKOUT = "BENCH_RECO_CHECKOUT names no checkout of their code"  # on a real GPU as well
 
 
 class Finding(TypedDict):

@@ -87,6 +87,10 @@ def _wait(process: subprocess.Popen[bytes], cap: float, left: float) -> str | No
     )
 
 
+def _command(line: Line, folder: Path, report: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.gpu.line", line.name, str(folder), str(report)]
+
+
 def run_line(
     line: Line, folder: Path, environment: Mapping[str, str], cap: float, left: float
 ) -> tuple[Outcome, dict[str, Any]]:
@@ -100,7 +104,7 @@ def run_line(
         left: seconds of the budget.
     """
     report, log, begin = folder / f"{line.name}.jsonl", folder / f"{line.name}.log", time.monotonic()
-    command = [sys.executable, "-m", "tests.gpu.line", line.name, str(folder), str(report)]
+    command = _command(line, folder, report)
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file, start_new_session=True

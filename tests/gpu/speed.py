@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +15,10 @@ from bench.arrays import UInt8
 from bench.machine import usable_cores
 from bench.seeds import rng
 from tests.gpu.context import Context, open_subject, release
-from tests.gpu.report import MEANINGLESS, at_least, at_most
+from tests.gpu.report import MEANINGLESS, NO_CHECKOUT, at_least, at_most
 
 if TYPE_CHECKING:
+    from tests.benchmarks.bench_loop import Files
     from tests.benchmarks.subjects import Step, Subject
 
 PHOTOS, LARGE = "VOC's size, JPEG", "Cityscapes' size, PNG"
@@ -69,7 +69,7 @@ def _against_the_authors(context: Context) -> None:
 
     name = "the authors' loss of ReCo over ours"
     if authors.CHECKOUT not in os.environ:
-        context.report.skip(name, f"{authors.CHECKOUT} names no checkout of their code")
+        context.report.skip(name, NO_CHECKOUT)
         return
     from tests.benchmarks.subjects import take_turns
 
@@ -86,25 +86,6 @@ def _against_the_authors(context: Context) -> None:
     context.report.note(name, times.ratio("authors", "ours"), "×", at_least(5.0, MEANINGLESS))
 
 
-class Files:
-    """Images and masks in files, decoded each time that they are asked for."""
-
-    def __init__(self, pairs: dict[str, tuple[Path, Path]]) -> None:
-        self.pairs = pairs
-
-    def image(self, image_id: str) -> UInt8:
-        """Return an image (H, W, 3)."""
-        from datasets.layout.files import decode_rgb
-
-        return decode_rgb(self.pairs[image_id][0])
-
-    def mask(self, image_id: str) -> UInt8:
-        """Return a mask (H, W)."""
-        from datasets.layout.files import load_index_mask
-
-        return np.array(load_index_mask(self.pairs[image_id][1]), dtype=np.uint8)
-
-
 def _large_image(seed: int, size: tuple[int, int]) -> UInt8:
     """Return an image (H, W, 3) with about the detail of a photograph."""
     coarse = rng(seed, "large").integers(0, 256, (16, 32, 3)).astype(np.uint8)
@@ -115,12 +96,15 @@ def _large_image(seed: int, size: tuple[int, int]) -> UInt8:
 
 def _photos(context: Context) -> Files:
     from tests.benchmarks.bench_augment import make_pairs
+    from tests.benchmarks.bench_loop import Files
 
     pairs = make_pairs(context.folder / "photos", context.sizes.photos)
     return Files({image.stem: (image, mask) for image, mask in pairs})
 
 
 def _large(context: Context) -> Files:
+    from tests.benchmarks.bench_loop import Files
+
     folder, found = context.folder / "large", {}
     folder.mkdir()
     for i in range(context.sizes.evaluated):
@@ -138,7 +122,7 @@ def _rate(subject: Subject, files: Files, count: int) -> float:
     from bench.train.build import build_loader
     from datasets.split import Split
 
-    ids = tuple(files.pairs)
+    ids = tuple(files.files)
     half = len(ids) // 2
     loader = build_loader(subject.stepper, files, Split(ids[:half], ids[half:]), Resources(device="cuda"))
     steps_of_batches: Iterator[Iterator[object]] = loader.steps(0)
