@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench cluster-up cluster-down clean
+.PHONY: setup demo test lint bench gpu-check cluster-up cluster-down clean
 
 setup: $(READY)
 
@@ -31,6 +31,18 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# Every check that needs a GPU, the most important first; no line starts after BUDGET minutes. PYTHON= takes an interpreter
+# that has the packages already, where none can be installed.
+BUDGET ?= 8
+
+ifeq ($(origin PYTHON),command line)
+gpu-check:
+	$(PYTHON) -m tests.gpu --budget $(BUDGET)
+else
+gpu-check: $(READY)
+	$(BIN)/python -m tests.gpu --budget $(BUDGET)
+endif
 
 # A real Slurm on this machine, to rehearse a grid on; as root. CLUSTER is the folder of its state.
 CLUSTER ?= /tmp/bench-cluster

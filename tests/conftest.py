@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 TOY = Path(__file__).parent / "toy.py"
-os.environ["BENCH_PLUGINS"] = str(TOY)  # also for the child processes of tests
+# Also for the child processes of tests; on the no-op CUDA runtime, tests of the device `cuda` need plug-ins more.
+os.environ["BENCH_PLUGINS"] = os.pathsep.join(filter(None, [str(TOY), os.environ.get("BENCH_TEST_PLUGINS")]))
 
 GRID = """
 recipe:

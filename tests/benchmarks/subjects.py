@@ -27,13 +27,16 @@ from methods.base import Batch
 from tests.benchmarks.blobs import CLASSES
 
 Step = Callable[[], Any]
+RESOURCES = Resources()  # as they are by default
 
 
 def plan_cells(
     folder: Path, methods: list[Any], backbone: str, crop: int, images: int, precision: str
 ) -> tuple[list[PlannedCell], Request]:
     """Return one cell per method on the dataset `blobs`, and the request that planned them."""
-    os.environ["BENCH_PLUGINS"] = str(Path(__file__).with_name("blobs.py"))
+    plugins = [p for p in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if p]
+    if (blobs := str(Path(__file__).with_name("blobs.py"))) not in plugins:
+        os.environ["BENCH_PLUGINS"] = os.pathsep.join([*plugins, blobs])
     grid = {
         "recipe": {
             "dataset": "blobs",
@@ -56,17 +59,18 @@ class Subject:
     Args:
         planned: the cell.
         request: for the store that keeps its split.
+        resources: device, threads, cache and whether the networks are compiled.
     """
 
-    def __init__(self, planned: PlannedCell, request: Request) -> None:
+    def __init__(self, planned: PlannedCell, request: Request, resources: Resources = RESOURCES) -> None:
         self.cell = cell = planned.cell
         self.name = str(planned.coords["method"])
-        self.device = set_up_torch(Resources(), cell.numerics)
+        self.device = set_up_torch(resources, cell.numerics)
         dataset = open_dataset(cell.dataset, DataRoots())
         split = load_split(request.store, cell.split_sha256)
-        self.stepper = build_stepper(cell, len(dataset.classes), self.device)
-        self.reader = build_reader(cell, dataset, split, Resources(), self.device)
-        self.loader = loader = build_loader(self.stepper, self.reader, split, Resources())
+        self.stepper = build_stepper(cell, len(dataset.classes), self.device, resources.compile)
+        self.reader = build_reader(cell, dataset, split, resources, self.device)
+        self.loader = loader = build_loader(self.stepper, self.reader, split, resources)
         self.stepper.method.train()
         self.batches: Iterator[Iterator[Batch]] = loader.steps(0)
         self.one_batch: Batch = loader.device_batch(loader.host_batch(0, 0))
