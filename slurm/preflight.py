@@ -95,9 +95,9 @@ def _memory_problems(arrays: Sequence[ArrayRequest], request: Request, notes: li
             predicted = known.of(planned.cell)
             if "error" in predicted:
                 notes.append(f"{planned.cell.id}: its memory can't be predicted: {predicted['error']}")
-            elif predicted["peak_memory_bytes"] > array.profile.gpu_memory * 1e9:
-                size = predicted["peak_memory_bytes"] / 1e9
-                text = f"{size:.1f} GB predicted, the GPU has {array.profile.gpu_memory:g} GB"
+            elif predicted["needed_bytes"] > array.profile.gpu_memory * 1e9:
+                about, needs = predicted["reserved_bytes"] / 1e9, predicted["needed_bytes"] / 1e9
+                text = f"about {about:.1f} GB, needs {needs:.1f} GB with margin; the GPU has {array.profile.gpu_memory:g} GB"
                 found.setdefault(text, planned.cell.id)
     return [f"{cell} and cells of its shape won't fit: {text}" for text, cell in found.items()]
 

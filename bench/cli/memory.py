@@ -138,8 +138,8 @@ def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: b
     with progress_bar("predicting memory", quiet) as step:
         for done, planned in enumerate(plan.cells):
             prediction = known.of(planned.cell)
-            if gpu_memory is not None and "peak_memory_bytes" in prediction:
-                prediction = {**prediction, "fits": prediction["peak_memory_bytes"] <= gpu_memory * 1e9}
+            if gpu_memory is not None and "needed_bytes" in prediction:
+                prediction = {**prediction, "fits": prediction["needed_bytes"] <= gpu_memory * 1e9}
             found[planned.cell.id] = prediction
             step(done + 1, len(plan.cells))
     return found
@@ -151,6 +151,6 @@ def describe(prediction: Prediction | None) -> str:
         return ""
     if "error" in prediction:
         return f"  memory can't be predicted: {prediction['error']}"
-    size = prediction["peak_memory_bytes"]
-    text = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-    return f"  {text} predicted" + ("" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY")
+    about, needs = (f"{prediction[key] / 1e9:.1f} GB" for key in ("reserved_bytes", "needed_bytes"))
+    above = "" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY"
+    return f"  about {about}, needs {needs} with margin{above}"

@@ -1,8 +1,10 @@
 """Peak memory of a cell's step, predicted on any machine: the real step on tensors that have a shape but no memory.
 
 The step runs under ``FakeTensorMode`` on the CPU, whatever the cell's device: without a CUDA driver, PyTorch can't run a
-backward pass on fake CUDA tensors. So where an operator has two implementations, the CPU's is the one that is counted;
-workspaces of cuDNN and the allocator's rounding aren't. A method whose work depends on data takes its worst case.
+backward pass on fake CUDA tensors. Everything else is a GPU's: the versions of this project's algorithms
+(``bench.kernels``), autocast's choice of types, the allocator (``bench.cost.allocator``) and cuBLAS's workspace. What a
+kernel takes within itself isn't seen, cuDNN's workspaces among them: :func:`needed` has a margin for it. A method whose work
+depends on data takes its worst case.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bench import kernels
 from bench.arrays import UInt8
+from bench.cost.allocator import Allocator
+from bench.cost.device_bytes import CudaAutocast, DeviceBytes
 from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
@@ -28,13 +33,20 @@ from bench.train.step import Stepper
 from datasets.split import Split
 
 CPU = torch.device("cpu")
+# What a GPU holds beside the allocator's segments, and what the model may miss; not measured on a GPU yet.
+CONTEXT_BYTES = 500_000_000  # the CUDA context with the kernels of PyTorch, cuBLAS and cuDNN: 0.4 to 0.6 GB
+CUDNN_BYTES = 500_000_000  # the largest workspace of cuDNN's deterministic convolutions, which the allocator holds
+MARGIN = 0.05  # of the reserved bytes; on the no-op runtime the model misses them by 2 % at most
+STEPS = 3  # optimizer state is there from the second one on, and takes its place among blocks that the first one left
 
 
 class Prediction(TypedDict, total=False):
     """The memory that a step will need, in bytes; or why that can't be predicted.
 
     Attributes:
-        meter, phases, peak_memory_bytes: see ``MemoryReport``.
+        meter, phases, peak_memory_bytes: see ``MemoryReport``: what tensors take.
+        reserved_bytes: what the allocator takes from the GPU for them.
+        needed_bytes: what the GPU should have, with context, workspaces and a margin (see :func:`needed`).
         fits: whether that is within a given GPU's memory, where one was given.
         error: the reason, where there is no prediction.
     """
@@ -42,11 +54,13 @@ class Prediction(TypedDict, total=False):
     meter: str
     phases: dict[str, int]
     peak_memory_bytes: int
+    reserved_bytes: int
+    needed_bytes: int
     fits: bool
     error: str
 
 
-class _BlankImages:
+class BlankImages:
     """Black images of a shape; no data set is read."""
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -70,34 +84,47 @@ def _channels_last(method: nn.Module) -> None:
                 module._parameters[name] = nn.Parameter(new, requires_grad=old.requires_grad)
 
 
-def measure_blank_step(cell: Cell, num_classes: int) -> MemoryReport:
-    """Take two steps of a cell on black images and report the memory of the second (see ``StepMeter.report``).
+def measure_blank_step(cell: Cell, num_classes: int) -> tuple[MemoryReport, Allocator]:
+    """Take steps of a cell on black images; return the memory of the last one, and the model of a GPU's allocator.
 
-    Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step.
+    Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step (see ``StepMeter.report``).
     """
     with torch.random.fork_rng(devices=[]):
         method = build_method(cell, num_classes)
-        if cell.numerics.channels_last:
-            _channels_last(method)
-        method.train()
-        stepper = Stepper(cell, method, CPU)
-        images = _BlankImages(cell.augmentation.config.crop_size)
-        loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
-        for step in range(2):  # optimizer state is there from the second step on
-            meter = StepMeter(CPU, method, stepper.optimizer)
-            with meter:
-                stepper.take(loader.batches(step))
-    return meter.report()
+        with DeviceBytes(method) as alive:
+            if cell.numerics.channels_last:
+                _channels_last(method)
+            method.train()
+            stepper = Stepper(cell, method, CPU)
+            images = BlankImages(cell.augmentation.config.crop_size)
+            loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
+            for step in range(STEPS):
+                meter = StepMeter(CPU, method, stepper.optimizer, alive)
+                with meter:
+                    stepper.take(loader.batches(step))
+    return meter.report(), alive.allocator
 
 
 def predict_step(cell: Cell, num_classes: int) -> Prediction:
-    """Return the predicted memory of a cell's step in bytes: `phases` and `peak_memory_bytes`; or `error`, why not."""
+    """Return the predicted memory of a cell's step on a GPU in bytes; or `error`, why there is no prediction."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            found = measure_blank_step(cell.from_scratch(), num_classes)
+        with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
+            found, allocator = measure_blank_step(cell.from_scratch(), num_classes)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    return {"meter": found["meter"], "phases": found["phases"], "peak_memory_bytes": found["peak_memory_bytes"]}
+    reserved = allocator.peak_reserved
+    return {
+        "meter": found["meter"],
+        "phases": found["phases"],
+        "peak_memory_bytes": found["peak_memory_bytes"],
+        "reserved_bytes": reserved,
+        "needed_bytes": needed(reserved),
+    }
+
+
+def needed(reserved: int) -> int:
+    """Return the bytes of a GPU that a step with so many reserved by the allocator should have, with margin."""
+    return round(reserved * (1 + MARGIN)) + CONTEXT_BYTES + CUDNN_BYTES
 
 
 def code_hash() -> str:
@@ -105,6 +132,7 @@ def code_hash() -> str:
     digest = hashlib.sha256(torch.__version__.encode())
     rooms = ("methods", "datasets", "bench/cost", "bench/train", "bench/spec")
     files = [path for room in rooms for path in sorted((REPOSITORY / room).rglob("*.py"))]
+    files += sorted((REPOSITORY / "bench").glob("*.py"))
     for path in [*files, *(p for p in plugin_paths() if p.is_file())]:
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()

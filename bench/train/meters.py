@@ -63,21 +63,30 @@ class StepMeter:
         device: where the step runs.
         method: its parameters, buffers and gradients exist already.
         optimizer: so does its state.
+        alive: counts already, and goes on when this meter is left; None makes one for a CPU.
     """
 
-    def __init__(self, device: torch.device, method: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        method: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        alive: TensorBytes | None = None,
+    ) -> None:
         self.device = device
         self.phases: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
         self._stack = [OTHER]
-        self._alive: TensorBytes | None = None
-        if device.type != "cuda":
+        self._alive, self._entered = alive, alive is not None
+        if alive is None and device.type != "cuda":
             self._alive = TensorBytes(method.parameters(), method.buffers(), _state(optimizer))
 
     def __enter__(self) -> StepMeter:
         """Begin."""
         if self._alive is None:
             torch.cuda.reset_peak_memory_stats(self.device)
+        elif self._entered:
+            self._alive.reset_peak()
         else:
             self._alive.__enter__()  # type: ignore[no-untyped-call]
         phase_watchers.append(self)
@@ -87,7 +96,7 @@ class StepMeter:
         """End."""
         phase_watchers.remove(self)
         self._note()
-        if self._alive is not None:
+        if self._alive is not None and not self._entered:
             self._alive.__exit__(*error)  # type: ignore[no-untyped-call]
 
     def enter(self, name: str) -> None:

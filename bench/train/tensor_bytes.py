@@ -32,26 +32,35 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         for tensors in existing:
             for tensor in tensors:
-                self._see(tensor)
+                self.see(tensor)
 
     def reset_peak(self) -> None:
         """Begin a new peak at what is alive now."""
         self.peak = self.now
 
-    def _see(self, tensor: Tensor) -> None:
+    def see(self, tensor: Tensor) -> None:
+        """Count a tensor's storage from now on, if it isn't known yet."""
         storage = tensor.untyped_storage()
         key = id(storage)
         if key in self._known:
             return
         size = storage.nbytes()
+        block = self.take(size)
 
         def freed(_: weakref.ref[torch.UntypedStorage]) -> None:
             if self._known.pop(key, None) is not None:
-                self.now -= size
+                self.give_back(size, block)
 
         self._known[key] = weakref.ref(storage, freed)
+
+    def take(self, size: int) -> Any:
+        """Count a new storage of so many bytes; what it returns, :meth:`give_back` gets."""
         self.now += size
         self.peak = max(self.peak, self.now)
+
+    def give_back(self, size: int, block: Any) -> None:
+        """Stop counting a storage that was freed."""
+        self.now -= size
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -60,5 +69,5 @@ class TensorBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
-                self._see(leaf)
+                self.see(leaf)
         return out

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench import kernels
 from bench.arrays import IGNORE_INDEX
 from methods.losses.matching import Matching
 from methods.losses.segmentation import mean_where
@@ -116,7 +117,15 @@ def pairwise_cost(classes: Tensor, masks: Tensor, targets: Targets, weights: Wei
 
 
 def at_matched(values: Tensor, region: Tensor) -> Tensor:
-    """Return values (B, N, ...) of each target's region (B, T) as (B, T, ...)."""
+    """Return values (B, N, ...) of each target's region (B, T) as (B, T, ...).
+
+    On CUDA it is a product with rows of a unit matrix, because the deterministic gradient of ``gather`` sorts all values.
+    """
+    if kernels.kind(values.device) == "cuda":
+        regions = torch.arange(values.shape[1], device=values.device)
+        chosen = (region[..., None] == regions).to(values.dtype)
+        with torch.autocast(values.device.type, enabled=False):
+            return torch.bmm(chosen, values.flatten(2)).view(*region.shape, *values.shape[2:])
     index = region.view(*region.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
     return values.gather(1, index)
 

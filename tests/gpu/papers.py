@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 
-from bench.cost.predict import _BlankImages
+from bench.cost.predict import BlankImages
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.spec.cell import Cell
@@ -61,5 +61,5 @@ def make_stepper(cell: Cell, device: torch.device) -> tuple[Stepper, Loader]:
     """Return what takes a cell's steps on a device, and its batches of blank images."""
     stepper = build_stepper(cell, CLASSES, device)
     stepper.method.train()
-    images = _BlankImages(cell.augmentation.config.crop_size)
+    images = BlankImages(cell.augmentation.config.crop_size)
     return stepper, build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())

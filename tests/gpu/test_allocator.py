@@ -7,7 +7,7 @@ from tests.gpu.replay import EVENTS
 
 
 def test_the_model_is_the_real_allocator_event_by_event() -> None:
-    """Allocated bytes, reserved bytes and every block's address agree after each of thousands of random requests and frees."""
+    """Allocated and reserved bytes agree after each of thousands of random requests and frees, and every block's address."""
     found = noop_cuda.call("tests.gpu.replay")
     assert [run["agreed"] for run in found] == [EVENTS] * 3, found
     for run in found:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.cost.predict import _BlankImages
+from bench.cost.predict import BlankImages
 from bench.errors import BenchError
 from bench.files import read_jsonl
 from bench.plan.jobs import make_jobs
@@ -112,7 +112,7 @@ def started(cell: Cell, calls: Calls) -> Trainer:
     method.body.compile()
     method.head.compile()
     stepper = Stepper(cell, method, torch.device("cpu"))
-    images = _BlankImages(cell.augmentation.config.crop_size)
+    images = BlankImages(cell.augmentation.config.crop_size)
     images.image = lambda image_id: rng(0, image_id).integers(0, 256, (32, 32, 3)).astype(np.uint8)  # type: ignore[method-assign]
     resources = Resources(compile=True, checkpoint_every=4)
     return Trainer(stepper, build_loader(stepper, images, Split(tuple("abcd"), ()), resources), resources, calls)
@@ -165,7 +165,7 @@ def test_a_step_begins_once_for_all_its_micro_batches(grid_file: Path, monkeypat
         return losses(batch)
 
     monkeypatch.setattr(stepper.method, "losses", noted)
-    images = _BlankImages(cell.augmentation.config.crop_size)
+    images = BlankImages(cell.augmentation.config.crop_size)
     loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
     for step in range(2):
         stepper.take(loader.batches(step))
