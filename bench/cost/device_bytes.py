@@ -21,7 +21,7 @@ CUBLAS_WORKSPACE = 8 * 4096 * 1024  # bytes; what CUBLAS_WORKSPACE_CONFIG=:4096:
 MATRIX_PRODUCTS = frozenset((aten.mm, aten.addmm, aten.bmm, aten.baddbmm))
 
 
-class DeviceBytes(TensorBytes):
+class DeviceBytes(TensorBytes):  # type: ignore[no-untyped-call]
     """Lets a model of CUDA's allocator serve every storage that is seen, and the workspaces that no tensor shows.
 
     Attributes:
