@@ -1,7 +1,8 @@
 """Convolutions of the right shape and memory format for the no-op CUDA runtime, which has no cuDNN.
 
-Importing this registers them; as a plug-in (``BENCH_PLUGINS``) it is imported by every process that trains. Each convolution
-counts as one launch forward and as one for each gradient, as cuDNN's usually does.
+Importing this registers them. As a plug-in (``BENCH_PLUGINS``) it is imported by a process that looks for a name beyond the
+registry's own files, such as that of a plug-in data set. Each convolution counts as one memset forward and as one for each
+gradient, where cuDNN has a launch or two.
 """
 
 from __future__ import annotations
