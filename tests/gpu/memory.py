@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,20 +14,20 @@ from tests.gpu.context import Context, open_subject, release
 from tests.gpu.report import SMALL_SIZE, at_most, exactly
 
 if TYPE_CHECKING:
+    from bench.cost.predict import Prediction
     from bench.plan.cells import PlannedCell
     from bench.plan.request import Request
 
 STEPS = 3  # after the second one the optimizer's state is there, and the allocator has what it takes
-RESERVED, NEEDED = "reserved_bytes", "needed_bytes"  # of a prediction: of the allocator, and of the device with margin
 MARGIN = 0.10  # by which the reserved memory may miss the prediction
 
 
-def _predict(planned: PlannedCell, classes: int) -> dict[str, Any]:
+def _predict(planned: PlannedCell, classes: int) -> Prediction:
     """Predict a cell's memory, in a process that never sees the GPU."""
     from bench.cost.predict import predict_step
 
     torch.set_num_threads(1)
-    return dict(predict_step(planned.cell, classes))
+    return predict_step(planned.cell, classes)
 
 
 def _measure(planned: PlannedCell, request: Request) -> dict[str, int]:
@@ -52,28 +52,24 @@ def steps(context: Context) -> None:
     cells, request = context.cells("memory", context.sizes.paper)
     processes = max(1, min(len(cells), usable_cores() // 2))
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        predictions: list[Future[dict[str, Any]]] = [pool.submit(_predict, planned, CLASSES) for planned in cells]
+        predictions: list[Future[Prediction]] = [pool.submit(_predict, planned, CLASSES) for planned in cells]
         for planned, future in zip(cells, predictions, strict=True):
             measured = _measure(planned, request)
             release()
             _compare(context, str(planned.coords["method"]), future.result(), measured)
 
 
-def _compare(context: Context, name: str, predicted: dict[str, Any], measured: dict[str, int]) -> None:
+def _compare(context: Context, name: str, predicted: Prediction, measured: dict[str, int]) -> None:
     if "error" in predicted:
         raise RuntimeError(f"{name}: {predicted['error']}")
     note = context.report.note
-    for key, value in predicted.items():
-        if isinstance(value, int):
-            note(f"{name}, predicted {key}", value / 1e9, "GB")
+    note(f"{name}, predicted peak", predicted["peak_memory_bytes"] / 1e9, "GB")
+    note(f"{name}, predicted reserved", predicted["reserved_bytes"] / 1e9, "GB")
     note(f"{name}, allocated at the peak", measured["allocated"] / 1e9, "GB")
+    off = abs(measured["reserved"] / predicted["reserved_bytes"] - 1)
     note(f"{name}, reserved at the peak", measured["reserved"] / 1e9, "GB")
-    reserved = predicted.get(RESERVED)
-    if reserved is not None:
-        off = abs(measured["reserved"] / reserved - 1)
-        note(f"{name}, reserved beside the prediction", off, "", at_most(MARGIN, SMALL_SIZE))
-    needed = predicted.get(NEEDED)
-    aim = None if needed is None else at_most(needed / 1e9, SMALL_SIZE)
+    note(f"{name}, reserved beside the prediction", off, "", at_most(MARGIN, SMALL_SIZE))
+    aim = at_most(predicted["needed_bytes"] / 1e9)
     note(f"{name}, used on the device, context included", measured["used"] / 1e9, "GB", aim)
 
 
