@@ -7,14 +7,16 @@ does a file there. The exit code is 1 if a line failed.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bench.files import REPOSITORY, read_json, write_json
 from bench.machine import child_environment
@@ -53,7 +55,6 @@ class Results:
         self.lines[line.name] = outcome
         show(line, outcome)
         for path in self.paths():
-            path.parent.mkdir(parents=True, exist_ok=True)
             known = read_json(path) or {}
             kept = {} if self.whole else known.get("check", {}).get("lines", {})
             lines = {**kept, **{name: {**found, "code": self._code()} for name, found in self.lines.items()}}
@@ -97,11 +98,19 @@ def table(lines: dict[str, Outcome]) -> str:
     return "\n".join(rows)
 
 
+def _minutes(text: str) -> float:
+    """Return a number of minutes above 0."""
+    minutes = float(text)
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"a budget is more than 0 minutes, not {text}")
+    return minutes
+
+
 def options() -> argparse.Namespace:
     """Return what the command line asks for."""
     names = [line.name for line in LINES]
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
-    parser.add_argument("--budget", type=float, default=8, metavar="MINUTES", help="time after which no line starts")
+    parser.add_argument("--budget", type=_minutes, default=8, metavar="MINUTES", help="time after which no line starts")
     parser.add_argument(
         "--only", nargs="+", choices=names, metavar="NAME", help=f"only these lines: {', '.join(names)}"
     )
@@ -118,21 +127,43 @@ def environment(noop: bool, folder: Path) -> dict[str, str]:
         from tests import noop_cuda
 
         if (why := noop_cuda.missing()) is not None:
-            raise SystemExit(f"no no-op CUDA runtime: {why}")
+            refuse(f"no no-op CUDA runtime: {why}")
         runtime = [str(noop_cuda.CONVOLUTIONS), str(FINITE)]
         found = {**noop_cuda.environment(NOOP_MEMORY), "BENCH_TEST_PLUGINS": os.pathsep.join(runtime)}
         plugins += runtime
     return {**found, "BENCH_PLUGINS": os.pathsep.join(plugins), "BENCH_CACHE": str(folder / "cache")}
 
 
+def refuse(why: str) -> NoReturn:
+    """End before anything has begun, with one line."""
+    print(f"error: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
+def need_gpu() -> None:
+    """Refuse to go on where torch can use no GPU; asked in another process, so that this one never touches it."""
+    code = "from bench.train.setup import pick_device; pick_device('cuda')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1].split(": ", 1)[-1].split(" To insist")[0]
+        refuse(f"{said} `python -m tests.gpu --noop` runs the check without a GPU, on a CUDA runtime that does nothing")
+
+
 def main() -> None:
     """Run the lines and print the table."""
     asked, begin = options(), time.monotonic()
     noop = asked.noop or counters.loaded()
+    if not noop:
+        need_gpu()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no line outlives its check
     lines = [line for line in LINES if asked.only is None or line.name in asked.only]
     default = REPOSITORY / ("build" if noop else "results/measured")
     results = Results(asked.output or default, asked.only is None)
+    try:
+        for folder in results.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(f"{error.filename}: can't be written to: {error.strerror}")
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
         folder = Path(name)
         run_lines(lines, folder, environment(noop, folder), 60 * asked.budget, noop, results.keep)
