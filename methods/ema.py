@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.torch_private import lerp_all_
+from methods.torch_private import copy_all_, lerp_all_
 
 BufferPolicy = Literal["own", "copy", "average"]
 
@@ -62,8 +62,9 @@ class Ema(nn.Module):
             return
         pairs = list(zip(self.model.buffers(), student.buffers(), strict=True))
         floats = [(own, new) for own, new in pairs if own.is_floating_point()]
+        others = [(own, new) for own, new in pairs if not own.is_floating_point()]
         if self.buffer_policy == "average":
             lerp_all_([own for own, _ in floats], [new for _, new in floats], weight)
-        for own, new in pairs:
-            if self.buffer_policy == "copy" or not own.is_floating_point():
-                own.copy_(new)
+        else:
+            copy_all_([own for own, _ in floats], [new for _, new in floats])
+        copy_all_([own for own, _ in others], [new for _, new in others])

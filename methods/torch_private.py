@@ -24,6 +24,15 @@ def lerp_all_(own: Sequence[Tensor], new: Sequence[Tensor], weight: float) -> No
         torch._foreach_lerp_(list(own), list(new), weight)
 
 
+def copy_all_(own: Sequence[Tensor], new: Sequence[Tensor]) -> None:
+    """Copy every tensor of `new` into its partner of the same type and shape.
+
+    Why: as for :func:`lerp_all_`. Public equivalent: ``Tensor.copy_`` in a loop.
+    """
+    if own:
+        torch._foreach_copy_(list(own), list(new))
+
+
 def row_products(rows: Tensor, table: Tensor, index: Tensor, row: Tensor) -> Tensor:
     """Return ``<rows[row[i]], table[index[i]]>``, (M,).
 

@@ -15,7 +15,8 @@ HOME = "methods/torch_private.py"
 
 def test_every_interface_is_still_there() -> None:
     gone = f"this PyTorch ({torch.__version__}) has no {{}}: use the public equivalent that {HOME} names"
-    assert hasattr(torch, "_foreach_lerp_"), gone.format("torch._foreach_lerp_")
+    for name in ("_foreach_lerp_", "_foreach_copy_"):
+        assert hasattr(torch, name), gone.format(f"torch.{name}")
     name = "_embedding_bag_per_sample_weights_backward"
     assert hasattr(torch.ops.aten, name), gone.format(f"torch.ops.aten.{name}")
     try:
@@ -36,6 +37,18 @@ def test_lerp_all_is_lerp_of_each(weight: float) -> None:
     for found, want in zip(own, expected, strict=True):
         torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-7)
     lerp_all_([], [], weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_copy_all_copies_each(dtype: torch.dtype) -> None:
+    from methods.torch_private import copy_all_
+
+    own, new = ([torch.full((2, 3), value, dtype=dtype), torch.tensor(value, dtype=dtype)] for value in (1, 5))
+    places = [x.data_ptr() for x in own]
+    copy_all_(own, new)
+    assert all(torch.equal(a, b) for a, b in zip(own, new, strict=True))
+    assert [x.data_ptr() for x in own] == places
+    copy_all_([], [])
 
 
 @pytest.mark.parametrize("index_type", [torch.int32, torch.int64])
