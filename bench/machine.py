@@ -78,12 +78,12 @@ def gpus() -> list[str]:
 
     As CUDA reads that variable: indices count the GPUs that the driver lets this process have, whatever the numbers of
     their files; UUIDs (``GPU-…``) and names of MIG instances (``MIG-…``) stand beside them; an entry that is none of these,
-    such as ``-1``, hides itself and all after it.
+    such as ``-1``, hides itself and all after it. An entry that is there twice counts once.
     """
     visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), driver_gpus()
     if visible is None:
         return [str(index) for index in range(count)]
-    entries = [entry.strip() for entry in visible.split(",")]
+    entries = dict.fromkeys(entry.strip() for entry in visible.split(","))
     return list(itertools.takewhile(lambda entry: _is_gpu(entry, count), entries))
 
 
@@ -92,6 +92,11 @@ def _is_gpu(entry: str, count: int) -> bool:
     if entry.isdecimal():
         return count == 0 or int(entry) < count
     return entry.startswith(("GPU-", "MIG-"))
+
+
+def gpus_are_hidden() -> bool:
+    """Tell whether somebody has hidden all GPUs on purpose: ``CUDA_VISIBLE_DEVICES`` is empty, ``-1`` or ``NoDevFiles``."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
 
 
 def gpu_for(worker: int) -> str | None:

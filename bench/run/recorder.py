@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from bench.files import append_jsonl, sync, write_json
-from bench.store.failures import is_out_of_memory
-from bench.store.run import Run
+from bench.store.failures import Fault, classify
+from bench.store.run import Run, State
 from bench.train import checkpoint
 from bench.train.checkpoint import Damaged
 
@@ -102,8 +102,9 @@ class Recorder:
             _check_metrics(self.run.metrics, length)
             trainer.restore({"method": content["method"], "optimizer": content["optimizer"], "progress": progress})
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
-            if is_out_of_memory(error):
-                raise
+            failure = classify(error)
+            if failure.state is not State.FAILED or failure.fault is not Fault.CELL:
+                raise  # memory, a GPU or a file system: it says nothing of the checkpoint
             text = " ".join(str(error).split())[:200]
             raise Damaged(f"not the checkpoint of this cell ({type(error).__name__}: {text})") from None
         return length

@@ -24,7 +24,7 @@ from bench.spec.sections import Resources
 from bench.store.cells import read_cell
 from bench.store.failures import Fault, classify
 from bench.store.job import Job
-from bench.store.rounding import as_it_began, go_on
+from bench.store.rounding import as_it_began, began_anew, go_on
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 
@@ -124,6 +124,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     recorder = Recorder(run, hooks.still_ours)
     try:
         trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
+        if trainer.stepper.done == 0 and len(hardware) > 1:
+            run.write_state(State.RUNNING, hardware=began_anew(run, resources, device.type, model(device)))
         trainer.train()
     finally:
         recorder.close()

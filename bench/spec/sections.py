@@ -93,8 +93,8 @@ class Numerics(Config):
     Attributes:
         precision: `fp32`, or `bf16` autocast (weights and losses stay fp32).
         channels_last: memory format of images and weights.
-        tf32: let matrix products and convolutions in fp32 round their factors to TF32's 10 bits on a GPU, for speed. Torch
-            does so in convolutions by default; here both are exact unless asked for.
+        tf32: let convolutions in fp32 round their factors to TF32's 10 bits on a GPU, for speed, as torch does by default.
+            Matrix products are exact in any case.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"

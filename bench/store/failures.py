@@ -19,7 +19,9 @@ _AWAY = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCO
 # The texts are those of cudaGetErrorString, which torch writes after "CUDA error: ", and the names of cuBLAS' and cuDNN's
 # status (CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED).
 _NO_MEMORY = re.compile(
-    r"can't allocate memory|CUDA error: out of memory|_STATUS_\w*ALLOC(ATION)?_FAILED", re.IGNORECASE
+    r"can't allocate memory|CUDA (driver )?error: out of memory|CUDA out of memory|Triton Error \[CUDA\]: out of memory"
+    r"|_STATUS_\w*ALLOC(ATION)?_FAILED",
+    re.IGNORECASE,
 )
 # Errors after which no call of the process to CUDA succeeds ("sticky"). Broken hardware causes them as well as a bug does; a
 # bug shows again on the next node, and a cell is moved only so often.
@@ -32,7 +34,7 @@ _LOST = (
     "unspecified launch failure",
     "an illegal memory access",
     "an illegal instruction",
-    "misaligned address",
+    "CUDA error: misaligned address",
     "invalid program counter",
     "operation not supported on global/shared address space",
     "the launch timed out and was terminated",
@@ -43,7 +45,7 @@ _LOST = (
     "fallen off the bus",
     "the MPS client has been terminated",
 )
-# What a node answers whose GPU, or driver, is absent, taken by another process or of the wrong version.
+# What a node answers whose GPU, or driver, is absent, taken by another process or of the wrong version or kind.
 _ABSENT = (
     "no CUDA-capable device",
     "No CUDA GPUs are available",
@@ -54,11 +56,20 @@ _ABSENT = (
     "system driver mismatch",
     "Driver/library version mismatch",
     "system not yet initialized",
-    "initialization error",
+    "CUDA error: initialization error",
+    "CUDA driver initialization failed",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
+    "no kernel image is available",
+    "invalid device ordinal",
     "Unexpected error from cudaGetDeviceCount",
     "MPS client failed to connect",
     "MPS server is not ready",
 )
+
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
+_DETERMINISTIC_ADVICE = 'see "A new method" in CONTRIBUTING.md for what to use instead'
 
 
 def _any_of(texts: tuple[str, ...]) -> re.Pattern[str]:
@@ -101,16 +112,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def classify(error: Exception) -> Failure:
     """Return what an exception means for the run that it ended."""
-    text = " ".join(str(error).split())[:500]
-    reason = text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+    whole = " ".join(str(error).split())
+    reason = whole[:500] if isinstance(error, BenchError) else f"{type(error).__name__}: {whole[:500]}"
     if is_out_of_memory(error):
         return Failure(State.OUT_OF_MEMORY, reason, Fault.CELL)
     if isinstance(error, OSError) and error.errno in _FULL:
         return Failure(State.FAILED, f"the disk is full: {reason}", Fault.CELL)
     if isinstance(error, OSError) and error.errno in _AWAY:
         return Failure(State.PREEMPTED, f"the file system did not answer ({reason}); run again to go on", Fault.CELL)
-    lost = isinstance(error, RuntimeError) and _LOST_ERROR.search(text) is not None
-    absent = isinstance(error, RuntimeError) and _ABSENT_ERROR.search(text) is not None
+    if _NOT_DETERMINISTIC in whole:  # torch's own advice, `warn_only`, isn't for a benchmark
+        operator = whole.split(_NOT_DETERMINISTIC)[0].removesuffix(" ")
+        return Failure(State.FAILED, f"{operator}: not deterministic on CUDA; {_DETERMINISTIC_ADVICE}", Fault.INPUT)
+    lost = isinstance(error, RuntimeError) and _LOST_ERROR.search(whole) is not None
+    absent = isinstance(error, RuntimeError) and _ABSENT_ERROR.search(whole) is not None
     if lost or absent or isinstance(error, MachineError):
         return Failure(State.FAILED, f"{_node()}: {reason}", Fault.NODE, lost)
     return Failure(State.FAILED, reason, Fault.INPUT if isinstance(error, BenchError) else Fault.CELL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict, cast
 
-from bench.errors import MachineError
+from bench.errors import BenchError, MachineError
 from bench.files import read_json, read_jsonl, write_json
 from bench.machine import default_threads
 from bench.spec.sections import Compile, Resources
@@ -27,10 +27,16 @@ class Rounding(TypedDict, total=False):
 
 
 def as_it_began(run: Run, resources: Resources) -> Resources:
-    """Return the resources with threads and compilation as they were in the run's first attempt."""
+    """Return the resources with threads and compilation as they were in the run's first attempt.
+
+    A run compiled into CUDA graphs that goes on on a CPU, as was asked for by name, is compiled without them.
+    """
     kept = _read(run)
     threads = kept.get("threads", resources.threads or default_threads())
-    return resources.model_copy(update={"threads": threads, "compile": kept.get("compile", resources.compile)})
+    compiled = kept.get("compile", resources.compile)
+    if resources.device == "cpu" and kept:
+        compiled = bool(compiled)
+    return resources.model_copy(update={"threads": threads, "compile": compiled})
 
 
 def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
@@ -44,8 +50,14 @@ def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
 
     Raises:
         MachineError: if the run has a checkpoint from a device of the other kind, and `resources` don't name this one.
+        BenchError: if the checkpoint is of a GPU and from before this version, which computes otherwise there.
     """
     kept = _began(run) if run.checkpoint.exists() else {}
+    if kept.get("device") == "cuda" and "models" not in _read(run):
+        raise BenchError(
+            f"{run.path}: it began on a GPU under an earlier version, which computed otherwise there (TF32, ReCo's draws): "
+            "remove the folder to run it anew"
+        )
     before = kept.get("device", device)
     if before != device and resources.device == "auto":
         raise MachineError(
@@ -53,11 +65,17 @@ def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
             f"differently: run it where there is a {before} device, or insist with `device: {device}` (resources)"
         )
     models = kept.get("models", [])
-    if models[-1:] != [model]:
-        models = [*models, model]
-    write_json(
-        run.rounding, Rounding(threads=resources.threads, compile=resources.compile, device=device, models=models)
-    )
+    return _note(run, resources, device, models if models[-1:] == [model] else [*models, model])
+
+
+def began_anew(run: Run, resources: Resources, device: str, model: str) -> list[str]:
+    """Note that an attempt began at the first step after all, its checkpoint being damaged; arguments as for `go_on`."""
+    return _note(run, resources, device, [model])
+
+
+def _note(run: Run, resources: Resources, device: str, models: list[str]) -> list[str]:
+    noted = Rounding(threads=resources.threads, compile=resources.compile, device=device, models=models)
+    write_json(run.rounding, noted)
     return models
 
 

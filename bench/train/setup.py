@@ -31,16 +31,17 @@ def set_up_torch(resources: Resources, numerics: Numerics) -> torch.device:
     return pick_device(resources.device)
 
 
-def _set_tf32(allowed: bool) -> None:
-    """Allow or forbid TF32 in matrix products and in convolutions; by torch's defaults convolutions use it.
+def _set_tf32(convolutions: bool) -> None:
+    """Allow or forbid TF32 in convolutions, which use it by torch's defaults, and forbid it in matrix products.
 
+    Resizing and other exact steps are matrix products on CUDA (``bench.resize``), and little of a network's work is.
     These names set torch's newer ``fp32_precision`` as well where there is one (from 2.9 on). Set by the newer names alone,
     the older ones contradict them, and what reads those then raises: ``cudnn.flags``, and the compiler of some versions.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # 2.9 and later announce the newer names
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def _tf32_in_effect() -> dict[str, bool]:
@@ -87,7 +88,7 @@ def pick_device(wanted: str) -> torch.device:
 
 def unusable_gpus() -> bool:
     """Tell whether the driver has a GPU for this process, which nobody has hidden, and torch can use none."""
-    return not torch.cuda.is_available() and machine.driver_gpus() > 0 and bool(machine.gpus())
+    return not torch.cuda.is_available() and machine.driver_gpus() > 0 and not machine.gpus_are_hidden()
 
 
 def why_no_gpu(wanted: str) -> str:
@@ -98,7 +99,7 @@ def why_no_gpu(wanted: str) -> str:
     elif count == 0:
         why = "the driver gives this process none: ask the cluster, or the container, for one"
     elif visible is not None and not machine.gpus():
-        why = f"CUDA_VISIBLE_DEVICES='{visible}' hides all: change it"
+        why = f"CUDA_VISIBLE_DEVICES='{visible}' names none of its {count}: change it"
     else:
         why = f"the driver must be able to run CUDA {torch.version.cuda}: see nvidia-smi; update it, or use an older wheel"
     asked = "a GPU is asked for (device: cuda)" if wanted == "cuda" else f"the driver has {count} GPU(s)"

@@ -51,6 +51,7 @@ def test_freed_memory_is_not_given_back_to_the_kernel() -> None:
         ("-1", "0", []),
         ("0,-1,1", "0 1", ["0"]),
         ("NoDevFiles", "0", []),
+        ("0,1,0", "0 1", ["0", "1"]),
     ],
 )
 def test_the_gpus_are_those_that_cuda_takes(

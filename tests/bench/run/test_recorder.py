@@ -157,6 +157,22 @@ def test_memory_that_runs_out_while_loading_is_no_damage(
     assert run.checkpoint.read_bytes() == before
 
 
+def test_a_gpu_that_fails_while_the_state_is_restored_is_no_damage(
+    pair: tuple[Job, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, killed = pair
+    run = run_of(killed)
+    before = run.checkpoint.read_bytes()
+
+    def load(*_: Any) -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr("bench.train.step.Stepper.load", load)
+    assert run_cell(killed) is State.FAILED
+    assert run.read_state()["fault"] == "node"
+    assert run.checkpoint.read_bytes() == before
+
+
 def test_the_share_of_time_waited_for_data_counts_every_attempt(pair: tuple[Job, Job]) -> None:
     _, killed = pair
     run = run_of(killed)

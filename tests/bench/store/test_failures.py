@@ -34,6 +34,18 @@ MEMORY, NODE, CELL = (State.OUT_OF_MEMORY, Fault.CELL), (State.FAILED, Fault.NOD
         ("No CUDA GPUs are available", NODE, False),
         ("CUDA error: CUDA driver version is insufficient for CUDA runtime version", NODE, False),
         ("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU", NODE, False),
+        ("CUDA driver error: out of memory", MEMORY, False),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", MEMORY, False),
+        ("Triton Error [CUDA]: out of memory", MEMORY, False),
+        ("backend='inductor' raised: OutOfMemoryError: CUDA out of memory. Tried to allocate 20 MiB", MEMORY, False),
+        ("x" * 600 + f" CUDA error: device-side assert triggered{DEBUG}", NODE, True),
+        ("CUDA error: no kernel image is available for execution on the device", NODE, False),
+        ("CUDA error: invalid device ordinal", NODE, False),
+        ("cuDNN error: CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED", NODE, False),
+        ("CUDA error: initialization error", NODE, False),
+        ("parameter initialization error", CELL, False),
+        ("the file has a misaligned address book", CELL, False),
+        ("the queue is out of memory slots", CELL, False),
         ("CUDA error: invalid configuration argument", CELL, False),
         ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", CELL, False),
         ("mat1 and mat2 shapes cannot be multiplied", CELL, False),
@@ -54,6 +66,11 @@ def test_other_errors() -> None:
     assert classify(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")).state is State.OUT_OF_MEMORY
     assert classify(OSError(errno.ENOSPC, "No space left on device")).reason.startswith("the disk is full")
     assert classify(OSError(errno.ESTALE, "Stale file handle")).state is State.PREEMPTED
+    strict = RuntimeError(
+        "nll_loss2d_forward_out_cuda_template does not have a deterministic implementation, but you set"
+    )
+    assert classify(strict).fault is Fault.INPUT
+    assert classify(strict).reason.startswith("nll_loss2d_forward_out_cuda_template: not deterministic on CUDA; see")
     # A class or a file may be called anything: only what torch raises itself is an error of the device.
     assert classify(KeyError("device-side assert")).fault is Fault.CELL
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli.grids import _line
-from bench.errors import MachineError
+from bench.errors import BenchError, MachineError
 from bench.files import append_jsonl, read_json, write_json
 from bench.spec.sections import Resources
-from bench.store.rounding import as_it_began, go_on, went_on
+from bench.store.rounding import as_it_began, began_anew, go_on, went_on
 from bench.store.run import Run
 
 CPU, AUTO = Resources(device="cpu", threads=2), Resources(threads=2)
@@ -55,6 +55,29 @@ def test_files_from_before_the_hardware_was_noted_are_read(tmp_path: Path) -> No
     with pytest.raises(MachineError, match="began on EPYC"):
         go_on(run, AUTO, "cuda", "NVIDIA A100")
     assert go_on(run, AUTO, "cpu", "Xeon") == ["EPYC", "Xeon"]
+
+
+def test_a_gpus_run_from_before_this_version_is_not_mixed_with_its_numerics(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_json(run.rounding, {"threads": 3, "compile": False})
+    append_jsonl(run.attempts, {"device": "NVIDIA A100", "cpu": "EPYC"})
+    assert go_on(run, AUTO, "cuda", "NVIDIA A100") == ["NVIDIA A100"]  # no checkpoint: it begins anew
+    write_json(run.rounding, {"threads": 3, "compile": False})
+    run.checkpoint.touch()
+    with pytest.raises(BenchError, match="remove the folder to run it anew"):
+        go_on(run, AUTO, "cuda", "NVIDIA A100")
+
+
+def test_a_run_that_begins_anew_has_one_model(run: Run) -> None:
+    assert began_anew(run, CPU, "cpu", "EPYC") == ["EPYC"]
+    assert go_on(run, AUTO, "cpu", "EPYC") == ["EPYC"]
+
+
+def test_cuda_graphs_are_left_behind_with_the_gpu(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    go_on(run, Resources(threads=2, compile="reduce-overhead"), "cuda", "NVIDIA A100")
+    assert as_it_began(run, Resources(compile=False)).compile == "reduce-overhead"
+    assert as_it_began(run, Resources(device="cpu", compile=False)).compile is True
 
 
 def test_status_says_it_beside_the_reason() -> None:

@@ -44,9 +44,9 @@ def test_it_has_the_runs_own_numerics(grid_file: Path, monkeypatch: pytest.Monke
     assert run.read_state()["hardware"] == rounding["models"]
     write_json(run.rounding, {**rounding, "threads": 3})
     torch.use_deterministic_algorithms(False)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     score = Evaluator.open(run, "last", DataRoots(), "cpu").score()
     assert torch.get_num_threads() == 3
     assert torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
-    assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
     assert score.miou == pytest.approx(read_json(run.result)["last"]["miou"], abs=0.05)
