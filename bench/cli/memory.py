@@ -151,6 +151,10 @@ def describe(prediction: Prediction | None) -> str:
         return ""
     if "error" in prediction:
         return f"  memory can't be predicted: {prediction['error']}"
-    about, needs = (f"{prediction[key] / 1e9:.1f} GB" for key in ("reserved_bytes", "needed_bytes"))
+    about, needs = (_size(prediction[key]) for key in ("reserved_bytes", "needed_bytes"))
     above = "" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY"
     return f"  about {about}, needs {needs} with margin{above}"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

@@ -70,9 +70,8 @@ class Stepper:
     def take(self, batches: Iterable[Batch]) -> None:
         """Take one optimizer step over the micro-batches."""
         accumulate = self.cell.schedule.accumulate
-        if (
-            self.graphs
-        ):  # not for each micro-batch: gradients, which lie in the graphs' memory too, are added up over them
+        # Not for each micro-batch: gradients, which lie in the graphs' memory too, are added up over them.
+        if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         # Modules that draw from the global generator (dropout) get a fresh, step-bound seed as well.
         torch.manual_seed(derive(self.cell.seeds.data, "torch", self.done))

@@ -119,13 +119,14 @@ def pairwise_cost(classes: Tensor, masks: Tensor, targets: Targets, weights: Wei
 def at_matched(values: Tensor, region: Tensor) -> Tensor:
     """Return values (B, N, ...) of each target's region (B, T) as (B, T, ...).
 
-    On CUDA it is a product with rows of a unit matrix, because the deterministic gradient of ``gather`` sorts all values.
+    On CUDA it is a product with rows of a unit matrix, because the deterministic gradient of ``gather`` sorts all values; an
+    infinite value of any region then makes NaN of all.
     """
     if kernels.kind(values.device) == "cuda":
         regions = torch.arange(values.shape[1], device=values.device)
         chosen = (region[..., None] == regions).to(values.dtype)
         with torch.autocast(values.device.type, enabled=False):
-            return torch.bmm(chosen, values.flatten(2)).view(*region.shape, *values.shape[2:])
+            return torch.bmm(chosen, values.reshape(*values.shape[:2], -1)).view(*region.shape, *values.shape[2:])
     index = region.view(*region.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
     return values.gather(1, index)
 

@@ -22,7 +22,7 @@ from bench.files import REPOSITORY, read_json, write_json
 from bench.machine import child_environment
 from tests.gpu.lines import LINES, Line
 from tests.gpu.report import Finding
-from tests.gpu.runner import Outcome, run_lines
+from tests.gpu.runner import BUDGET, Outcome, run_lines
 from tests.noop_cuda import counters
 
 BLOBS = REPOSITORY / "tests" / "benchmarks" / "blobs.py"
@@ -34,13 +34,11 @@ class Results:
     """The file of the check, and what is shown of it.
 
     Args:
-        folder: where the file goes, named by the GPU's model.
-        whole: whether every line runs; else the file's other lines stay.
+        folder: where the file goes, named by the GPU's model. What it holds of lines that are left out now stays.
     """
 
-    def __init__(self, folder: Path, whole: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folders = [folder, *([Path(os.environ["OUT"])] if os.environ.get("OUT") else [])]
-        self.whole = whole
         self.facts: dict[str, Any] = {}
         self.lines: dict[str, Outcome] = {}
 
@@ -56,8 +54,9 @@ class Results:
         show(line, outcome)
         for path in self.paths():
             known = read_json(path) or {}
-            kept = {} if self.whole else known.get("check", {}).get("lines", {})
-            lines = {**kept, **{name: {**found, "code": self._code()} for name, found in self.lines.items()}}
+            kept = known.get("check", {}).get("lines", {})
+            new = {name: found for name, found in self.lines.items() if name not in kept or found["reason"] != BUDGET}
+            lines = {**kept, **{name: {**found, "code": self._code()} for name, found in new.items()}}
             write_json(path, {**known, "check": {"environment": self.facts, "lines": lines}})
 
     def _code(self) -> str | None:
@@ -158,7 +157,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no line outlives its check
     lines = [line for line in LINES if asked.only is None or line.name in asked.only]
     default = REPOSITORY / ("build" if noop else "results/measured")
-    results = Results(asked.output or default, asked.only is None)
+    results = Results(asked.output or default)
     try:
         for folder in results.folders:
             folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bench.plan.cells import PlannedCell
     from bench.plan.request import Request
 
-STEPS = 3  # after the second one the optimizer's state is there, and the allocator has what it takes
 MARGIN = 0.10  # by which the reserved memory may miss the prediction
 
 
@@ -32,6 +31,8 @@ def _predict(planned: PlannedCell, classes: int) -> Prediction:
 
 def _measure(planned: PlannedCell, request: Request) -> dict[str, int]:
     """Take steps; return bytes: allocated and reserved at the peak, and what the device has given away in all."""
+    from bench.cost.predict import STEPS
+
     subject = open_subject(planned, request)
     torch.cuda.reset_peak_memory_stats()
     for _ in range(STEPS):

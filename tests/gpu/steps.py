@@ -19,10 +19,11 @@ from torch import nn
 from bench.arrays import UInt8
 from bench.phases import phase_watchers
 from bench.spec.cell import Cell
-from bench.spec.sections import Evaluation
+from bench.spec.sections import Evaluation, Numerics, Resources
 from bench.train.evaluate import evaluate
 from bench.train.loader import Loader
 from bench.train.metrics import confusion_matrix
+from bench.train.setup import set_up_torch
 from bench.train.step import Stepper
 from methods.base import Batch, Method
 from methods.losses.reco import draw, drawing
@@ -59,8 +60,7 @@ class PhaseCounter:
 
 def set_up() -> None:
     """Run torch as a run does."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    set_up_torch(Resources(device="cuda"), Numerics())
 
 
 def bare_launches(method: Method, batch: Batch) -> int:

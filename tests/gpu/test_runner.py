@@ -107,10 +107,11 @@ def test_a_report_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> 
 def test_results_are_kept_as_they_come_and_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
     path, copy = tmp_path / "gpu-a-gpu.json", tmp_path / "out" / "gpu-a-gpu.json"
+    copy.parent.mkdir()
     path.write_text(json.dumps({"evidence": 1, "check": {"lines": {"old": {}, "good": {}}}}))
     (first, second) = lines("good", "later")
     good: Outcome = {"verdict": "passed", "reason": "", "seconds": 1.0, "figures": [], "output": []}
-    results = Results(tmp_path, whole=False)
+    results = Results(tmp_path)
     results.keep(first, good, {"device": "A GPU", "git_sha": "abc", "git_dirty": True})
     kept = json.loads(path.read_text())
     assert kept["evidence"] == 1
@@ -119,9 +120,12 @@ def test_results_are_kept_as_they_come_and_merged(tmp_path: Path, monkeypatch: p
     results.keep(second, good, {})
     assert list(json.loads(copy.read_text())["check"]["lines"]) == ["good", "later"]
     assert table(results.lines).splitlines()[1].split()[:2] == ["good", "passed"]
-    whole = Results(tmp_path, whole=True)
-    whole.keep(first, good, {"device": "A GPU"})
-    assert list(json.loads(path.read_text())["check"]["lines"]) == ["good"]
+    out_of_time: Outcome = {**good, "verdict": "skipped", "reason": BUDGET}
+    again = Results(tmp_path)
+    again.keep(first, out_of_time, {"device": "A GPU"})
+    found = json.loads(path.read_text())["check"]["lines"]
+    assert list(found) == ["good", "later", "old"]
+    assert found["good"]["verdict"] == "passed", "what is known isn't replaced by what wasn't tried"
 
 
 def test_an_unknown_line_is_refused() -> None:
