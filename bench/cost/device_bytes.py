@@ -49,7 +49,7 @@ class DeviceBytes(TensorBytes):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run the operator and count what it takes."""
         if self._cublas is None and func.overloadpacket in MATRIX_PRODUCTS:
-            self._cublas = self.allocator.alloc(CUBLAS_WORKSPACE)  # torch keeps it
+            self._cublas = self.allocator.alloc(CUBLAS_WORKSPACE)  # kept by earlier releases, taken per product by 2.15
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
