@@ -76,6 +76,11 @@ def _write(file: BinaryIO, content: bytes) -> None:
     file.write(content)
 
 
+def cache_dir() -> Path:
+    """Return the folder of caches: ``$BENCH_CACHE``, else ``~/.cache/semisegbench``."""
+    return Path(os.environ.get("BENCH_CACHE") or "~/.cache/semisegbench").expanduser()
+
+
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content in hex, by an algorithm of ``hashlib``; read a MiB at a time."""
     digest = hashlib.new(algorithm, usedforsecurity=False)

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,16 +40,25 @@ BACKENDS = ("slurm.cli",)
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered class, its name and the first line of its docstring."""
+    """One registered class.
+
+    Attributes:
+        kind, name: what it is, and its name.
+        cls: the class.
+        summary: the first line of its docstring.
+        plugin: the plug-in's file that registered it; None for the harness's own.
+    """
 
     kind: Kind
     name: str
     cls: Any
     summary: str
+    plugin: Path | None = None
 
 
 _entries: dict[tuple[Kind, str], Entry] = {}
 _loaded: set[str] = set()
+_loading: list[Path] = []  # the plug-in that is being imported
 failures: dict[str, str] = {}
 
 
@@ -71,7 +81,7 @@ def register(kind: Kind, name: str) -> Callable[[C], C]:
                 f"{kind} '{name}': its Config, which holds its options, must derive from bench.config.Config"
             )
         lines = (cls.__doc__ or "").strip().splitlines()
-        _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "")
+        _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "", _loading[-1] if _loading else None)
         return cls
 
     return enter
@@ -122,9 +132,12 @@ def _load_plugins() -> None:
                 raise ImportError("not a Python file")
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
+            _loading.append(path)
             spec.loader.exec_module(module)
         except Exception as error:  # a plug-in is foreign code: whatever it raises is kept and shown
             failures[str(path)] = _described(error)
+        finally:
+            _loading.clear()
 
 
 def names(kind: Kind) -> list[str]:
@@ -153,6 +166,33 @@ def get(kind: Kind, name: str) -> Any:
         broken = "".join(f"; {path} can't be imported: {why}" for path, why in failures.items())
         raise BenchError(f"{error}{broken}")
     return _entries[kind, name].cls
+
+
+def code_of(kind: Kind, name: str) -> str | None:
+    """Return what stands for the code of a plug-in's class in a cell's id; None for the harness's own, and for datasets.
+
+    That is the hash of the plug-in's code, so that a changed plug-in makes other runs. Of a dataset it is what its files
+    contain that counts. A class whose plug-in changed in
+    nothing that moves a result says so with ``same_results_as = HASH``, the hash from before, which then goes on to stand
+    for it.
+
+    Raises:
+        BenchError: if there is no such class, or what it says is no hash.
+    """
+    cls = get(kind, name)
+    plugin = _entries[kind, name].plugin
+    if plugin is None or kind == "dataset":
+        return None
+    from bench.plugin_code import DIGITS, code_hash  # late: most processes have no plug-in
+
+    said = vars(cls).get("same_results_as")
+    if said is None:
+        return code_hash(plugin.resolve())
+    if not (isinstance(said, str) and re.fullmatch(rf"[0-9a-f]{{{DIGITS}}}", said)):
+        raise BenchError(
+            f"{kind} '{name}': same_results_as must be the {DIGITS} hexadecimal digits of an earlier hash of it"
+        )
+    return said
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +87,26 @@ class SegmentationDataset:
     def ids(self, split: SplitName) -> tuple[str, ...]:
         """Return the ids of a split in the published order, or sorted where there is none; never directory order."""
         raise NotImplementedError
+
+    def files(self, split: SplitName) -> dict[str, tuple[Path, ...]]:
+        """Return the files that are read for each id of a split, the image first, then the mask; they identify the data.
+
+        By default every file of the dataset's folder belongs to every split, under its own name: a change of any of them
+        is a change of the data. An embedded dataset has no files, by default.
+        """
+        if not self.needs_root:
+            return dict.fromkeys(self.ids(split), ())
+        found = sorted(path for path in self.root.rglob("*") if path.is_file()) if self.root.is_dir() else []
+        return {path.relative_to(self.root).as_posix(): (path,) for path in found}
+
+    def lists(self, splits: Sequence[SplitName]) -> tuple[Path, ...]:
+        """Return the files that say what the ids and the classes are."""
+        return ()
+
+    @property
+    def made(self) -> Mapping[str, str]:
+        """SHA-256 of each file as this harness's code made it, by its path in the folder; empty where it didn't."""
+        return {}
 
     def image(self, image_id: str) -> UInt8:
         """Return the decoded, prepared RGB image, (H, W, 3) uint8."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -17,6 +19,7 @@ from bench.errors import BenchError
 from bench.registry import register
 from datasets._scenes import CLASSES, draw_scene
 from datasets.base import DatasetConfig, Progress
+from datasets.layout.checksums import CHECKSUMS, read_checksums, write_checksums
 from datasets.layout.files import MASK_SUFFIX
 from datasets.layout.palette import voc_palette
 from datasets.layout.voc_layout import Layout, VocLayout
@@ -71,6 +74,11 @@ class Synthetic(VocLayout):
         """3, as for VOC: about 95 % of the scenes have as many."""
         return 3
 
+    @property
+    def made(self) -> Mapping[str, str]:
+        """What was written down when the scenes were drawn."""
+        return read_checksums(self.root)
+
     @classmethod
     def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:
         """Draw the scenes into a folder of `root`, unless they are there.
@@ -83,12 +91,17 @@ class Synthetic(VocLayout):
         """
         assert isinstance(config, SyntheticConfig)
         final = root / config.folder
-        if final.is_dir():
+        if (final / CHECKSUMS).is_file():
+            return
+        if final.is_dir():  # drawn by a version that wrote no checksums
+            with contextlib.suppress(OSError):
+                _write_checksums(final)
             return
         partial = root / f".{config.folder}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
             partial.mkdir(parents=True)
             _draw_all(config, partial, progress)
+            _write_checksums(partial)
             _rename(partial, final)
         except OSError as error:
             raise BenchError(
@@ -104,6 +117,11 @@ def _rename(partial: Path, final: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+
+
+def _write_checksums(folder: Path) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    write_checksums(folder, files)
 
 
 def _draw_all(config: SyntheticConfig, folder: Path, progress: Progress | None) -> None:

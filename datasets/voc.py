@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -63,6 +64,10 @@ class Voc(OfficialDataset):
     def high_quality(self) -> frozenset[str]:
         """VOC's own 1,464 training images."""
         return frozenset(read_lines(self.root / self.layout.lists / HIGH_QUALITY_LIST)) - {""}
+
+    def lists(self, splits: Sequence[SplitName]) -> tuple[Path, ...]:
+        """Return the lists of some splits, the file of class names, and VOC's own list."""
+        return (*super().lists(splits), self.root / self.layout.lists / HIGH_QUALITY_LIST)
 
     def preparation(self, sources: Sources) -> Preparation:
         """Pair VOC's images with its own masks and those of SBD or SegmentationClassAug.

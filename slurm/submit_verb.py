@@ -95,7 +95,7 @@ def _cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> list[P
     cells = matching(plan.cells, lambda cell: cell.coords, options.only)
     if not options.dry_run:
         _recover(options.request, out)
-    status = grid_status(store, summarise(plan))
+    status = grid_status(store, summarise(plan, store))
     view = add_view(store, status)
     if not options.dry_run:
         settle(store, view.ends)

@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
 # One job may submit another one, for a cell that its node failed: a late import up the stairs.
 EXCEPTIONS = {("slurm.job", "slurm.submit")}
 # The harness names these modules of plug-in packages; everything else there goes through the registry.
-CONTRACTS = ("methods.base", "methods.networks.weights", "datasets.base", "datasets.split")
+CONTRACTS = ("methods.base", "methods.networks.weights", "datasets.base", "datasets.content", "datasets.split")
 # What must start fast: no module here imports torch, not even late.
 TORCH_FREE = ("bench.spec", "bench.store", "bench.data", "bench.plan", "bench.report", "bench.cli")
 

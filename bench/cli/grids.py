@@ -212,7 +212,7 @@ def status_table(state: GridStatus, every: bool) -> Table:
     rows = sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3))
     extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
     lines = [_line(row, [heading.lower() for heading in extra]) for row in rows]
-    lines += [[row["id"], row["state"]] for row in state["stale"]]
+    lines += [[row["id"], row["state"], *[""] * (5 + len(extra)), row["reason"]] for row in state["stale"]]
     hidden = 0 if every else max(len(lines) - SHOWN, 0)
     caption = (
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.plan.request import Request
-from bench.plan.summary import make_plan
+from bench.plan.summary import plan_and_keep
 
 
 def _main() -> None:
     grid, sets, data = json.loads(sys.argv[1])
     try:
-        make_plan(Request(grid, tuple(sets), tuple(data), Path(sys.argv[2])))
+        plan_and_keep(Request(grid, tuple(sets), tuple(data), Path(sys.argv[2])), absent=True)
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None

@@ -1,34 +1,49 @@
-"""What a kept plan depends on beside its grid and the code: the data's splits, and the files that options name.
+"""What a kept plan depends on beside its grid and the code: what the data contain, and the files that options name.
 
-Drawing the splits again is quick and needs no torch, so a grid that was planned before need not be planned again to know
-that its plan still holds.
+Looking at them is quick and needs no torch, so a grid that was planned before need not be planned again to know that its
+plan still holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.data.content import content_of, known_hash
 from bench.data.roots import DataRoots
-from bench.data.splits import draw_split, keep_split
+from bench.data.splits import draw_split, keep_split, split_path
 from bench.errors import BenchError
-from bench.spec.cell import PARTS, Cell, resolve_part
-from bench.store.summary import DrawnSplit, Freshness
+from bench.plan.absent import names_hash
+from bench.plan.cells import Plan
+from bench.spec.cell import PARTS, Part, resolve_part
+from bench.store.summary import DrawnSplit, Freshness, KnownData
 
 
-def freshness(cells: Iterable[Cell]) -> Freshness:
-    """Return every split of the cells with how it was drawn, and the state of every file that one of their options names."""
-    splits, parts = {}, set()
-    for cell in cells:
-        splits[cell.dataset, cell.protocol, cell.seeds.split] = cell.split_sha256
+def freshness(plan: Plan, store: Path) -> Freshness:
+    """Return what a plan depends on.
+
+    That are every split with how it was drawn, what the data contain, the state of every file that an option names, and
+    the store's runs where cells rest on them.
+    """
+    splits, data, parts = dict[Any, str](), dict[Part, str](), set[Part]()
+    for planned in plan.cells:
+        cell = planned.cell
+        if cell.dataset not in plan.absent:
+            splits[cell.dataset, cell.protocol, cell.seeds.split] = cell.split_sha256
+        data[cell.dataset] = planned.data_sha256
         parts |= {getattr(cell, kind) for kind in PARTS}
     drawn = [
         DrawnSplit(dataset=dataset.spec(), protocol=protocol.spec(), seed=seed, sha256=sha256)
         for (dataset, protocol, seed), sha256 in splits.items()
     ]
+    known = [
+        KnownData(dataset=part.spec(), sha256="" if part in plan.absent else sha256, reason=plan.absent.get(part, ""))
+        for part, sha256 in data.items()
+    ]
     texts = sorted({text for part in parts for text in _texts(part.spec())})
-    return Freshness(splits=drawn, files={text: stamp for text in texts if (stamp := _stamp(text))})
+    files = {text: stamp for text in texts if (stamp := _stamp(text))}
+    return Freshness(splits=drawn, data=known, files=files, runs=names_hash(store) if plan.absent else "")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -50,17 +65,38 @@ def _stamp(text: str) -> tuple[int, int] | None:
 
 
 def is_fresh(found: Freshness, store: Path, roots: DataRoots) -> bool:
-    """Tell whether the data still give the same splits, which are kept in the store, and the named files are unchanged."""
+    """Tell whether a plan still holds: its data are the same, and so are the named files; its splits are in the store.
+
+    A split is a function of the data, the named files and the code, so it is drawn again only where the store lost it.
+    """
     if any(_stamp(text) != stamp for text, stamp in found.files.items()):
         return False
+    if found.runs and found.runs != names_hash(store):
+        return False
     try:
-        for split in found.splits:
-            dataset = resolve_part("dataset", split.dataset, "dataset")
-            protocol = resolve_part("protocol", split.protocol, "protocol")
-            manifest = draw_split(dataset, protocol, split.seed, roots)
-            if manifest.sha256 != split.sha256:
-                return False
-            keep_split(store, manifest)
+        return all(_same_data(known, roots) for known in found.data) and all(
+            _kept(s, store, roots) for s in found.splits
+        )
     except BenchError:  # planning says what is wrong, and where
         return False
-    return True
+
+
+def _same_data(known: KnownData, roots: DataRoots) -> bool:
+    if known.sha256 and known_hash(known.dataset, roots) == known.sha256:
+        return True
+    part = resolve_part("dataset", known.dataset, "dataset")
+    try:
+        return content_of(part, roots).sha256 == known.sha256
+    except BenchError as error:
+        return str(error) == known.reason
+
+
+def _kept(split: DrawnSplit, store: Path, roots: DataRoots) -> bool:
+    """Tell whether the store has a split, drawing it again if it has lost it."""
+    if split_path(store, split.sha256).exists():
+        return True
+    dataset = resolve_part("dataset", split.dataset, "dataset")
+    protocol = resolve_part("protocol", split.protocol, "protocol")
+    manifest = draw_split(dataset, protocol, split.seed, roots)
+    keep_split(store, manifest)
+    return manifest.sha256 == split.sha256

@@ -30,6 +30,6 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
             run.discard_checkpoint()
             done += 1
             continue
-        write_cell(run, plan.name, planned.cell, planned.coords)
+        write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
         jobs.append(Job(str(request.store.resolve()), planned.cell.id, roots, resources, retry))
     return jobs, done

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from bench import registry
+from bench.config import Config
 from bench.data.roots import DataRoots
 from bench.data.splits import keep_split
 from bench.errors import BenchError
@@ -24,8 +27,11 @@ from bench.machine import child_environment
 from bench.plan.cells import Plan, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
 from bench.plan.request import Request
+from bench.plugin_code import code_hash
+from bench.spec.cell import Cell, Part
 from bench.spec.deviations import deviations, facts
 from bench.spec.grid import grid_path
+from bench.store.contents import keep_content
 from bench.store.summary import CellSummary, Summary
 from bench.store.throughput import workload
 
@@ -37,9 +43,13 @@ _FILES = ("bench/__init__.py", "bench/config.py", "bench/store/summary.py", "ben
 def _path(request: Request) -> Path:
     code = [p for room in _ROOMS for p in sorted((REPOSITORY / room).rglob("*.py"))]
     code += [REPOSITORY / name for name in _FILES]
-    digest = hashlib.sha256(json.dumps(request.sets).encode())
-    for path in [grid_path(request.grid), *code, *(p for p in registry.plugin_paths() if p.is_file())]:
+    places = [str(folder) for _, folder in DataRoots.parse(request.data).given]
+    asked = [request.sets, request.data, places, os.environ.get("BENCH_DATA", "")]
+    digest = hashlib.sha256(json.dumps(asked).encode())
+    for path in [grid_path(request.grid), *code]:
         digest.update(path.read_bytes() + b"\0")
+    for path in registry.plugin_paths():
+        digest.update(code_hash(path.resolve()).encode() if path.is_file() else b"-")
     return request.store / ".cache" / "plans" / f"{request.name}-{digest.hexdigest()[:24]}.json"
 
 
@@ -58,8 +68,13 @@ def read_kept(request: Request) -> Summary | None:
         return None
 
 
-def summarise(plan: Plan) -> Summary:
-    """Return what reporting needs of a plan: also how it deviates from the grid's recipe, where ``--set`` was given."""
+def summarise(plan: Plan, store: Path) -> Summary:
+    """Return what reporting needs of a plan: also how it deviates from the grid's recipe, where ``--set`` was given.
+
+    Args:
+        plan: a grid's.
+        store: whose runs stand for cells on absent data.
+    """
     grid, cells = plan.grid, [planned.cell for planned in plan.cells]
     more: dict[str, object] = {}
     of_cells: list[dict[str, object]] = [{} for _ in cells]
@@ -70,6 +85,9 @@ def summarise(plan: Plan) -> Summary:
         points = [planned.values for planned in plan.cells]
         more["deviations"], keys = deviations(plan.written, plan.sets, points)
         of_cells = [{**known, "deviations": deviating} for known, deviating in zip(of_cells, keys, strict=True)]
+    if plan.left_out:
+        more["left_out"] = plan.left_out
+    identities = Identities()
     return Summary.model_validate(
         {
             "name": plan.name,
@@ -86,28 +104,56 @@ def summarise(plan: Plan) -> Summary:
                         "order": order,
                         "coords": planned.coords,
                         "iterations": planned.cell.schedule.iterations,
+                        "data_sha256": planned.data_sha256,
+                        "pieces": identities.places(planned.cell),
                         **known,
                     }
                 )
                 for order, (planned, known) in enumerate(zip(plan.cells, of_cells, strict=True))
             ],
             "work": workload(cells),
-            "freshness": freshness(cells),
+            "freshness": freshness(plan, store),
+            "identities": identities.pieces,
             **more,
         }
     )
 
 
-def plan_and_keep(request: Request) -> tuple[Plan, Summary]:
-    """Plan a grid, and keep its splits and its summary in the store.
+class Identities:
+    """The pieces of which cells' identities are made, each once."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[str, Any]] = []
+        self._known: dict[Any, int] = {}
+
+    def places(self, cell: Cell) -> list[int]:
+        """Return where the pieces of a cell's identity stand."""
+        return [self._place(key, piece) for key, piece in [*cell.pieces(), *cell.rest().items()]]
+
+    def _place(self, key: str, piece: Any) -> int:
+        place = self._known.get((key, piece))
+        if place is None:
+            place = self._known[key, piece] = len(self.pieces)
+            self.pieces.append((key, piece.identity() if isinstance(piece, (Part, Config)) else piece))
+        return place
+
+
+def plan_and_keep(request: Request, absent: bool = False) -> tuple[Plan, Summary]:
+    """Plan a grid, and keep its splits, what its data contain and its summary in the store.
+
+    Args:
+        request: what was asked for.
+        absent: data needn't be here, see :func:`resolve_grid`.
 
     Raises:
         BenchError: anything wrong with the grid or the data; nothing is written then.
     """
-    plan = resolve_grid(request)
+    plan = resolve_grid(request, absent)
     for manifest in plan.manifests.values():
         keep_split(request.store, manifest)
-    summary = summarise(plan)
+    for content in plan.contents.values():
+        keep_content(request.store, content)
+    summary = summarise(plan, request.store)
     keep(request, summary)
     return plan, summary
 
@@ -130,13 +176,15 @@ def planned_summary(request: Request) -> Summary:
 
 
 def find_summary(request: Request) -> Summary:
-    """Return a grid's summary, planning in a child process where the store has none for this grid and code.
+    """Return a grid's summary for a view of its runs, planning in a child process where the store has none that holds.
+
+    Data that isn't here is no error: its cells are the store's runs, see :mod:`bench.plan.absent`.
 
     Raises:
         BenchError: what planning raised.
     """
     known = read_kept(request)
-    if known is None:
+    if known is None or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data)):
         command = [sys.executable, "-m", "bench.plan", json.dumps([request.grid, request.sets, request.data])]
         command.append(str(request.store))
         done = subprocess.run(command, capture_output=True, text=True, env=child_environment())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.arrays import IGNORE_INDEX
+from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
@@ -21,7 +22,7 @@ from bench.run.hooks import Hooks, Lost
 from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
-from bench.store.cells import read_cell
+from bench.store.cells import data_of, read_cell
 from bench.store.failures import Fault, classify
 from bench.store.job import Job
 from bench.store.rounding import as_it_began, began_anew, go_on
@@ -117,8 +118,9 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
 
-    dataset = open_dataset(cell.dataset, roots_of(job.data))
-    split = load_split(run.path.parent, cell.split_sha256)
+    roots, store = roots_of(job.data), run.path.parent
+    dataset, data = open_dataset(cell.dataset, roots), check_unchanged(store, data_of(run), cell.dataset, roots)
+    split = load_split(store, cell.split_sha256)
     reader = build_reader(cell, dataset, split, resources, device)
     hooks.open(cell, reader, device)
     recorder = Recorder(run, hooks.still_ours)
@@ -130,7 +132,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     finally:
         recorder.close()
     hooks.still_ours()
-    _finish(run, dataset, trainer)
+    check_unchanged(store, data.sha256, cell.dataset, roots)
+    _finish(run, dataset, trainer, data.sha256)
 
 
 def _make_trainer(
@@ -160,7 +163,7 @@ def labelled_pixels(loader: Loader) -> int:
     return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
 
 
-def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer) -> None:
+def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer, data_sha256: str) -> None:
     """Write weights, cost, and last of all the result."""
     from bench.train import checkpoint
     from bench.train.evaluate import describe
@@ -177,6 +180,7 @@ def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer) -> None:
         "labelled_images": len(loader.labelled),
         "unlabelled_images": len(loader.unlabelled),
         "split_sha256": cell.split_sha256,
+        "data_sha256": data_sha256,
         **({"labelled_pixels": labelled_pixels(loader)} if loader.partial else {}),
         "last": progress.evaluations["last"],
         "best": progress.evaluations["best"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -47,9 +47,9 @@ class Part:
 
     def identity(self) -> Raw:
         """Return what identifies the part, its code's version included."""
-        identity = {"name": self.name, **self.config.identity()}
-        version = getattr(self.cls, "version", None)
-        return identity if version is None else {**identity, "version": version}
+        version, code = getattr(self.cls, "version", None), registry.code_of(self.kind, self.name)
+        more = {"version": version, "code": code}
+        return {"name": self.name, **self.config.identity(), **{k: v for k, v in more.items() if v is not None}}
 
 
 def canonical(value: Any) -> str:
@@ -105,7 +105,12 @@ def resolve_part(kind: Kind, value: Any, where: str) -> Part:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. Build it with :meth:`from_spec`; `split_sha256` is the hash of the split's id lists."""
+    """One training run. Build it with :meth:`from_spec`.
+
+    Attributes:
+        split_sha256: hash of the split's id lists.
+        data_sha256: hash of what the dataset's files contain; "" where the code pins it (see ``datasets/content.py``).
+    """
 
     dataset: Part
     protocol: Part
@@ -118,6 +123,7 @@ class Cell:
     evaluation: Evaluation
     seeds: Seeds
     split_sha256: str
+    data_sha256: str = ""
 
     @classmethod
     def from_spec(cls, spec: RawView, where: str = "cell") -> Cell:
@@ -126,18 +132,19 @@ class Cell:
         Raises:
             BenchError: if a key is missing, unknown or impossible.
         """
-        unknown = set(spec) - set(PARTS) - set(SECTIONS) - {"split_sha256"}
+        unknown = set(spec) - set(PARTS) - set(SECTIONS) - {"split_sha256", "data_sha256"}
         if unknown or "split_sha256" not in spec:
             raise BenchError(f"{where}: not a cell of this version (keys {', '.join(sorted(unknown)) or 'missing'})")
         parts: Raw = {kind: resolve_part(kind, spec[kind], f"{where}: {kind}") for kind in PARTS}
         sections: Raw = {k: validate(m, spec.get(k), f"{where}: {k}") for k, m in SECTIONS.items()}
-        return cls(**parts, **sections, split_sha256=spec["split_sha256"])
+        return cls(**parts, **sections, split_sha256=spec["split_sha256"], data_sha256=spec.get("data_sha256", ""))
 
     def spec(self) -> Raw:
         """Return the whole cell as JSON types, defaults included, for cell.json."""
         parts: Raw = {kind: getattr(self, kind).spec() for kind in PARTS}
         sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
-        return {**parts, **sections, "split_sha256": self.split_sha256}
+        data = {"data_sha256": self.data_sha256} if self.data_sha256 else {}
+        return {**parts, **sections, "split_sha256": self.split_sha256, **data}
 
     def from_scratch(self) -> Cell:
         """Return the cell without initial weights: for who brings others, or asks only for time or memory."""
@@ -148,8 +155,16 @@ class Cell:
 
     def identity(self) -> Raw:
         """Return what identifies the run: everything that may change its result, and nothing else."""
-        pieces = {k: getattr(self, k).identity() for k in (*PARTS, *SECTIONS)}
-        return {**pieces, "split": self.split_sha256, "numerics_version": NUMERICS}
+        return {**{key: piece.identity() for key, piece in self.pieces()}, **self.rest()}
+
+    def pieces(self) -> Iterator[tuple[str, Part | Config]]:
+        """Yield parts and sections by their keys."""
+        return ((key, getattr(self, key)) for key in (*PARTS, *SECTIONS))
+
+    def rest(self) -> Raw:
+        """Return what identifies the run beside its parts and sections."""
+        data = {"data": self.data_sha256} if self.data_sha256 else {}
+        return {"split": self.split_sha256, "numerics_version": NUMERICS, **data}
 
     @cached_property
     def title(self) -> str:
@@ -170,7 +185,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Slug plus the first 10 hex digits of the SHA-256 of the identity's canonical JSON."""
-        texts = {k: _identity_text(getattr(self, k)) for k in (*PARTS, *SECTIONS)}
-        texts |= {"split": canonical(self.split_sha256), "numerics_version": canonical(NUMERICS)}
+        texts = {key: _identity_text(piece) for key, piece in self.pieces()}
+        texts |= {key: canonical(value) for key, value in self.rest().items()}
         text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
         return f"{self.slug}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -11,11 +11,18 @@ from bench.spec.cell import Cell
 from bench.store.run import Run
 
 
-def write_cell(run: Run, grid: str, cell: Cell, coords: Mapping[str, Any]) -> None:
+def write_cell(run: Run, grid: str, cell: Cell, coords: Mapping[str, Any], data_sha256: str = "") -> None:
     """Write a run's cell.json: the spec to run, what of it identifies the run, and the grid that first asked for it.
 
     Where there is one already, what doesn't identify the run (a batch size of the evaluation, a path of weights) is
     brought up to date, so that a corrected grid takes effect.
+
+    Args:
+        run: whose.
+        grid: the grid's name.
+        cell: the cell.
+        coords: its coordinates.
+        data_sha256: hash of what its data contained when it was planned; "" where unknown.
     """
     content = {
         "id": cell.id,
@@ -24,6 +31,7 @@ def write_cell(run: Run, grid: str, cell: Cell, coords: Mapping[str, Any]) -> No
         "coords": dict(coords),
         "spec": cell.spec(),
         "identity": cell.identity(),
+        **({"data_sha256": data_sha256} if data_sha256 else {}),
     }
     try:
         known = read_json(run.cell)
@@ -47,3 +55,11 @@ def read_cell(run: Run) -> Cell:
     except (ValueError, TypeError, KeyError):
         raise BenchError(f"{run.cell}: missing or damaged; run the grid again") from None
     return Cell.from_spec(spec, str(run.cell))
+
+
+def data_of(run: Run) -> str:
+    """Return the hash of what a run's data contained when it was planned; "" where that wasn't recorded."""
+    try:
+        return str((read_json(run.cell) or {}).get("data_sha256") or "")
+    except (ValueError, AttributeError):
+        return ""

@@ -11,17 +11,20 @@ from typing import Any, cast
 from typing_extensions import NotRequired, TypedDict  # typing has NotRequired from Python 3.11 on
 
 from bench.files import read_json
+from bench.spec.identities import changed
+from bench.store.contents import changes_between
 from bench.store.liveness import current_state
 from bench.store.run import Run, State, StateFacts
 from bench.store.summary import CellSummary, Coords, Summary
 
 
 class StaleRow(TypedDict):
-    """A run of the grid that its spec no longer contains."""
+    """A run of the grid that its spec no longer contains; `reason` is what has changed since."""
 
     id: str
     coords: Coords
     state: str
+    reason: str
 
 
 class StatusRow(StateFacts):
@@ -103,19 +106,44 @@ def _eta(rows: Sequence[StatusRow]) -> float | None:
 
 
 def stale_runs(store: Path, summary: Summary) -> list[StaleRow]:
-    """Return runs of this grid that are no longer in it: the spec or a version of the code has moved since."""
-    planned = {cell.id for cell in summary.cells}
-    slugs = {cell.slug for cell in summary.cells}
+    """Return runs of this grid that are no longer in it: the spec, the data or a version of the code has moved since."""
+    planned, by_slug = {cell.id for cell in summary.cells}, dict[str, list[CellSummary]]()
+    for cell in summary.cells:
+        by_slug.setdefault(cell.slug, []).append(cell)
     stale: list[StaleRow] = []
     for name in sorted(_directories(store)):
-        if name not in planned and name.rpartition("-")[0] in slugs:
-            try:
-                cell = read_json(store / name / "cell.json")
-            except ValueError:
-                cell = None
-            if isinstance(cell, Mapping) and cell.get("grid") == summary.name:
-                stale.append({"id": name, "coords": cell["coords"], "state": State.STALE.value})
+        slug = name.rpartition("-")[0]
+        if name in planned or slug not in by_slug:
+            continue
+        try:
+            known = read_json(store / name / "cell.json")
+        except ValueError:
+            known = None
+        if isinstance(known, Mapping) and known.get("grid") == summary.name:
+            reason = _why_stale(store, known, summary, by_slug[slug])
+            stale.append({"id": name, "coords": known["coords"], "state": State.STALE.value, "reason": reason})
     return stale
+
+
+def _why_stale(store: Path, known: Mapping[str, Any], summary: Summary, cells: Sequence[CellSummary]) -> str:
+    """Return what has changed since a run, compared with the planned cell that differs least from it."""
+    then = known.get("identity")
+    if not isinstance(then, Mapping) or not all(cell.pieces for cell in cells):
+        return ""
+    found = [(changed(then, summary.identity(cell)), cell) for cell in cells]
+    words, cell = min(found, key=lambda one: len(one[0]))
+    data = str(known.get("data_sha256") or "")
+    if "the data" not in words:
+        return f"changed since: {', '.join(words)}" if words else ""
+    words.remove("the data")
+    # What is labelled follows from the data.
+    others = [word for word in words if word != "the label split"]
+    what = (
+        changes_between(store, data, cell.data_sha256)
+        if data
+        else "it is from before data were part of a run's identity"
+    )
+    return f"the data changed: {what}" + (f"; changed since: {', '.join(others)}" if others else "")
 
 
 def _directories(store: Path) -> list[str]:

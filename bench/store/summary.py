@@ -30,6 +30,8 @@ class CellSummary(_Stored):
         iterations: planned optimizer steps; None where unknown.
         facts: what a published figure must agree with; None where the grid names no paper.
         deviations: the keys in which it deviates from the grid's recipe; None where nothing was overridden.
+        data_sha256: hash of what its dataset's files contain; "" where that isn't known.
+        pieces: what identifies it, as places in the summary's `identities`.
     """
 
     id: str
@@ -39,6 +41,8 @@ class CellSummary(_Stored):
     iterations: int | None = None
     facts: dict[str, str] | None = None
     deviations: list[str] | None = None
+    data_sha256: str = ""
+    pieces: list[int] = []
 
 
 class DrawnSplit(_Stored):
@@ -50,16 +54,28 @@ class DrawnSplit(_Stored):
     sha256: str
 
 
+class KnownData(_Stored):
+    """A dataset's name and options, and the hash of what its files contained; "" where it isn't here, with `reason`."""
+
+    dataset: dict[str, Any]
+    sha256: str
+    reason: str = ""
+
+
 class Freshness(_Stored):
     """What a plan depends on beside its grid and the code.
 
     Attributes:
         splits: the splits of all cells.
+        data: the datasets of all cells.
         files: size in bytes and time of change in ns of every file that an option names, by its path.
+        runs: hash of the names of the store's runs; "" where all data is here, so that no cell rests on them.
     """
 
     splits: list[DrawnSplit] = []
+    data: list[KnownData] = []
     files: dict[str, tuple[int, int]] = {}
+    runs: str = ""
 
 
 class Summary(_Stored):
@@ -76,6 +92,8 @@ class Summary(_Stored):
         deviations: what ``--set`` changed of the recipe; None where nothing was overridden.
         work: the cells brought together by the time they take.
         freshness: what the plan depends on.
+        identities: what identifies the cells, each piece once: its key in a cell's identity, and its value.
+        left_out: runs of the store that a cell of absent data could be, on other data than the others.
     """
 
     name: str
@@ -89,3 +107,14 @@ class Summary(_Stored):
     deviations: list[Deviation] | None = None
     work: list[Work] = []
     freshness: Freshness = Freshness()
+    identities: list[tuple[str, Any]] = []
+    left_out: list[str] = []
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why a dataset isn't here, by its name; its cells are those of the store's runs."""
+        return {str(known.dataset["name"]): known.reason for known in self.freshness.data if known.reason}
+
+    def identity(self, cell: CellSummary) -> dict[str, Any]:
+        """Return what identifies a planned cell, as its run's cell.json has it."""
+        return dict(self.identities[place] for place in cell.pieces)

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.files import read_json, write_json
+from bench.files import cache_dir, read_json, write_json
 
 Presence = dict[str, frozenset[int]]
 
 
-def cache_dir() -> Path:
-    """Return the folder of caches: ``$BENCH_CACHE``, else ``~/.cache/semisegbench``."""
-    return Path(os.environ.get("BENCH_CACHE") or "~/.cache/semisegbench").expanduser()
+def presence_key(content: Sequence[str], size: tuple[int, int] | None, classes: int) -> str:
+    """Return a hash of all that decides which classes are present per image.
 
-
-def fingerprint(paths: Iterable[Path], *facts: str | int | None) -> str:
-    """Return a hash of `facts` and of each file's path, size and time of change; a missing file counts as such."""
-    digest = hashlib.sha256(repr(facts).encode())
-    for path in paths:
-        try:
-            stat = path.stat()
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(f"{path}\0missing\n".encode())
-    return digest.hexdigest()
+    Args:
+        content: the hashes of each image's files, in the order of the ids.
+        size: to which masks are prepared.
+        classes: their number.
+    """
+    return hashlib.sha256(json.dumps(["presence-2", list(content), size, classes]).encode()).hexdigest()
 
 
 def _read(path: Path, ids: Sequence[str]) -> Presence | None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ from PIL import Image
 from bench.arrays import UInt8
 from bench.errors import BenchError
 from datasets.base import CheckReport, DatasetConfig, Progress, SegmentationDataset, SplitName
-from datasets.layout.cache import Presence, cached_presence, fingerprint
+from datasets.content import read_content
+from datasets.layout.cache import Presence, cached_presence, presence_key
 from datasets.layout.check import check_layout
 from datasets.layout.files import (
     MASK_SUFFIX,
@@ -96,6 +98,14 @@ class VocLayout(SegmentationDataset):
             self._ids[split] = tuple(found)
         return self._ids[split]
 
+    def files(self, split: SplitName) -> dict[str, tuple[Path, ...]]:
+        """Return image and mask of each id of a split."""
+        return {image_id: (self.image_path(image_id), self.mask_path(image_id)) for image_id in self.ids(split)}
+
+    def lists(self, splits: Sequence[SplitName]) -> tuple[Path, ...]:
+        """Return the lists of some splits, and the file of class names."""
+        return (*map(self.list_path, splits), self.root / self.layout.classes)
+
     def image(self, image_id: str) -> UInt8:
         """Return the decoded RGB image, resized to the prepared size (bilinear, antialiased), (H, W, 3) uint8."""
         pixels = decode_rgb(self.image_path(image_id))
@@ -115,8 +125,8 @@ class VocLayout(SegmentationDataset):
     def presence(self) -> Presence:
         """Classes present in each training image's prepared mask, without void; kept in the cache on disk."""
         ids = self.ids("train")
-        size = "x".join(map(str, self.config.size or ()))
-        key = fingerprint((self.mask_path(i).absolute() for i in ids), "presence-1", size, len(self.classes))
+        content = read_content(self, ["train"]).splits["train"]
+        key = presence_key([content[i] for i in ids], self.config.size, len(self.classes))
 
         def compute() -> Presence:
             return dict(zip(ids, on_threads(self._present, ids), strict=True))

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from bench.files import write_if_changed
+from bench.files import file_digest, write_if_changed
 from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
+from datasets.layout.checksums import read_checksums, write_checksums
 from datasets.layout.files import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
 from datasets.official.archives import Sources, archives_of, verify_md5
@@ -32,7 +33,6 @@ from datasets.official.prepare import (
     run_conversions,
     shortfalls,
     verify_sizes,
-    write_checksums,
     write_record,
 )
 
@@ -155,7 +155,7 @@ class OfficialDataset(VocLayout):
 
         def step(count: int) -> None:
             nonlocal done
-            done += count
+            done = min(done + count, 2 * len(files))  # the few lists that are hashed too don't count
             if progress is not None:
                 progress(done, 2 * len(files))
 
@@ -168,7 +168,7 @@ class OfficialDataset(VocLayout):
         paths[self.root / self.layout.classes] = list(self.classes)
         for path, lines in paths.items():
             write_if_changed(path, "".join(f"{line}\n" for line in lines).encode())
-        write_checksums(self.root, files, step)
+        write_checksums(self.root, [*files, *paths], step)
 
     def _conversions(self, pair: Pair) -> tuple[Conversion, Conversion]:
         assert pair.image is not None and pair.mask is not None
@@ -242,6 +242,22 @@ class OfficialDataset(VocLayout):
         """
         _ = self.record  # raises where the folder can't be used
         return super().ids(split)
+
+    @property
+    def made(self) -> Mapping[str, str]:
+        """What the preparation wrote down of its files; nothing where it fell short of the published dataset."""
+        if self.record.shortfall:
+            return {}
+        sums = dict(read_checksums(self.root))
+        for path in self.lists(tuple(self.published)):
+            name = path.relative_to(self.root).as_posix()
+            # Preparations of earlier versions didn't write down their lists; then the published number of ids must do.
+            if name not in sums and path.is_file() and self._has_published_counts():
+                sums[name] = file_digest(path)
+        return sums
+
+    def _has_published_counts(self) -> bool:
+        return all(len(self.ids(split)) == count for split, count in self.published.items())
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Walk the whole dataset, and compare every file with what was prepared."""

@@ -14,11 +14,11 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.files import file_digest, remove_leftovers, write_if_changed
 from datasets.base import Progress, SplitName
+from datasets.layout.checksums import read_checksums
 from datasets.layout.files import on_threads
 from datasets.official.archives import Member
 
 RECORD = "prepared.json"
-CHECKSUMS = "SHA256SUMS"
 _LOCK = ".preparing.lock"
 _BATCH = 32  # members held in memory at once
 
@@ -163,25 +163,6 @@ def verify_sizes(pairs: Iterable[tuple[Path, Path]]) -> None:
             mask_path.unlink()
     if differing:
         raise BenchError(f"{len(differing)} images and masks differ in size: {differing[0]}; get the archives again")
-
-
-def write_checksums(root: Path, files: Sequence[Path], step: Callable[[int], None]) -> None:
-    """Write ``SHA256SUMS``, which ``sha256sum -c`` reads too."""
-    lines = []
-    for start in range(0, len(files), 256):
-        batch = files[start : start + 256]
-        digests = on_threads(file_digest, batch)
-        lines += [f"{d}  {p.relative_to(root).as_posix()}\n" for d, p in zip(digests, batch, strict=True)]
-        step(len(batch))
-    write_if_changed(root / CHECKSUMS, "".join(lines).encode())
-
-
-def read_checksums(root: Path) -> dict[str, str]:
-    """Return {path relative to the root: SHA-256}; empty where there is no list."""
-    with contextlib.suppress(OSError, ValueError):
-        lines = (root / CHECKSUMS).read_text().splitlines()
-        return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
-    return {}
 
 
 def is_whole(root: Path) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from bench.data.content import content_of
 from bench.data.roots import open_dataset
 from bench.data.splits import draw_split, split_path
 from bench.errors import BenchError
@@ -32,9 +33,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = resolve_grid
 
-    def counting(request: Request) -> Plan:
+    def counting(request: Request, absent: bool = False) -> Plan:
         names.append(request.name)
-        return real(request)
+        return real(request, absent)
 
     monkeypatch.setattr(summary, "resolve_grid", counting)
     return names
@@ -43,6 +44,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def look(request: Request) -> Summary:
     """Look at a grid as a new process does."""
     draw_split.cache_clear()
+    content_of.cache_clear()
     open_dataset.cache_clear()
     return planned_summary(request)
 
@@ -108,7 +110,10 @@ def test_a_kept_summary_has_the_keys_that_readers_know(request_of: Request) -> N
     (path,) = (request_of.store / ".cache" / "plans").glob("small-*.json")
     content = json.loads(path.read_text())
     keys = {"name", "title", "select", "iterations", "recipe", "axes", "cells", "deviations", "work", "freshness"}
+    keys |= {"identities"}
     assert content.keys() == keys
-    assert content["cells"][0].keys() == {"id", "slug", "order", "coords", "iterations", "deviations"}
+    assert content["cells"][0].keys() == {
+        *("id", "slug", "order", "coords", "iterations", "deviations", "data_sha256", "pieces")
+    }
     content["later"] = content["cells"][0]["later"] = "a key of another version"
     assert Summary.model_validate_json(json.dumps(content)).cells[0].deviations == ["schedule.iterations"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from datasets.layout.cache import Presence, cache_dir, cached_presence, fingerprint
+from bench.files import cache_dir
+from datasets.layout.cache import Presence, cached_presence, presence_key
 
 IDS = ("a", "b")
 PRESENCE = {"a": frozenset({0, 2}), "b": frozenset[int]()}
@@ -56,18 +56,13 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert cache_dir() == tmp_path / ".cache" / "semisegbench"
 
 
-def test_fingerprint_moves_with_files_and_facts(tmp_path: Path) -> None:
-    path = tmp_path / "m.png"
-    seen = [fingerprint([path], "v1", 3)]
-    path.write_bytes(b"1")
-    os.utime(path, ns=(0, 0))
-    seen.append(fingerprint([path], "v1", 3))
-    assert fingerprint([path], "v1", 3) == seen[-1]
-    seen.append(fingerprint([path], "v1", 4))
-    os.utime(path, ns=(0, 1))
-    seen.append(fingerprint([path], "v1", 3))
-    path.write_bytes(b"12")
-    os.utime(path, ns=(0, 1))
-    seen.append(fingerprint([path], "v1", 3))
-    seen.append(fingerprint([path, path], "v1", 3))
-    assert len(set(seen)) == len(seen)
+def test_a_presence_is_another_one_for_other_masks_sizes_or_classes() -> None:
+    keys = [
+        presence_key(["a.b", "c.d"], None, 3),
+        presence_key(["a.b", "c.e"], None, 3),
+        presence_key(["c.d", "a.b"], None, 3),
+        presence_key(["a.b", "c.d"], (8, 8), 3),
+        presence_key(["a.b", "c.d"], None, 4),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert presence_key(["a.b", "c.d"], None, 3) == keys[0]

@@ -13,9 +13,10 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.files import write_if_changed
+from datasets.layout.checksums import CHECKSUMS
 from datasets.official import official, prepare
 from datasets.official.official import OfficialConfig
-from datasets.official.prepare import CHECKSUMS, RECORD
+from datasets.official.prepare import RECORD
 from datasets.voc import Voc
 from tests.datasets.archived import (
     TRAIN_AUG,
