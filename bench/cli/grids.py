@@ -180,6 +180,8 @@ def _watch(request: Request, state: GridStatus, every: bool, out: Console) -> Gr
 
 def print_remarks(out: Console, state: GridStatus) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
+    for dataset, reason in state["absent"].items():
+        out.print(f"the data of '{dataset}' can't be used here ({reason}): its cells are the runs of the store")
     if state.get("slurm_error"):
         out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}")
     found = state.get("contradictions", [])

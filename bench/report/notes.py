@@ -104,6 +104,17 @@ def deviations(grid: Summary) -> Iterator[str]:
         yield f"Recipe: the grid's, but changed by --set for {count} of {_runs(len(grid.cells))}: {each}."
 
 
+def absent(grid: Summary) -> Iterator[str]:
+    """Yield which data isn't here, so that cells are those of the store's runs; and how many runs stand for none."""
+    for dataset, reason in grid.absent.items():
+        yield f"The data of '{dataset}' can't be used here ({one_line(reason)}): its cells are the runs of the store."
+    if grid.left_out:
+        yield (
+            f"Left out: {_runs(len(grid.left_out))} of the same recipe on other data than the others "
+            f"({', '.join(grid.left_out[:3])}{', …' if len(grid.left_out) > 3 else ''})."
+        )
+
+
 def hardware(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
     """Yield which runs went on on other hardware than they began on, where sums are rounded differently."""
     found = [(record, words) for record in records if (words := went_on(json.loads(record.hardware or "[]")))]

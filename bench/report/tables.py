@@ -129,6 +129,7 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
         warnings=tuple(notes.warnings(records, runs.axes)),
         notes=(
             *notes.notes(records, headline, bold),
+            *notes.absent(grid),
             *notes.deviations(grid),
             *notes.hardware(records, runs.axes),
             *_gaps(sections),

@@ -50,8 +50,9 @@ class StatusRow(StateFacts):
 class GridStatus(TypedDict):
     """The states of a grid's cells, in grid order.
 
-    `progress` is the share of all iterations that are done, `eta_seconds` None while nothing runs. The last four are
-    added by :func:`slurm.view.add_view`.
+    `progress` is the share of all iterations that are done, `eta_seconds` None while nothing runs; `absent` says why the
+    data of a dataset can't be used, so that its cells are the store's runs. The last four are added by
+    :func:`slurm.view.add_view`.
     """
 
     grid: str
@@ -61,6 +62,7 @@ class GridStatus(TypedDict):
     stale: list[StaleRow]
     progress: float
     eta_seconds: float | None
+    absent: dict[str, str]
     contradictions: NotRequired[list[str]]
     slurm_error: NotRequired[str | None]
     held: NotRequired[list[str]]
@@ -79,6 +81,7 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
         "stale": stale,
         "progress": sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1),
         "eta_seconds": _eta(rows),
+        "absent": summary.absent,
     }
 
 

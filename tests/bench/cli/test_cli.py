@@ -68,7 +68,7 @@ def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) ->
         (["run", "demo", "--only", "method=clasmix"], "(did you mean 'classmix'?)"),
         (["plan", "camvid-quick"], "--data camvid=DIR"),
         (["plan", "reco-voc"], "--data voc=DIR"),  # its network brings torchvision, and with it triton
-        (["status", "camvid-quick"], "--data camvid=DIR"),
+        (["run", "camvid-quick"], "--data camvid=DIR"),
         (["plan", "demo", "--data", "camvid=/no/such/folder"], "there is no folder /no/such/folder"),
         (["evaluate", "nothing"], "no such run"),
         (["split", "toy", "few_label=3"], "(did you mean 'few_labels'?)"),
