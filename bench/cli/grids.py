@@ -180,7 +180,7 @@ def _watch(request: Request, state: GridStatus, every: bool, out: Console) -> Gr
 
 def print_remarks(out: Console, state: GridStatus) -> None:
     """Print what Slurm and the files disagree on, nodes that fail cells, and whether Slurm answered."""
-    for dataset, reason in state["absent"].items():
+    for dataset, reason in state.get("absent", {}).items():
         out.print(f"the data of '{dataset}' can't be used here ({reason}): its cells are the runs of the store")
     if state.get("slurm_error"):
         out.print(f"from the files alone, Slurm doesn't answer: {state['slurm_error']}")
@@ -214,7 +214,7 @@ def status_table(state: GridStatus, every: bool) -> Table:
     rows = sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3))
     extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
     lines = [_line(row, [heading.lower() for heading in extra]) for row in rows]
-    lines += [[row["id"], row["state"], *[""] * (5 + len(extra)), row["reason"]] for row in state["stale"]]
+    lines += [[row["id"], row["state"], *[""] * (5 + len(extra)), row.get("reason", "")] for row in state["stale"]]
     hidden = 0 if every else max(len(lines) - SHOWN, 0)
     caption = (
         f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"

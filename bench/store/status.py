@@ -24,7 +24,7 @@ class StaleRow(TypedDict):
     id: str
     coords: Coords
     state: str
-    reason: str
+    reason: NotRequired[str]
 
 
 class StatusRow(StateFacts):
@@ -62,7 +62,7 @@ class GridStatus(TypedDict):
     stale: list[StaleRow]
     progress: float
     eta_seconds: float | None
-    absent: dict[str, str]
+    absent: NotRequired[dict[str, str]]
     contradictions: NotRequired[list[str]]
     slurm_error: NotRequired[str | None]
     held: NotRequired[list[str]]
@@ -73,7 +73,7 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
     """Return the state of each cell of a grid, totals, and runs of the grid that its spec no longer contains."""
     rows = [_row(store, cell) for cell in summary.cells]
     stale = stale_runs(store, summary)
-    return {
+    status: GridStatus = {
         "grid": summary.name,
         "store": str(store),
         "totals": totals(rows, stale),
@@ -81,8 +81,10 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
         "stale": stale,
         "progress": sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1),
         "eta_seconds": _eta(rows),
-        "absent": summary.absent,
     }
+    if absent := summary.absent:
+        status["absent"] = absent
+    return status
 
 
 def _row(store: Path, cell: CellSummary) -> StatusRow:
@@ -124,7 +126,8 @@ def stale_runs(store: Path, summary: Summary) -> list[StaleRow]:
             known = None
         if isinstance(known, Mapping) and known.get("grid") == summary.name:
             reason = _why_stale(store, known, summary, by_slug[slug])
-            stale.append({"id": name, "coords": known["coords"], "state": State.STALE.value, "reason": reason})
+            row: StaleRow = {"id": name, "coords": known["coords"], "state": State.STALE.value}
+            stale.append({**row, "reason": reason} if reason else row)
     return stale
 
 
