@@ -81,10 +81,16 @@ def register(kind: Kind, name: str) -> Callable[[C], C]:
                 f"{kind} '{name}': its Config, which holds its options, must derive from bench.config.Config"
             )
         lines = (cls.__doc__ or "").strip().splitlines()
-        _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "", _loading[-1] if _loading else None)
+        _entries[kind, name] = Entry(kind, name, cls, lines[0] if lines else "", _plugin_of(cls))
         return cls
 
     return enter
+
+
+def _plugin_of(cls: type) -> Path | None:
+    """Return the plug-in that brings a class: not those of the harness that a plug-in happens to be the first to import."""
+    own = {home.partition(".")[0] for home in HOMES.values()}
+    return _loading[-1] if _loading and cls.__module__.partition(".")[0] not in own else None
 
 
 def _load_home(kind: Kind) -> None:
