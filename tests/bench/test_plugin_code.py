@@ -52,7 +52,7 @@ def test_a_plug_ins_code_is_part_of_its_cells(tmp_path: Path, monkeypatch: pytes
     code = load(tmp_path / "a.py", monkeypatch, "mine-a")
     assert code is not None and resolve_part("method", "mine-a", "method").identity()["code"] == code
     assert "code" not in resolve_part("method", "supervised", "method").identity()
-    assert "code" not in resolve_part("dataset", "toy", "dataset").identity()  # its content counts
+    assert "code" not in resolve_part("dataset", "synthetic", "dataset").identity()  # its content counts
     assert load(tmp_path / "b.py", monkeypatch, "mine-a2", body="more = 1") != code
 
 
