@@ -24,7 +24,8 @@ from bench.machine import child_environment
 from bench.plan.cells import Plan, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
 from bench.plan.request import Request
-from bench.spec.deviations import deviations, facts
+from bench.spec.deviations import deviations
+from bench.spec.facts import facts
 from bench.spec.grid import grid_path
 from bench.store.summary import CellSummary, Summary
 from bench.store.throughput import workload
