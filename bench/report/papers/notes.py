@@ -98,7 +98,7 @@ def _listed(entries: Sequence[ComparedCell], sections: int) -> str:
 def _others(entries: Sequence[ComparedCell], sections: int) -> Iterator[str]:
     for entry in entries:
         if entry.place.others:
-            found = ", ".join(f"{f.text} ({f.paper}, {f.provenance})" for f in entry.place.others)
+            found = ", ".join(f.cited for f in entry.place.others)
             figure = entry.place.figure
             assert figure is not None
             yield f"{_where(entry, sections)}: compared with {figure.text} ({figure.paper}); also published: {found}."

@@ -91,6 +91,12 @@ class Figure(_Strict):
         return _printed(self.miou) + spread + ("" if self.n is None else f" ({self.n})")
 
     @property
+    def cited(self) -> str:
+        """The figure, where it is from, and how it was selected where that is known: `57.1 (arco, reprint)`."""
+        known = () if self.selection == "unknown" else (self.selected,)
+        return f"{self.text} ({', '.join((self.paper, self.provenance, *known))})"
+
+    @property
     def selected(self) -> str:
         """Which evaluation of a run it is, in words: `best of 200`, `last`, `unknown`."""
         words = {"best-on-val": "best", "holdout": "by held-out images"}.get(self.selection, self.selection)

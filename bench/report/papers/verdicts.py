@@ -101,7 +101,7 @@ def _facts(place: Place, found: Verdict) -> Facts:
         "split_family": place.family,
         "protocol_differences": list(place.protocol),
         "recipe_differences": list(place.recipe),
-        "also_published": [f"{f.text} ({f.paper}, {f.provenance})" for f in place.others],
+        "also_published": [f.cited for f in place.others],
         "verdict": found.name,
         "verdict_rule": found.rule,
         **{name: None if comparison is None else getattr(comparison, name) for name in numbers},

@@ -131,6 +131,11 @@ def test_figures_as_printed() -> None:
     assert text() == "50.0"
     assert text(miou=57.12, n=1) == "57.12 (1)"
     assert text(miou=61.63, sd=1.76, n=3) == "61.63 ± 1.76 (3)"
+    figure = Figure(paper="p", **FIGURE)
+    assert figure.cited == "50.0 (p, authors)"
+    assert figure.model_copy(update={"selection": "last", "evaluations": 80}).cited == "50.0 (p, authors, last)"
+    best = figure.model_copy(update={"selection": "best-on-val", "evaluations": 80})
+    assert best.cited == "50.0 (p, authors, best of 80)"
 
 
 WRONG = [
