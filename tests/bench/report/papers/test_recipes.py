@@ -11,6 +11,7 @@ import pytest
 from bench.data.roots import DataRoots
 from bench.plan.cells import Resolver
 from bench.report import records, tables
+from bench.report.papers.published import FOLDER, load
 from bench.spec.cell import PARTS, SECTIONS, Cell
 from bench.spec.facts import facts, said
 from bench.spec.grid import Grid, expand, grid_path, read_grid
@@ -96,6 +97,14 @@ def test_a_recipe_edited_by_hand_gets_no_plain_verdict(
     }
     assert by_paper["reco"] == "recipe differs"
     assert any(note.startswith(f"Recipe differs ({words})") for note in found.notes)
+
+
+def test_a_papers_recipe_names_what_cells_have() -> None:
+    """A misspelt key would never differ."""
+    known = {key for name in RECO for cell in cells(read_grid(grid_path(name)), name) for key in facts(cell)}
+    for path in FOLDER.glob("*.yaml"):
+        for figure in load([path.stem])[0].figures:
+            assert set(figure.recipe) <= known, path.stem
 
 
 def test_facts_in_words() -> None:
