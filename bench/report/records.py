@@ -44,10 +44,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Runs:
-    """A grid's runs, in its order, and its axes, `seed` among them."""
+    """A grid's runs, in its order, its axes, `seed` among them, and the store that they lie in."""
 
     records: list[Record]
     axes: list[str]
+    store: Path = Path()
 
 
 def axes(cells: Iterable[CellSummary]) -> list[str]:
@@ -91,7 +92,7 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
         )
         iou = {"last": iou_last, "best": iou_best}
         records.append(Record(coords, run, images, pixels, classes, iou, hardware))
-    return Runs(records, names)
+    return Runs(records, names, store)
 
 
 def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

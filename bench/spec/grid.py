@@ -49,7 +49,20 @@ class Override(Config):
     set: Raw = Field(min_length=1)
 
 
-Fact = Literal["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
+Fact = Literal[
+    "network",
+    "backbone",
+    "stem",
+    "weights",
+    "output_stride",
+    "crop",
+    "evaluation",
+    "iterations",
+    "dataset_split",
+    "eval_split",
+    "split_family",
+    "recipe",
+]
 
 
 def _listed(value: Any) -> Any:
@@ -67,12 +80,15 @@ class Published(Config):
             the paper named first is the one compared with.
         methods: the grid's methods, by their label, to what the papers call them: a name, or several that all count.
         match: what a cell must share with a figure to be compared with it; what a figure's source doesn't say can't
-            differ. Dataset, protocol and label budget must always agree.
+            differ. Dataset, protocol and label budget must always agree. ``recipe`` stands for all facts of the paper's
+            recipe: learning rate, batch, augmentation, losses.
+        margin: how far in mIoU a reproduction may be from its figure: "reproduced" is a mean shown to lie within it.
     """
 
     papers: Names
     methods: dict[str, Names] = Field(min_length=1)
     match: list[Fact] = Field(default=list(get_args(Fact)))
+    margin: float = Field(default=1.0, gt=0)
 
 
 class Grid(Config):

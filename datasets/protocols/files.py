@@ -19,6 +19,7 @@ from datasets.split import Protocol, Split
 # Cityscapes' image files carry it behind the id.
 _IMAGE_TAG = "_leftImg8bit"
 _SHOWN = 3
+_SEED = "{seed}"
 
 Line = tuple[int, str]  # number, text
 
@@ -27,14 +28,20 @@ class FilesConfig(bench.config.Config):
     """Options of `files`. The paths don't identify a cell: the split's hash does.
 
     Attributes:
-        labelled: the list of labelled images.
-        unlabelled: the list of unlabelled ones; by default the rest of the training images.
-        title: name of the budget in slugs, tables and axes; by default the number of labelled images.
+        labelled: the list of labelled images. ``{seed}`` in it stands for the split seed, so that a repository's several
+            draws of one budget are the draws of the grid's seeds (ST++ has ``split_0`` to ``split_2``).
+        unlabelled: the list of unlabelled ones; by default the rest of the training images. ``{seed}`` as above.
+        title: name of the budget in slugs, tables and axes; by default the number of labelled images, of draw 0.
     """
 
     labelled: Annotated[str, Field(min_length=1, json_schema_extra={"identity": False})]
     unlabelled: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
     title: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
+
+
+def _path(option: str, seed: int) -> Path:
+    """Return the file that an option names for a split seed."""
+    return Path(option.replace(_SEED, str(seed))).expanduser()
 
 
 def _content(path: Path) -> list[Line]:
@@ -125,9 +132,7 @@ class Files(Protocol):
 
     def __init__(self, config: FilesConfig) -> None:
         super().__init__(config)
-        self._labelled = Path(config.labelled).expanduser()
-        self._unlabelled = None if config.unlabelled is None else Path(config.unlabelled).expanduser()
-        self._title = config.title
+        self._config = config
 
     @property
     def title(self) -> str:
@@ -136,10 +141,10 @@ class Files(Protocol):
         Raises:
             BenchError: if the list can't be read.
         """
-        return self._title or str(len(_content(self._labelled)))
+        return self._config.title or str(len(_content(_path(self._config.labelled, 0))))
 
     def split(self, dataset: SegmentationDataset, seed: int) -> Split:
-        """Read the lists; the seed has no effect.
+        """Read the lists; the seed has no effect but where a path names it.
 
         An image may be in both lists: TorchSemiSeg's VOC lists of the 1,464 images have one such each, and some papers
         use the labelled images as unlabelled ones too.
@@ -147,11 +152,12 @@ class Files(Protocol):
         Raises:
             BenchError: see :func:`read_split_list`; or if all training images are labelled and no second list is given.
         """
-        labelled = read_split_list(self._labelled, dataset)
-        if self._unlabelled is not None:
-            return Split(labelled, read_split_list(self._unlabelled, dataset))
+        path = _path(self._config.labelled, seed)
+        labelled = read_split_list(path, dataset)
+        if self._config.unlabelled is not None:
+            return Split(labelled, read_split_list(_path(self._config.unlabelled, seed), dataset))
         taken = set(labelled)
         rest = tuple(i for i in dataset.ids("train") if i not in taken)
         if not rest:
-            raise BenchError(f"{self._labelled}: names every training image; give `unlabelled` too, or use `full`")
+            raise BenchError(f"{path}: names every training image; give `unlabelled` too, or use `full`")
         return Split(labelled, rest)

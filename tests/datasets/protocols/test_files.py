@@ -142,6 +142,25 @@ def test_nothing_left_unlabelled(tmp_path: Path) -> None:
         read(tmp_path, VOC, "\n".join(VOC))
 
 
+def test_a_repositorys_draws_are_those_of_the_seeds(tmp_path: Path) -> None:
+    """As ST++ keeps them: three draws of one budget."""
+    for draw, ids in enumerate([VOC[:2], VOC[1:3], VOC[2:]]):
+        (tmp_path / f"split_{draw}").mkdir()
+        for name, found in (("labeled", ids), ("unlabeled", [i for i in VOC if i not in ids])):
+            write(tmp_path / f"split_{draw}" / f"{name}.txt", "\n".join(found))
+    config = FilesConfig(
+        labelled=str(tmp_path / "split_{seed}" / "labeled.txt"),
+        unlabelled=str(tmp_path / "split_{seed}" / "unlabeled.txt"),
+    )
+    protocol = Files(config)
+    assert protocol.title == "2"
+    splits = [protocol.split(Listed(VOC), seed) for seed in range(3)]
+    assert [split.labelled for split in splits] == [VOC[:2], VOC[1:3], VOC[2:]]
+    assert splits[1].unlabelled == (VOC[0], VOC[3])
+    with pytest.raises(BenchError, match=r"split_3/labeled\.txt"):
+        protocol.split(Listed(VOC), 3)
+
+
 def test_title_and_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two copies of the same lists are the same cell."""
     monkeypatch.setenv("HOME", str(tmp_path))
