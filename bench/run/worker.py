@@ -16,6 +16,7 @@ from bench.arrays import IGNORE_INDEX
 from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
+from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
@@ -110,6 +111,10 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     from bench.train.setup import model, set_up_torch, torch_environment
 
     cell = read_cell(run)
+    if cell.id != run.id:
+        raise BenchError(
+            f"the code or a file of weights changed since the run was planned (now {cell.id}); run the grid again"
+        )
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
     hardware = go_on(run, resources, device.type, model(device))
