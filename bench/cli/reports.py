@@ -33,6 +33,7 @@ class Select(str, Enum):
 
     LAST = "last"
     BEST = "best"
+    SELECTED = "selected"
 
 
 class Plot(str, Enum):

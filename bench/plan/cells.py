@@ -100,7 +100,8 @@ class Resolver:
             sections[name] = self._once(
                 name, value, lambda m=model, n=name, v=value: validate(m, v, f"{self.where}: {n}")
             )
-        split = draw_split(parts["dataset"], parts["protocol"], sections["seeds"].split, self.roots)
+        held = sections["evaluation"].held_out
+        split = draw_split(parts["dataset"], parts["protocol"], sections["seeds"].split, self.roots, held)
         return Cell(**parts, **sections, split_sha256=split.sha256), split
 
 
@@ -125,6 +126,8 @@ def resolve_grid(request: Request) -> Plan:
         manifests[split.sha256] = split
     if not resolved:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
+    if asked.grid.select == "selected" and not any(cell.evaluation.held_out for _, cell in resolved.values()):
+        raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
     found = list(resolved.values())
     coords = coordinates(found, asked.grid, where)
     cells = [

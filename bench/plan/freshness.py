@@ -21,11 +21,11 @@ def freshness(cells: Iterable[Cell]) -> Freshness:
     """Return every split of the cells with how it was drawn, and the state of every file that one of their options names."""
     splits, parts = {}, set()
     for cell in cells:
-        splits[cell.dataset, cell.protocol, cell.seeds.split] = cell.split_sha256
+        splits[cell.dataset, cell.protocol, cell.seeds.split, cell.evaluation.held_out] = cell.split_sha256
         parts |= {getattr(cell, kind) for kind in PARTS}
     drawn = [
-        DrawnSplit(dataset=dataset.spec(), protocol=protocol.spec(), seed=seed, sha256=sha256)
-        for (dataset, protocol, seed), sha256 in splits.items()
+        DrawnSplit(dataset=dataset.spec(), protocol=protocol.spec(), seed=seed, holdout=holdout, sha256=sha256)
+        for (dataset, protocol, seed, holdout), sha256 in splits.items()
     ]
     texts = sorted({text for part in parts for text in _texts(part.spec())})
     return Freshness(splits=drawn, files={text: stamp for text in texts if (stamp := _stamp(text))})
@@ -57,7 +57,7 @@ def is_fresh(found: Freshness, store: Path, roots: DataRoots) -> bool:
         for split in found.splits:
             dataset = resolve_part("dataset", split.dataset, "dataset")
             protocol = resolve_part("protocol", split.protocol, "protocol")
-            manifest = draw_split(dataset, protocol, split.seed, roots)
+            manifest = draw_split(dataset, protocol, split.seed, roots, split.holdout)
             if manifest.sha256 != split.sha256:
                 return False
             keep_split(store, manifest)

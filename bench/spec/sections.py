@@ -111,6 +111,10 @@ class Evaluation(Config):
         size: (height, width) of the padded image or of the window; null for `whole`.
         stride: of the sliding window; null is two thirds of `size`.
         every: iterations between evaluations; the last iteration is always evaluated.
+        select_on: `holdout` also keeps the weights of the evaluation with the highest mIoU on images held out of the
+            labelled ones, the earliest of several: the rule `selected`. `none` keeps `last` and `best` alone.
+        holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
+            on, labelled or unlabelled.
         batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
             rounding).
     """
@@ -119,7 +123,22 @@ class Evaluation(Config):
     size: tuple[PositiveInt, PositiveInt] | None = None
     stride: tuple[PositiveInt, PositiveInt] | None = None
     every: PositiveInt = 200
+    select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
+    holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
+
+    @property
+    def held_out(self) -> int:
+        """Number of labelled images that are held out; 0 for none."""
+        return self.holdout or 0
+
+    @model_validator(mode="after")
+    def _holdout_is_whole(self) -> Evaluation:
+        if self.select_on == "holdout" and self.holdout is None:
+            raise ValueError("select_on 'holdout' needs holdout, the number of labelled images to hold out")
+        if self.select_on == "none" and self.holdout is not None:
+            raise ValueError("holdout is for select_on 'holdout'")
+        return self
 
     @model_validator(mode="after")
     def _size_fits_mode(self) -> Evaluation:

@@ -164,7 +164,7 @@ class Run:
         return self.path / "lock"
 
     def weights(self, which: str) -> Path:
-        """The predictor's weights at the `last` or the `best` evaluation."""
+        """The predictor's weights at the `last`, `best` or `selected` evaluation."""
         return self.path / f"weights-{which}.pt"
 
     def read_state(self) -> StateRecord:
