@@ -65,7 +65,8 @@ class Hooks:
         self.taken_back = not holds_ticket(self.run, self.job)
         self.beat = time.monotonic()
 
-    def _until_stopped(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+    def until_stopped(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """Pass samples on, with a heartbeat; raises ``EvaluationStopped`` when asked to stop."""
         from bench.train.loop import EvaluationStopped
 
         for sample in samples:
@@ -88,7 +89,7 @@ class Hooks:
 
         return evaluate(
             method.predictor,
-            self._until_stopped(iter(self.reader.pairs(ids))),
+            self.until_stopped(iter(self.reader.pairs(ids))),
             len(self.reader.dataset.classes),
             self.cell.evaluation,
             self.device,

@@ -129,6 +129,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     finally:
         recorder.close()
     hooks.still_ours()
+    _evaluate_last(run, job, hooks, trainer)
     _finish(run, dataset, split, trainer)
 
 
@@ -160,14 +161,27 @@ def labelled_pixels(reader: Images, split: Split) -> int:
     return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(reader.mask, split.budget))
 
 
+def _evaluate_last(run: Run, job: Job, hooks: Hooks, trainer: Trainer) -> None:
+    """Write the last weights, and make the further evaluations that the grid asks for."""
+    from bench.run.rescore import evaluate_also
+    from bench.train import checkpoint
+    from bench.train.loop import EvaluationStopped, Stopped
+
+    checkpoint.save(run.weights("last"), trainer.stepper.method.predictor.state_dict())
+    others, kept = trainer.cell.evaluation.also, trainer.progress.evaluations
+    try:
+        evaluate_also(run, others, kept, roots_of(job.data), trainer.resources.device, hooks.until_stopped)
+    except EvaluationStopped:  # there is a checkpoint after the last step
+        raise Stopped(trainer.stepper.done) from None
+
+
 def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Trainer) -> None:
-    """Write weights, cost, and last of all the result."""
+    """Write the cost, and last of all the result."""
     from bench.train import checkpoint
     from bench.train.evaluate import describe
 
     cell, progress, loader = trainer.cell, trainer.progress, trainer.loader
     weights = trainer.stepper.method.predictor.state_dict()
-    checkpoint.save(run.weights("last"), weights)
     _write_cost(run, trainer)
     result = {
         "cell_id": run.id,

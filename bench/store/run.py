@@ -134,6 +134,11 @@ class Run:
         return self.path / "result.json"
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of further evaluations of the weights, see :mod:`bench.store.evaluations`."""
+        return self.path / "evaluations"
+
+    @property
     def cost(self) -> Path:
         """Seconds, images per second, peak memory."""
         return self.path / "cost.json"
