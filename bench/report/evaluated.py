@@ -78,5 +78,6 @@ def _with_scores(record: Record, store: Path, asked: OtherEvaluation) -> Record:
 def _is_of(run: Run, entry: StoredEvaluation) -> bool:
     """Tell whether an evaluation is of the weights that a run has now, not of those before it was made anew."""
     result = read_json(run.result) or {}
-    known = result.get("weights_sha256") if entry.weights == "last" else None
-    return (known or entry.weights_sha256) == entry.weights_sha256 and result[entry.weights]["step"] == entry.step
+    if entry.weights == "last" and result.get("weights_sha256") != entry.weights_sha256:
+        return False
+    return bool(result.get(entry.weights, {}).get("step") == entry.step)

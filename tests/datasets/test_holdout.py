@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from scipy.stats import chisquare
+from typer.testing import CliRunner
 
+from bench.cli.app import app
 from bench.data.splits import load_split, read_manifest, split_path
 from bench.errors import BenchError
 from bench.plan.request import Request
@@ -105,6 +108,15 @@ def test_the_split_names_them_and_every_method_gets_the_same(tmp_path: Path) -> 
     ids = [p.cell.id for p in make_plan(Request(str(tmp_path / "plain.yaml"), (), (), tmp_path / "store")).cells]
     assert [planned.cell.id for planned in without.cells] == ids
     assert not set(ids) & {planned.cell.id for planned in made.cells}
+
+
+def test_the_verb_split_names_them(tmp_path: Path) -> None:
+    arguments = ["split", "toy", "few_labels=8", "--seed", "2", "--holdout", "3", "--store", str(tmp_path)]
+    manifest = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    split = hold_out(PROTOCOLS[0].split(TOY, 2), 3, 2)
+    assert (manifest["labelled"], manifest["holdout"]) == (list(split.labelled), list(split.holdout))
+    assert manifest["sha256"] == split.sha256
+    assert "held out of the labelled: " + " ".join(split.holdout) in CliRunner().invoke(app, arguments).stdout
 
 
 @pytest.mark.parametrize(
