@@ -86,7 +86,7 @@ def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Ke
 def _class_items(record: Record, classes: Sequence[str], column: Keys) -> Iterator[Item]:
     run = record.run
     names = [one_line(name) for name in json.loads(record.classes or "[]")]
-    found = {rule: dict(zip(names, json.loads(record.iou[rule] or "[]"), strict=True)) for rule in RULES}
+    found = {rule: dict(zip(names, json.loads(text or "[]"), strict=True)) for rule, text in record.iou.items()}
     for name in classes:
         yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
     yield (TOTAL,), column, run

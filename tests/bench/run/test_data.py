@@ -83,5 +83,5 @@ def test_a_cell_of_other_code_is_refused(job: Job, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Supervised, "version", 99)
     _identity_text.cache_clear()  # as in a new process
     assert run_cell(job) is State.FAILED
-    assert "the code, or a file of weights, changed since the run was planned" in str(of(job).read_state()["reason"])
+    assert "the code or a file of weights changed since the run was planned" in str(of(job).read_state()["reason"])
     _identity_text.cache_clear()
