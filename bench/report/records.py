@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 
 _COORDS = ("dataset", "network", "method", "protocol", "labels", "seed")
 _FIELDS = ("state", "reason", "step", "iterations", "miou_last", "miou_best", "evaluation", "split_sha256")
-_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "iou_last", "iou_best", "hardware")
+_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "iou_last", "iou_best", "environment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Record:
         labelled_images, labelled_pixels: of its split; None where the run is not done.
         classes: their names as a JSON list; empty where the run is not done.
         iou: per rule the IoU of each class in % as a JSON list, null for an absent class.
-        hardware: models of the devices that it was trained on, in order, as a JSON list; empty where unknown.
+        environment: what it was computed with, see :func:`bench.report.environment.parsed`; empty where unknown.
+        sides: where it stands for a pair of runs, these two.
     """
 
     coords: Coords
@@ -39,7 +40,8 @@ class Record:
     labelled_pixels: float | None
     classes: str
     iou: Mapping[str, str]
-    hardware: str = ""
+    environment: str = ""
+    sides: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
     scores = zip(*(rows[name].to_pylist() for name in _FIELDS), strict=True)
     rest = zip(*(rows[name].to_pylist() for name in _FIELDS_OF_RECORD), strict=True)
     records = []
-    for cell, score, (images, pixels, classes, iou_last, iou_best, hardware) in zip(cells, scores, rest, strict=True):
+    for cell, score, (images, pixels, classes, iou_last, iou_best, environment) in zip(
+        cells, scores, rest, strict=True
+    ):
         state, reason, step, iterations, last, best, evaluation, split = score
         coords = coordinates(cell, names)
         planned = iterations if cell.iterations is None else cell.iterations
@@ -90,7 +94,7 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
             values={"last": last, "best": best},
         )
         iou = {"last": iou_last, "best": iou_best}
-        records.append(Record(coords, run, images, pixels, classes, iou, hardware))
+        records.append(Record(coords, run, images, pixels, classes, iou, environment))
     return Runs(records, names)
 
 
