@@ -138,7 +138,7 @@ def _pairs(runs: Runs, one: str, other: str) -> tuple[list[Record], list[str]]:
             warnings.append(f"Not compared at {where}: {why}.")
         else:
             run = _minus(a.run, b.run, one if a.run.state != "done" else other)
-            pairs.append(replace(a, coords={**a.coords, "method": f"{one} − {other}"}, run=run))
+            pairs.append(replace(a, coords={**a.coords, "method": f"{one} − {other}"}, run=run, sides=(a, b)))
     return pairs, warnings
 
 

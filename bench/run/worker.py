@@ -117,7 +117,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
     hardware = go_on(run, resources, device.type, model(device))
-    attempt = run.record_attempt({**provenance.describe(), **numerics})
+    goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
+    attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
     run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader

@@ -225,8 +225,9 @@ class Resources(Config):
     Attributes:
         device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
             that device is named here.
-        threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
-            started with, because sums depend on it.
+        threads: CPU threads per cell. Sums depend on it, so 0 takes what the grid's first run in the store had: all cores
+            that it could use (with GPUs, a GPU's share of them), on a cluster the profile's `cpus`. The number of workers
+            doesn't change it, and a run that is resumed keeps the number it started with.
         loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
         prefetch: batches made ahead.
         cache_mb: budget for decoded images in memory, per cell.
