@@ -148,12 +148,29 @@ def confusion_path(run: Run, which: str) -> Path:
     return run.path / f"confusion-{which}.npz"
 
 
-def write_confusion(
-    run: Run, which: str, confusion: Confusion, before_rename: Callable[[], None] | None = None
-) -> None:
-    """Write the matrices of the `last` or the `best` evaluation, atomically; see ``bench.files.write_atomically``."""
+def write_confusion(run: Run, which: str, confusion: Confusion) -> None:
+    """Write the matrices of the `last` or the `best` evaluation, whole or not at all."""
+    save_confusion(confusion_path(run, which), confusion)
+
+
+def save_confusion(path: Path, confusion: Confusion, before_rename: Callable[[], None] | None = None) -> None:
+    """Write matrices to a file; see ``bench.files.write_atomically``."""
     arrays = confusion.arrays()
-    write_atomically(confusion_path(run, which), lambda file: _write(file, arrays), before_rename)
+    write_atomically(path, lambda file: _write(file, arrays), before_rename)
+
+
+def digests(run: Run, steps: Mapping[str, int]) -> dict[str, str]:
+    """Return the hash of the matrices that are kept of each evaluation; none of one that has none of its step.
+
+    Args:
+        run: the run.
+        steps: `last` and `best`, with the step of the evaluation.
+
+    Raises:
+        BenchError: if a file is damaged.
+    """
+    found = {which: read_confusion(run, which) for which in steps}
+    return {which: kept.sha256() for which, kept in found.items() if kept is not None and kept.step == steps[which]}
 
 
 def _write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
