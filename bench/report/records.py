@@ -44,10 +44,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Runs:
-    """A grid's runs, in its order, and its axes, `seed` among them."""
+    """A grid's runs, in its order, its axes, `seed` among them, and what their values measure."""
 
     records: list[Record]
     axes: list[str]
+    score: str = "mIoU"
 
 
 def axes(cells: Iterable[CellSummary]) -> list[str]:
