@@ -89,12 +89,20 @@ def _again(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
     from bench.store.evaluations import TOLERANCE
 
     score = evaluator.score()
-    recorded = (read_json(found.result) or {}).get(which, {}).get("miou")
+    recorded_as = (read_json(found.result) or {}).get(which, {})
+    recorded = recorded_as.get("miou")
     shown = "–" if recorded is None else f"{recorded:.2f}"
     line = f"{found.id}: mIoU {score.miou:.2f} (recorded: {shown}), pixel accuracy {score.pixel_accuracy:.2f}"
     facts = {"run": found.id, "recorded_miou": recorded, **score.as_dict()}
-    differs = recorded is not None and abs(recorded - score.miou) > TOLERANCE
-    return _Outcome(facts, [line], differs, score.as_dict(), evaluator.reader.dataset.classes)
+    lines, differs = [line], recorded is not None and abs(recorded - score.miou) > TOLERANCE
+    if evaluator.data_changed:
+        lines.append(f"the data changed since the run: {evaluator.data_changed}")
+    elif recorded_as and not differs and (kept := evaluator.keep(found, which, score, recorded_as["step"])):
+        lines.append(f"{kept}: these confusion matrices were missing; they are kept now")
+    facts["data_changed"] = evaluator.data_changed
+    return _Outcome(
+        facts, lines, differs or bool(evaluator.data_changed), score.as_dict(), evaluator.reader.dataset.classes
+    )
 
 
 _WORDS = {

@@ -47,9 +47,19 @@ class Plot(str, Enum):
     MEMORY = "memory"
 
 
+RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
     typer.Option("--compare", metavar="A B", help="Difference A − B per split and seed instead."),
+]
+METRIC = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Instead of mIoU: macc, accuracy, fwiou, dice, f1, precision, recall, kappa, image-miou, "
+        "miou-small, miou-medium, miou-large.",
+    ),
 ]
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
 
@@ -61,26 +71,33 @@ def _made(
     per_class: bool,
     compare: tuple[str, str] | None,
     asked: OtherEvaluation | None,
+    metric: str | None,
 ) -> Table:
-    from bench.report import records, tables
+    from bench.report import pairs, records, tables
 
-    rule, runs = select.value if select else None, records.load(store, summary.cells)
+    rule, runs, found = select.value if select else None, records.load(store, summary.cells), None
     missing: list[str] = []
+    grid = summary
     if asked is not None:
         from bench.report.evaluated import evaluated
 
         runs, missing = evaluated(runs, store, asked, rule or summary.select, as_options(asked))
-        summary = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
-    if compare:
-        from bench.report import pairs
+        grid = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
+    if metric not in RECORDED:
+        from bench.report import by_metric
 
-        table = pairs.build(runs, summary, *compare, rule)
+        runs, found = by_metric.scored(store, runs, metric, per_class)
+        grid = by_metric.unpublished(grid)
+    if compare:
+        table = pairs.build(runs, grid, *compare, rule)
     else:
-        table = (tables.per_class if per_class else tables.build)(runs, summary, rule)
+        table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
+    if found is not None:
+        table = by_metric.explained(table, found, papers=summary.published is not None)
     return replace(table, warnings=(*table.warnings, *missing))
 
 
-def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
+def _raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -> str:
     """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
     from bench.errors import BenchError
     from bench.report import frame
@@ -88,6 +105,10 @@ def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
     if fmt not in (None, Format.CSV, Format.JSON):
         raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
     runs = frame.load(store, summary.cells)
+    if metric not in RECORDED:
+        from bench.report import by_metric
+
+        runs = runs.join(by_metric.columns(store, runs, metric))
     if fmt is Format.JSON:
         return f"{runs.to_json(orient='records', indent=1)}\n"
     return str(runs.convert_dtypes().to_csv(index=False))
@@ -98,8 +119,11 @@ def table(
     request: Request,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")
+    ] = False,
     compare: COMPARE = None,
+    metric: METRIC = None,
     split: SPLIT = None,
     mode: MODE = None,
     size: SIZE = None,
@@ -125,11 +149,13 @@ def table(
         raise BenchError("--per-class, --compare and --runs: give one of them")
     if each and asked is not None:
         raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
+    if metric not in RECORDED and asked is not None:
+        raise BenchError(f"--metric {metric} {as_options(asked)}: matrices are kept of a run's own evaluation only")
     summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
-        text = _raw(request.store, summary, chosen)
+        text = _raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare, asked)
+        made = _made(request.store, summary, select, per_class, compare, asked, metric)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))
