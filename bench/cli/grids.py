@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.store.job import Job
     from bench.store.run import State
     from bench.store.status import GridStatus, StatusRow
+    from bench.store.summary import Summary
 
 
 @takes_request
@@ -34,6 +35,10 @@ def plan(
     gpu_memory: Annotated[
         float | None,
         typer.Option("--gpu-memory", metavar="GB", min=0, help="Mark cells predicted above; implies --predict."),
+    ] = None,
+    difference: Annotated[
+        float | None,
+        typer.Option("--power", metavar="MIOU", min=0.001, help="Say how many runs settle such a difference."),
     ] = None,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
@@ -52,9 +57,12 @@ def plan(
     state = grid_status(request.store, summary)
     projection = project_work(summary.work, request.store)
     splits = sorted({split.sha256 for split in summary.freshness.splits})
+    said = [] if difference is None else _power(request, summary, difference)
     if as_json:
+        more: dict[str, object] = {"predicted": found} if found else {}
+        more |= {"power": said} if said else {}
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
-        print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
+        print_json({**state, **seconds, "splits": splits, **more})
         return
     out, count = console(), len(summary.cells)
     out.print(summary.name, style="bold", end="")
@@ -67,6 +75,16 @@ def plan(
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
+    for line in said:
+        out.print(line)
+
+
+def _power(request: Request, summary: Summary, difference: float) -> list[str]:
+    """Return how many runs a difference in mIoU takes, in lines."""
+    from bench.report import records, spread
+
+    runs = records.load(request.store, summary.cells)
+    return list(spread.explain(runs, summary.select, difference))
 
 
 @takes_request

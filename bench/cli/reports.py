@@ -61,6 +61,10 @@ METRIC = Annotated[
         "miou-small, miou-medium, miou-large.",
     ),
 ]
+MARGIN = Annotated[
+    float | None,
+    typer.Option("--margin", metavar="MIOU", min=0.001, help="With --compare: what counts as no difference (1.0)."),
+]
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
 
 
@@ -72,6 +76,7 @@ def _made(
     compare: tuple[str, str] | None,
     asked: OtherEvaluation | None,
     metric: str | None,
+    margin: float | None,
 ) -> Table:
     from bench.report import pairs, records, tables
 
@@ -89,7 +94,7 @@ def _made(
         runs, found = by_metric.scored(store, runs, metric, per_class)
         grid = by_metric.unpublished(grid)
     if compare:
-        table = pairs.build(runs, grid, *compare, rule)
+        table = pairs.build(runs, grid, *compare, rule, margin)
     else:
         table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
     if found is not None:
@@ -123,6 +128,7 @@ def table(
         bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")
     ] = False,
     compare: COMPARE = None,
+    margin: MARGIN = None,
     metric: METRIC = None,
     split: SPLIT = None,
     mode: MODE = None,
@@ -147,6 +153,8 @@ def table(
     asked = asked_for(split, mode, size, stride)
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
+    if margin is not None and not compare:
+        raise BenchError(f"--margin {margin:g}: is for --compare A B")
     if each and asked is not None:
         raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
     if metric not in RECORDED and asked is not None:
@@ -155,7 +163,7 @@ def table(
     if each:
         text = _raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare, asked, metric)
+        made = _made(request.store, summary, select, per_class, compare, asked, metric, margin)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from bench.train.host import decoding_threads
 from bench.train.metrics import Score
 from bench.train.reader import Reader
 from bench.train.setup import set_up_torch, torch_environment
+from datasets.base import SplitName
 from datasets.content import read_content
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Evaluator:
             weights=which,
             step=step,
             weights_sha256=self.weights_sha256,
-            data_fingerprint=read_content(dataset, ["train" if self.split == "holdout" else self.split]).sha256,
+            data_fingerprint=self._content(dataset),
             split=self.split,
             images=len(self.ids),
             mode=mode,
@@ -127,6 +128,11 @@ class Evaluator:
             seconds=seconds,
             environment=torch_environment(self.device),
         )
+
+    def _content(self, dataset: SegmentationDataset) -> str:
+        """Return the hash of what the scored split contains; held-out images are training images."""
+        names = {name: name for name in get_args(SplitName)}
+        return read_content(dataset, [names.get(self.split, "train")]).sha256
 
     def keep(self, run: Run, which: str, score: Score, step: int) -> Path | None:
         """Write the matrices of a score of the whole evaluation split, unless the run has sound ones; return the file."""

@@ -19,11 +19,11 @@ from bench.report.statistics.aggregate import improvement, iqm
 from bench.report.statistics.images import Parts, interval
 from bench.report.statistics.paired import Interval, sign_flip, student, superiority
 from bench.seeds import rng
-from tests.bench.report.statistics.simulated import draw_matrices
+from tests.bench.report.statistics.simulated import Images, draw_images, draw_run
 
 PATH = REPOSITORY / "results" / "measured" / "coverage.json"
 CLASSES = np.array([0.9, 0.75, 0.6, 0.45])  # accuracies
-SPREAD = 0.02  # of a seed's accuracies around them, about 2 mIoU
+SPREAD = 0.01  # of a seed's accuracies around them, about 1 mIoU
 GAIN = 0.02  # of A over B
 Draw = np.random.Generator
 Shape = Callable[[Draw, int], NDArray[np.float64]]
@@ -83,36 +83,44 @@ def of_superiority(repetitions: int) -> dict[str, float]:
     return {f"{n} pairs": _share(repetitions, _superior, n) for n in (3, 5, 10)}
 
 
-def _arm(draw: Draw, images: int, gain: float, shift: float) -> Parts:
+def _run(draw: Draw, images: Images, method: int, shift: float) -> Parts:
     """Return a run's parts: accuracies of its seed, drawn around those of the classes."""
+    gain = GAIN if method == 0 else 0.0
     accuracy = np.clip(CLASSES + gain + shift + draw.normal(0, SPREAD, len(CLASSES)), 0.05, 0.98)
-    return Parts.of(draw_matrices(draw, images, accuracy))
+    return Parts.of(draw_run(draw, images, method, accuracy))
 
 
-def _pair(draw: Draw, images: int) -> tuple[Parts, Parts]:
+def _pair(draw: Draw, images: Images) -> tuple[Parts, Parts]:
     shift = float(draw.normal(0, SPREAD))  # a seed moves both arms
-    return _arm(draw, images, GAIN, shift), _arm(draw, images, 0.0, shift)
+    return _run(draw, images, 0, shift), _run(draw, images, 1, shift)
+
+
+def _differences(pairs: list[tuple[Parts, Parts]]) -> list[float]:
+    ones = np.ones((1, len(pairs[0][0].hit)))
+    return [float(a.miou(ones)[0] - b.miou(ones)[0]) for a, b in pairs]
 
 
 def true_difference(images: int) -> float:
-    """Return the mean difference of mIoU over 4,000 seeds, each on images of its own."""
+    """Return the mean difference of mIoU over 8,000 seeds, each on images of its own."""
     draw = rng(0, "truth", images)
-    ones = np.ones((1, images))
-    return float(np.mean([a.miou(ones)[0] - b.miou(ones)[0] for a, b in (_pair(draw, images) for _ in range(4_000))]))
+    pairs = (_pair(draw, draw_images(draw, images, len(CLASSES))) for _ in range(8_000))
+    return float(np.mean([_differences([pair])[0] for pair in pairs]))
 
 
 def of_images(repetitions: int, images: int = 100) -> dict[str, float]:
-    """Return the coverage of the interval over seeds and images, and of Student's on the same pairs."""
-    truth, ones, found = true_difference(images), np.ones((1, images)), dict[str, float]()
+    """Return the coverage of the interval over seeds and images, and of Student's on the same pairs.
+
+    The truth is the mean over seeds and over sets of images, which all pairs of a repetition share.
+    """
+    truth, found = true_difference(images), dict[str, float]()
     for seeds in (1, 3, 5, 10):
         hits = np.zeros((repetitions, 2))
         for i in range(repetitions):
             draw = rng(i, "coverage", "images", seeds)
-            pairs = [_pair(draw, images) for _ in range(seeds)]
+            shared = draw_images(draw, images, len(CLASSES))
+            pairs = [_pair(draw, shared) for _ in range(seeds)]
             hits[i, 0] = covered(interval(pairs, resamples=1_000), truth)
-            if seeds > 1:
-                differences = [float(a.miou(ones)[0] - b.miou(ones)[0]) for a, b in pairs]
-                hits[i, 1] = covered(student(differences), truth)
+            hits[i, 1] = seeds > 1 and covered(student(_differences(pairs)), truth)
         found[f"{seeds} seeds × {images} images"] = round(float(hits[:, 0].mean()), 3)
         if seeds > 1:
             found[f"{seeds} seeds, Student's on the same"] = round(float(hits[:, 1].mean()), 3)

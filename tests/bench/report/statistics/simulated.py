@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report.statistics.paired import Floats
-
 PIXELS = 400  # per image
-CONCENTRATION = 12.0  # of an image's accuracy around its class's: small values make images differ more
+HARD = 0.8  # standard deviation of how hard images are, of the logit of the share predicted right
+TASTE = 0.3  # of what on an image suits one method more than another, in every seed
+Floats = NDArray[np.float64]
 
 
-def draw_matrices(draw: np.random.Generator, images: int, accuracy: Floats) -> NDArray[np.int64]:
-    """Return confusion matrices (N, K, K) of images whose classes' shares and accuracies vary from image to image.
+@dataclass(frozen=True)
+class Images:
+    """Test images: pixels per class, how hard each is, and how much each suits methods A and B; all (N, K)."""
+
+    label: NDArray[np.int64]
+    hard: Floats
+    suits: tuple[Floats, Floats]
+
+
+def draw_images(draw: np.random.Generator, images: int, classes: int) -> Images:
+    """Return N images of K classes."""
+    label = draw.multinomial(PIXELS, draw.dirichlet(np.ones(classes), size=images))
+    effects = [draw.normal(0, sd, (images, classes)) for sd in (HARD, TASTE, TASTE)]
+    return Images(label, effects[0], (effects[1], effects[2]))
+
+
+def draw_run(draw: np.random.Generator, images: Images, method: int, accuracy: Floats) -> NDArray[np.int64]:
+    """Return the confusion matrices (N, K, K) of a run.
 
     Args:
         draw: generator.
-        images: N.
-        accuracy: (K,), each class's mean share of pixels that are predicted right.
+        images: what it is scored on.
+        method: 0 for A, 1 for B.
+        accuracy: (K,), share of each class's pixels predicted right on an image that is neither hard nor easy.
     """
     classes = len(accuracy)
-    label = draw.multinomial(PIXELS, draw.dirichlet(np.ones(classes), size=images))
-    right = draw.beta(CONCENTRATION * accuracy, CONCENTRATION * (1 - accuracy), size=(images, classes))
-    hit = draw.binomial(label, right)
-    wrong = draw.multinomial(label - hit, np.full(classes - 1, 1 / (classes - 1)))
-    found = np.zeros((images, classes, classes), np.int64)
+    logit = np.log(accuracy / (1 - accuracy)) + images.hard + images.suits[method]
+    hit = draw.binomial(images.label, 1 / (1 + np.exp(-logit)))
+    wrong = draw.multinomial(images.label - hit, np.full(classes - 1, 1 / (classes - 1)))
+    found = np.zeros((len(hit), classes, classes), np.int64)
     for k in range(classes):
-        others = [other for other in range(classes) if other != k]
         found[:, k, k] = hit[:, k]
-        found[:, k, others] = wrong[:, k]
+        found[:, k, [other for other in range(classes) if other != k]] = wrong[:, k]
     return found

@@ -9,11 +9,12 @@ from scipy import stats
 
 from bench.report.statistics.images import Parts, interval
 from bench.seeds import rng
-from tests.bench.report.statistics.simulated import draw_matrices
+from tests.bench.report.statistics.simulated import draw_images, draw_run
 
 
 def matrices(seed: int, images: int = 12, accuracy: float = 0.7) -> NDArray[np.int64]:
-    return draw_matrices(rng(seed, "test"), images, np.full(3, accuracy))
+    draw = rng(seed, "test")
+    return draw_run(draw, draw_images(draw, images, 3), 0, np.full(3, accuracy))
 
 
 def brute_miou(matrix: NDArray[np.int64]) -> float:
@@ -44,7 +45,9 @@ def test_with_one_pair_it_is_scipys_over_images() -> None:
     expected = stats.bootstrap(
         (np.arange(40),), difference, method="BCa", n_resamples=4000, vectorized=False, rng=rng(2, "test")
     ).confidence_interval
-    assert interval([(one, other)], resamples=8000) == pytest.approx((expected.low, expected.high), abs=0.12)
+    assert interval([(one, other)], resamples=8000) == pytest.approx(
+        (expected.low, expected.high), abs=0.3
+    )  # of a width of about 10
 
 
 def test_identical_runs_differ_by_nothing_and_sides_turn_over() -> None:
@@ -57,7 +60,12 @@ def test_identical_runs_differ_by_nothing_and_sides_turn_over() -> None:
 
 
 def test_seeds_that_differ_widen_it() -> None:
-    pairs = [(Parts.of(matrices(s, 30, 0.75 + 0.05 * s)), Parts.of(matrices(9, 30, 0.7))) for s in range(3)]
+    draw = rng(5, "test")
+    images = draw_images(draw, 60, 3)
+    other = Parts.of(draw_run(draw, images, 1, np.full(3, 0.7)))
+    gains = (0.70, 0.80, 0.90)
+    pairs = [(Parts.of(draw_run(draw, images, 0, np.full(3, gain))), other) for gain in gains]
     low, high = interval(pairs)
     inner = interval([pairs[1]])
     assert high - low > 1.5 * (inner[1] - inner[0])
+    assert low < inner[0] < inner[1] < high
