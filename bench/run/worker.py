@@ -23,6 +23,7 @@ from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
+from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
 from bench.store.job import Job
 from bench.store.rounding import as_it_began, began_anew, go_on
@@ -151,6 +152,9 @@ def _make_trainer(
         log_memory=recorder.log_memory,
         checkpoint=recorder.checkpoint,
         keep_best=recorder.keep_best,
+        keep_images=lambda which, step, images: (
+            None if images is None else recorder.keep_confusion(which, Confusion(hooks.scored, step, images))
+        ),
         finish=recorder.finish,
         progress=hooks.progress,
         should_stop=hooks.should_stop,
@@ -185,6 +189,7 @@ def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer, data_sha25
         "last": progress.evaluations["last"],
         "best": progress.evaluations["best"],
         "weights_sha256": checkpoint.digest(weights),
+        "confusion_sha256": digests(run, {which: found["step"] for which, found in progress.evaluations.items()}),
     }
     write_json(run.result, result)
     run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from bench.spec.sections import Resources
+from bench.store.confusion import ImageCounts
 from bench.train.loader import Loader
 from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
 from bench.train.metrics import Score, ScoreRecord
@@ -66,6 +67,7 @@ class Calls:
         log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_best: keep the predictor's weights, which are those of the best evaluation so far.
+        keep_images: keep an evaluation's matrices per image: `best` so far, or `last` of the run; and its step.
         finish: return when all that was to be kept is on the disk.
         progress: called with the steps done and the last evaluation's mIoU, at every step.
         should_stop: tell whether the run was asked to stop.
@@ -77,6 +79,7 @@ class Calls:
     log_memory: Callable[[MemoryReport], None] = _ignore
     checkpoint: Callable[[CheckpointContent], None] = _ignore
     keep_best: Callable[[dict[str, Tensor]], None] = _ignore
+    keep_images: Callable[[str, int, ImageCounts | None], None] = _ignore
     finish: Callable[[], None] = _ignore
     progress: Callable[[int, float | None], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
@@ -201,6 +204,9 @@ class Trainer:
         if "best" not in p.evaluations or score.miou > p.evaluations["best"]["miou"]:
             p.evaluations["best"] = p.evaluations["last"]
             self.calls.keep_best(self.stepper.method.predictor.state_dict())
+            self.calls.keep_images("best", step, score.images)
+        if step == self.cell.schedule.iterations:
+            self.calls.keep_images("last", step, score.images)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
