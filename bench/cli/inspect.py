@@ -60,8 +60,12 @@ def evaluate(
     evaluator = Evaluator.open(found, select.value, DataRoots.parse(data or []))
     score = evaluator.score()
     files = evaluator.draw(output / found.id, draw) if draw else []
-    recorded = (read_json(found.result) or {}).get(select.value, {}).get("miou")
+    recorded_as = (read_json(found.result) or {}).get(select.value, {})
+    recorded = recorded_as.get("miou")
     differs = recorded is not None and abs(recorded - score.miou) > 0.05
+    kept = evaluator.keep(found, select.value, score, recorded_as["step"]) if recorded_as and not differs else None
+    if kept is not None:
+        print(f"{kept}: these confusion matrices were missing; they are kept now", file=sys.stderr)
     classes = evaluator.reader.dataset.classes
     if as_json:
         print_json({"run": found.id, "recorded_miou": recorded, **score.as_dict(), "drawings": [str(f) for f in files]})

@@ -43,27 +43,47 @@ class Plot(str, Enum):
     MEMORY = "memory"
 
 
+RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
     typer.Option("--compare", metavar="A B", help="Difference A − B per split and seed instead."),
+]
+METRIC = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Instead of mIoU: macc, accuracy, fwiou, dice, f1, precision, recall, kappa, image-miou, "
+        "miou-small, miou-medium, miou-large.",
+    ),
 ]
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
 
 
 def _made(
-    store: Path, summary: Summary, select: Select | None, per_class: bool, compare: tuple[str, str] | None
+    store: Path,
+    summary: Summary,
+    select: Select | None,
+    per_class: bool,
+    compare: tuple[str, str] | None,
+    metric: str | None,
 ) -> Table:
-    from bench.report import records, tables
+    from bench.report import pairs, records, tables
 
-    rule, runs = select.value if select else None, records.load(store, summary.cells)
+    rule, runs, found = select.value if select else None, records.load(store, summary.cells), None
+    if metric not in RECORDED:
+        from bench.report import by_metric
+
+        runs, found = by_metric.scored(store, runs, metric, per_class)
+    grid = summary if found is None else by_metric.unpublished(summary)
     if compare:
-        from bench.report import pairs
+        made = pairs.build(runs, grid, *compare, rule)
+    else:
+        made = (tables.per_class if per_class else tables.build)(runs, grid, rule)
+    return made if found is None else by_metric.explained(made, found, papers=summary.published is not None)
 
-        return pairs.build(runs, summary, *compare, rule)
-    return (tables.per_class if per_class else tables.build)(runs, summary, rule)
 
-
-def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
+def _raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -> str:
     """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
     from bench.errors import BenchError
     from bench.report import frame
@@ -71,6 +91,10 @@ def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
     if fmt not in (None, Format.CSV, Format.JSON):
         raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
     runs = frame.load(store, summary.cells)
+    if metric not in RECORDED:
+        from bench.report import by_metric
+
+        runs = runs.join(by_metric.columns(store, runs, metric))
     if fmt is Format.JSON:
         return f"{runs.to_json(orient='records', indent=1)}\n"
     return str(runs.convert_dtypes().to_csv(index=False))
@@ -81,8 +105,11 @@ def table(
     request: Request,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")
+    ] = False,
     compare: COMPARE = None,
+    metric: METRIC = None,
     each: Annotated[
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
@@ -100,9 +127,9 @@ def table(
         raise BenchError("--per-class, --compare and --runs: give one of them")
     summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
-        text = _raw(request.store, summary, chosen)
+        text = _raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare)
+        made = _made(request.store, summary, select, per_class, compare, metric)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))

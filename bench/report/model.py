@@ -28,6 +28,7 @@ class RunScore:
         values: the value under each rule, in %; None where the run is not done or the class is absent.
         step, iterations: optimizer steps done and planned; 0 where unknown.
         evaluation, split: the evaluation protocol in words and the split's SHA-256; empty where the run is not done.
+        nothing: what a table says where the run is done and has no value.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RunScore:
     evaluation: str
     split: str
     values: Mapping[str, float | None]
+    nothing: str = ABSENT
 
     @property
     def progress(self) -> int:
@@ -204,7 +206,7 @@ def _stat(values: Sequence[float | None], planned: int, otherwise: str) -> Stat:
 def cell(runs: Sequence[RunScore]) -> TableCell:
     """Return the cell that stands for these planned runs."""
     done = tuple(run for run in runs if run.state == "done")
-    otherwise = ABSENT if done else _waiting(runs)
+    otherwise = done[0].nothing if done else _waiting(runs)
     stats = {name: _stat([run.values[name] for run in done], len(runs), otherwise) for name in RULES}
     return TableCell(done, tuple(run for run in runs if run.state != "done"), stats)
 

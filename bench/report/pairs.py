@@ -161,35 +161,35 @@ def _stat(stat: Stat) -> Stat:
     return replace(stat, text=text, bold=False, below=below, facts=facts)
 
 
-def sentence(found: Difference, one: str, other: str) -> str:
+def sentence(found: Difference, one: str, other: str, score: str = "mIoU") -> str:
     """Return in plain words what the pairs say, e.g. `reco is 2.1 mIoU above classmix (…): 3 seeds settle it`."""
     if found.mean is None:
         return "no pair is done yet"
     side = "above" if found.mean >= 0 else "below"
-    start = f"{one} is {abs(found.mean):.1f} mIoU {side} {other}"
+    start = f"{one} is {abs(found.mean):.1f} {score} {side} {other}"
     if found.bootstrap is None or found.student is None:
         return f"{start}: a single pair settles nothing"
     start += f" (95 % interval {_span(found.bootstrap)}; Student's t {_span(found.student)})"
     return f"{start}: {found.n} seeds {'settle' if found.settled else 'do not settle'} it"
 
 
-def _sentences(section: Section, rule: str, one: str, other: str, several: bool) -> Iterator[str]:
+def _sentences(section: Section, rule: str, names: tuple[str, str], score: str, several: bool) -> Iterator[str]:
     for row in section.rows:
         for column, cell in zip(section.columns, row.cells, strict=True):
             if cell.planned:
                 rest = {name: value for name, value in row.keys.items() if name != "method"}
                 place = notes.name({**(section.keys if several else {}), **rest, "labels": column.keys["labels"]})
                 known = [value for value in cell.stats[rule].values if value is not None]
-                yield f"{place[0].upper()}{place[1:]}: {sentence(difference(known), one, other)}."
+                yield f"{place[0].upper()}{place[1:]}: {sentence(difference(known), *names, score)}."
 
 
 def _finished(cell: TableCell) -> TableCell:
     return replace(cell, stats={rule: _stat(stat) for rule, stat in cell.stats.items()})
 
 
-def _section(section: Section) -> Section:
+def _section(section: Section, score: str) -> Section:
     rows = tuple(replace(row, cells=tuple(map(_finished, row.cells))) for row in section.rows)
-    return replace(section, title=section.title.replace("mIoU in %", "difference of mIoU"), rows=rows)
+    return replace(section, title=section.title.replace(f"{score} in %", f"difference of {score}"), rows=rows)
 
 
 def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = None) -> Table:
@@ -217,9 +217,10 @@ def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = 
     pairs, warnings = _pairs(runs, one, other)
     if not pairs:
         raise BenchError(f"--compare {one} {other}: no two of their runs share label budget, seed and split")
-    made = budgets(Runs(pairs, runs.axes), grid, select, "")
-    sections = tuple(map(_section, made.sections))
-    below = [line for s in sections for line in _sentences(s, made.rule.name, one, other, len(sections) > 1)]
+    made = budgets(replace(runs, records=pairs), grid, select, "")
+    sections = tuple(_section(section, runs.score) for section in made.sections)
+    several, names = len(sections) > 1, (one, other)
+    below = [line for s in sections for line in _sentences(s, made.rule.name, names, runs.score, several)]
     return replace(
         made,
         title=f"{made.title}: {one} − {other}, paired",

@@ -44,11 +44,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Runs:
-    """A grid's runs, in its order, its axes, `seed` among them, and the store that they lie in."""
+    """A grid's runs, in its order, its axes, `seed` among them, the store they lie in, and what their values measure."""
 
     records: list[Record]
     axes: list[str]
     store: Path = Path()
+    score: str = "mIoU"
 
 
 def axes(cells: Iterable[CellSummary]) -> list[str]:

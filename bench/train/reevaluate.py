@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.errors import BenchError
 from bench.spec.cell import Cell
 from bench.spec.sections import Device, Resources
 from bench.store.cells import read_cell
+from bench.store.confusion import Confusion, confusion_path, read_confusion, write_confusion
 from bench.store.rounding import as_it_began
 from bench.store.run import Run
 from bench.train import checkpoint
@@ -73,6 +75,15 @@ class Evaluator:
         classes = len(self.reader.dataset.classes)
         pairs = self.reader.pairs(self.ids)
         return evaluate(self.predictor, pairs, classes, self.cell.evaluation, self.device, self.cell.numerics)
+
+    def keep(self, run: Run, which: str, score: Score, step: int) -> Path | None:
+        """Write the matrices of a score of the whole evaluation split, unless the run has sound ones; return the file."""
+        with contextlib.suppress(BenchError):
+            if read_confusion(run, which) is not None:
+                return None
+        assert score.images is not None
+        write_confusion(run, which, Confusion(self.ids, step, score.images))
+        return confusion_path(run, which)
 
     @torch.inference_mode()
     def predict(self, image_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -82,7 +82,7 @@ def _before_matrices(which: int) -> None:
         tick()
         original(*content)
 
-    recorder.save_confusion = save  # type: ignore[attr-defined]
+    recorder.save_confusion = save  # type: ignore[attr-defined, assignment]
 
 
 POINTS: dict[str, Callable[[int], None]] = {
