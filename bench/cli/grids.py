@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.cost.predict import Prediction
+    from bench.plan.cells import Plan
     from bench.plan.request import Request
+    from bench.store.job import Job
     from bench.store.run import State
     from bench.store.status import GridStatus, StatusRow
 
@@ -70,7 +72,9 @@ def plan(
 @takes_request
 def run(
     request: Request,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Cells at a time; they share the cores.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Cells at a time; each has the grid's number of threads.")
+    ] = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
     as_json: JSON = False,
@@ -86,7 +90,7 @@ def run(
     planned = make_plan(request)
     cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell, key: cell.value(key))
     jobs, done = make_jobs(planned, cells, request, retry)
-    out = console(stderr=as_json)
+    out, jobs = console(stderr=as_json), _with_threads(jobs, planned, workers, as_json)
     if done:
         out.print(f"{done} of {len(cells)} cells are done already")
     begin, states = time.monotonic(), dict[str, "State"]()
@@ -101,6 +105,23 @@ def run(
                 out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
                 raise SystemExit(signal.exit_code) from None
     _report(out, states, request.store, time.monotonic() - begin, as_json, len(cells), done)
+
+
+def _with_threads(jobs: list[Job], planned: Plan, workers: int, as_json: bool) -> list[Job]:
+    """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
+    from bench.machine import default_threads, usable_cores
+    from bench.store.threads import with_threads
+
+    ids = (cell.cell.id for cell in planned.cells)
+    jobs = with_threads(jobs, planned.name, ids, default_threads(planned.grid.resources.device))
+    workers, cores = min(workers, len(jobs)), usable_cores()
+    threads = jobs[0].resources["threads"] if jobs else 0
+    if workers > 1 and workers * threads > cores:
+        console(stderr=as_json).print(
+            f"{workers} workers × {threads} threads on {cores} cores: `resources.threads: {max(cores // workers, 1)}` is "
+            "faster; it decides rounding, so set it before the grid's first run, not in the middle"
+        )
+    return jobs
 
 
 def _report(

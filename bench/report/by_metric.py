@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.report.headline import RULES
 from bench.report.metrics import METRICS, Margins, Metric, Percent, metric
-from bench.report.model import ABSENT, NOTHING, Table
+from bench.report.model import Table
 from bench.report.records import Record, Runs
 from bench.report.rows import one_line
 from bench.store.confusion import read_confusion
@@ -102,9 +102,9 @@ def _rescored(store: Path, record: Record, found: Scored) -> Record:
     if record.run.state != "done":
         return record
     values = found.of(store, record.run.id, record.run.values)
-    known = any(value is not None for value, _ in values.values())
     scores = {rule: value for rule, (value, _) in values.items()}
-    run = replace(record.run, values=scores, nothing=ABSENT if known else NOTHING)
+    unknown = frozenset(rule for rule, value in scores.items() if value is None)
+    run = replace(record.run, values=scores, unknown=unknown)
     absent = [None] * len(json.loads(record.classes))
     return replace(record, run=run, iou={rule: json.dumps(classes or absent) for rule, (_, classes) in values.items()})
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench.report import notes
+from bench.report import differences, notes
 from bench.report.gaps import with_gaps
 from bench.report.headline import RULES, rule
 from bench.report.model import Column, Row, RunScore, Section, Table, TableCell, best, cell
@@ -85,7 +85,7 @@ def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Ke
 def _class_items(record: Record, classes: Sequence[str], column: Keys, score: str) -> Iterator[Item]:
     run = record.run
     names = [one_line(name) for name in json.loads(record.classes or "[]")]
-    found = {rule: dict(zip(names, json.loads(record.iou[rule] or "[]"), strict=True)) for rule in RULES}
+    found = {rule: dict(zip(names, json.loads(text or "[]"), strict=True)) for rule, text in record.iou.items()}
     for name in classes:
         yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
     yield (score,), column, run
@@ -126,12 +126,11 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
         done=sum(record.run.state == "done" for record in records),
         planned=len(records),
         sections=tuple(sections),
-        warnings=tuple(notes.warnings(records, runs.axes)),
+        warnings=(*notes.warnings(records, runs.axes), *differences.warnings(records, runs.axes)),
         notes=(
             *notes.notes(records, headline, bold),
             *notes.absent(grid),
             *notes.deviations(grid),
-            *notes.hardware(records, runs.axes),
             *_gaps(sections),
         ),
         unfinished=tuple(notes.unfinished(records, runs.axes)),

@@ -46,11 +46,14 @@ class CellSummary(_Stored):
 
 
 class DrawnSplit(_Stored):
-    """A label split and how it was drawn: the specs of dataset and protocol, the seed, and the hash of its id lists."""
+    """A label split and how it was drawn: the specs of dataset and protocol, the seed, the number of images held out, and
+    the hash of its id lists.
+    """
 
     dataset: dict[str, Any]
     protocol: dict[str, Any]
     seed: int
+    holdout: int = 0
     sha256: str
 
 

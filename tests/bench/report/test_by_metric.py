@@ -74,8 +74,12 @@ def test_a_run_without_matrices_says_how_to_get_them(store: Store, grid: Summary
     assert table.sections[0].rows[0].cells[0].stats["last"].text == "–"
     assert f"No mAcc under rule 'last' of {old.id}: it keeps no confusion matrices" in table.warnings[0]
     assert "`evaluate RUN --select last` writes them" in table.warnings[0]
-    run_of(store, 1)
-    assert made(store, grid, "macc").sections[0].rows[0].cells[0].stats["best"].text == "62.5 (1/2)"
+    run_of(store, 1, kept=("last",))
+    run_of(store, 0, "classmix")
+    reco, classmix = (row.cells[0].stats for row in made(store, grid, "macc").sections[0].rows)
+    assert (reco["last"].text, reco["best"].text) == ("62.5 (1/2)", "–")
+    assert (classmix["best"].text, classmix["best"].bold) == ("62.5 (1)", False)
+    assert not reco["last"].bold, "a mean over some of the runs is no rival"
 
 
 def test_matrices_that_are_damaged_or_of_another_evaluation_give_no_number(store: Store, grid: Summary) -> None:
