@@ -1,4 +1,4 @@
-"""Confusion matrices per image of a run's last and best evaluation, in RUN/confusion-WHICH.npz: most metrics come from them.
+"""Confusion matrices per image of the evaluations that a run keeps, in RUN/confusion-WHICH.npz: most metrics come from them.
 
 The file is what ``numpy.savez_compressed`` would write, but the same bytes for the same content. Its arrays: `ids` (N,)
 text, `indptr` (N + 1,) int64, `cells` (nnz,) and `counts` (nnz,) unsigned, `classes` () and `step` () int64. Image `i` has
@@ -144,12 +144,12 @@ class Confusion:
 
 
 def confusion_path(run: Run, which: str) -> Path:
-    """Return where the matrices of the `last` or the `best` evaluation are kept."""
+    """Return where the matrices of the `last`, `best` or `selected` evaluation are kept."""
     return run.path / f"confusion-{which}.npz"
 
 
 def write_confusion(run: Run, which: str, confusion: Confusion) -> None:
-    """Write the matrices of the `last` or the `best` evaluation, whole or not at all."""
+    """Write the matrices of the `last`, `best` or `selected` evaluation, whole or not at all."""
     save_confusion(confusion_path(run, which), confusion)
 
 
@@ -164,7 +164,7 @@ def digests(run: Run, steps: Mapping[str, int]) -> dict[str, str]:
 
     Args:
         run: the run.
-        steps: `last` and `best`, with the step of the evaluation.
+        steps: `last`, `best` and so on, with the step of the evaluation.
 
     Raises:
         BenchError: if a file is damaged.
@@ -183,7 +183,7 @@ def _write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
 
 
 def read_confusion(run: Run, which: str) -> Confusion | None:
-    """Return the matrices of the `last` or the `best` evaluation; None where none are kept, as of older runs.
+    """Return the matrices of the `last`, `best` or `selected` evaluation; None where none are kept, as of older runs.
 
     Raises:
         BenchError: if the file can't be read, or isn't what :func:`write_confusion` writes.
