@@ -51,6 +51,7 @@ def test_every_format_has_the_metric_its_name_and_its_definition(store: Store, g
         assert "62.5" in text
         assert "mean over the classes of the ground truth" in text
         assert "mIoU in" not in text
+        assert "at most 0.0 mAcc" in text
     [line] = csv.DictReader(io.StringIO(render(table, "csv")))
     assert (line["metric"], line["mean_last"], line["n_last"]) == ("macc", "62.5", "2")
     data = json.loads(render(table, "json"))
