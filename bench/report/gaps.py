@@ -12,7 +12,7 @@ LABEL = "best − last"
 
 
 def gaps(cell: TableCell) -> list[float]:
-    """Return best − last of each run that is done, in %."""
+    """Return best − last of each run that is done, in what the table scores."""
     pairs = zip(cell.stats["best"].values, cell.stats["last"].values, strict=True)
     return [best - last for best, last in pairs if best is not None and last is not None]
 
@@ -40,8 +40,8 @@ def _note(found: Sequence[float], score: str) -> str:
     return f"Gap ({what}): median {middle:.1f}, at most {most:.1f} {score} ({runs})."
 
 
-def with_gaps(table: Table, lines: bool, score: str = "mIoU") -> Table:
-    """Return a table of a score with the gap of its cells: for programs, in a note, and with `lines` below each score."""
+def with_gaps(table: Table, lines: bool, score: str) -> Table:
+    """Return a table of `score` with the gap of its cells: for programs, in a note, and with `lines` below each score."""
 
     def section(found: Section) -> Section:
         rows = (
