@@ -1,7 +1,7 @@
 """Confusion matrices per image of the evaluations that a run keeps, in RUN/confusion-WHICH.npz: most metrics come from them.
 
 The file is what ``numpy.savez_compressed`` would write, but the same bytes for the same content. Its arrays: `ids` (N,)
-text, `indptr` (N + 1,) int64, `cells` (nnz,) and `counts` (nnz,) unsigned, `classes` () and `step` () int64. Image `i` has
+text, `indptr` (N + 1,) int64, `cells` (nnz,) int32, `counts` (nnz,) int64, `classes` () and `step` () int64. Image `i` has
 `counts[j]` pixels of label `cells[j] // classes` and prediction `cells[j] % classes`, for j from indptr[i] to indptr[i + 1].
 """
 
@@ -24,14 +24,7 @@ from bench.store.run import Run
 
 Array = NDArray[Any]
 Int64 = NDArray[np.int64]
-_EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest time that a zip can name: a file's bytes must not depend on when it was made
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can name: bytes must not depend on when a file was made
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +34,8 @@ class ImageCounts:
     Attributes:
         classes: K.
         indptr: (N + 1,) int64; the cells of image i are those from indptr[i] to indptr[i + 1].
-        cells: (nnz,) unsigned, label · K + prediction, ascending within an image.
-        counts: (nnz,) uint32, pixels, above 0.
+        cells: (nnz,) int32, label · K + prediction, ascending within an image.
+        counts: (nnz,) int64, pixels, above 0.
     """
 
     classes: int
@@ -58,8 +51,7 @@ class ImageCounts:
         images, cells = np.nonzero(flat)
         indptr = np.zeros(len(flat) + 1, np.int64)
         np.cumsum(np.bincount(images, minlength=len(flat)), out=indptr[1:])
-        kind = np.uint16 if classes <= 256 else np.uint32
-        return cls(classes, indptr, cells.astype(kind), flat[images, cells].astype(np.uint32))
+        return cls(classes, indptr, cells.astype(np.int32), flat[images, cells].astype(np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence[ImageCounts], order: Iterable[int]) -> ImageCounts:
