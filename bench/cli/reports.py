@@ -92,7 +92,7 @@ def _made(
         from bench.report import by_metric
 
         runs, found = by_metric.scored(store, runs, metric, per_class)
-        grid = by_metric.unpublished(grid)
+        grid = summary.model_copy(update={"published": None})  # whose figures are mIoU
     if compare:
         table = pairs.build(runs, grid, *compare, rule, margin)
     else:

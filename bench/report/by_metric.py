@@ -15,13 +15,12 @@ from bench.report.model import Table
 from bench.report.records import Record, Runs
 from bench.report.rows import one_line
 from bench.store.confusion import read_confusion
+from bench.store.evaluations import TOLERANCE
 from bench.store.run import Run
-from bench.store.summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLERANCE = 0.05  # of mIoU: matrices that were made again on other hardware differ from the recorded score by rounding
 _NONE = "it keeps no confusion matrices, as runs made before they were kept; `evaluate RUN --select {}` writes them"
 
 
@@ -45,9 +44,9 @@ class Scored:
     def of(self, store: Path, run_id: str, miou: Mapping[str, Percent]) -> dict[str, tuple[Percent, list[Percent]]]:
         """Return per rule the metric of a run that is done, and its values per class (none where it has none)."""
         found: dict[str, tuple[Percent, list[Percent]]] = {}
-        for rule in RULES:
+        for rule, recorded in miou.items():
             try:
-                margins = _margins(Run(store / run_id), rule, miou[rule])
+                margins = _margins(Run(store / run_id), rule, recorded)
             except BenchError as error:
                 self.missing.setdefault((one_line(str(error)), rule), []).append(run_id)
                 found[rule] = None, []
@@ -109,11 +108,6 @@ def _rescored(store: Path, record: Record, found: Scored) -> Record:
     return replace(record, run=run, iou={rule: json.dumps(classes or absent) for rule, (_, classes) in values.items()})
 
 
-def unpublished(grid: Summary) -> Summary:
-    """Return a grid without its papers, whose figures are mIoU."""
-    return grid.model_copy(update={"published": None})
-
-
 def explained(table: Table, found: Scored, papers: bool) -> Table:
     """Return a table with what its metric is, which runs have none and why, and the metric's name beside every number."""
     said = [f"{found.metric.title}: {found.metric.words}; from the confusion matrices of each run."]
@@ -136,7 +130,7 @@ def _with_facts(table: Table, facts: Mapping[str, str]) -> Table:
 
 
 def columns(store: Path, runs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return a metric as two columns, `NAME_last` and `NAME_best`, of the runs of ``bench.report.frame``; None where none.
+    """Return a metric as a column per rule, `NAME_last` and so on, of the runs of ``bench.report.frame``; NaN where none.
 
     Raises:
         BenchError: if there is no such metric.
@@ -144,10 +138,8 @@ def columns(store: Path, runs: pd.DataFrame, name: str) -> pd.DataFrame:
     import pandas as pd
 
     found, values = Scored(name), []
-    for run, state, *miou in zip(runs["id"], runs["state"], *(runs[f"miou_{rule}"] for rule in RULES), strict=True):
-        done = state == "done"
-        values.append(
-            found.of(store, run, dict(zip(RULES, miou, strict=True))) if done else dict.fromkeys(RULES, (None, []))
-        )
-    made = {f"{name.replace('-', '_')}_{rule}": [value[rule][0] for value in values] for rule in RULES}
+    for run, *miou in zip(runs["id"], *(runs[f"miou_{rule}"] for rule in RULES), strict=True):
+        recorded = {rule: value for rule, value in zip(RULES, miou, strict=True) if pd.notna(value)}
+        values.append(found.of(store, run, recorded))
+    made = {f"{name.replace('-', '_')}_{rule}": [v[rule][0] if rule in v else None for v in values] for rule in RULES}
     return pd.DataFrame(made, index=runs.index, dtype="float64")

@@ -154,7 +154,7 @@ def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     Raises:
         BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    made = with_gaps(budgets(runs, grid, select), lines=grid.published is not None)
+    made = with_gaps(budgets(runs, grid, select), grid.published is not None, runs.score)
     if grid.published is None:
         return made
     from bench.report.papers.notes import annotated

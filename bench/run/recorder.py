@@ -60,7 +60,7 @@ class Recorder:
         self._writer.write(self.run.weights(which), weights)
 
     def keep_confusion(self, which: str, confusion: Confusion) -> None:
-        """Write the matrices of the `last` or `best` evaluation, before any later checkpoint that knows of it."""
+        """Write the matrices of an evaluation that is kept, before any later checkpoint that knows of it."""
         path = confusion_path(self.run, which)
         self._writer.call(lambda: save_confusion(path, confusion, self._still_ours))
 

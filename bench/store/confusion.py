@@ -1,7 +1,7 @@
-"""Confusion matrices per image of a run's last and best evaluation, in RUN/confusion-WHICH.npz: most metrics come from them.
+"""Confusion matrices per image of the evaluations that a run keeps, in RUN/confusion-WHICH.npz: most metrics come from them.
 
 The file is what ``numpy.savez_compressed`` would write, but the same bytes for the same content. Its arrays: `ids` (N,)
-text, `indptr` (N + 1,) int64, `cells` (nnz,) and `counts` (nnz,) unsigned, `classes` () and `step` () int64. Image `i` has
+text, `indptr` (N + 1,) int64, `cells` (nnz,) int32, `counts` (nnz,) int64, `classes` () and `step` () int64. Image `i` has
 `counts[j]` pixels of label `cells[j] // classes` and prediction `cells[j] % classes`, for j from indptr[i] to indptr[i + 1].
 """
 
@@ -24,14 +24,7 @@ from bench.store.run import Run
 
 Array = NDArray[Any]
 Int64 = NDArray[np.int64]
-_EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the earliest time that a zip can name: a file's bytes must not depend on when it was made
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can name: bytes must not depend on when a file was made
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +34,8 @@ class ImageCounts:
     Attributes:
         classes: K.
         indptr: (N + 1,) int64; the cells of image i are those from indptr[i] to indptr[i + 1].
-        cells: (nnz,) unsigned, label · K + prediction, ascending within an image.
-        counts: (nnz,) uint32, pixels, above 0.
+        cells: (nnz,) int32, label · K + prediction, ascending within an image.
+        counts: (nnz,) int64, pixels, above 0.
     """
 
     classes: int
@@ -58,8 +51,7 @@ class ImageCounts:
         images, cells = np.nonzero(flat)
         indptr = np.zeros(len(flat) + 1, np.int64)
         np.cumsum(np.bincount(images, minlength=len(flat)), out=indptr[1:])
-        kind = np.uint16 if classes <= 256 else np.uint32
-        return cls(classes, indptr, cells.astype(kind), flat[images, cells].astype(np.uint32))
+        return cls(classes, indptr, cells.astype(np.int32), flat[images, cells].astype(np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence[ImageCounts], order: Iterable[int]) -> ImageCounts:
@@ -144,12 +136,12 @@ class Confusion:
 
 
 def confusion_path(run: Run, which: str) -> Path:
-    """Return where the matrices of the `last` or the `best` evaluation are kept."""
+    """Return where the matrices of the `last`, `best` or `selected` evaluation are kept."""
     return run.path / f"confusion-{which}.npz"
 
 
 def write_confusion(run: Run, which: str, confusion: Confusion) -> None:
-    """Write the matrices of the `last` or the `best` evaluation, whole or not at all."""
+    """Write the matrices of the `last`, `best` or `selected` evaluation, whole or not at all."""
     save_confusion(confusion_path(run, which), confusion)
 
 
@@ -164,7 +156,7 @@ def digests(run: Run, steps: Mapping[str, int]) -> dict[str, str]:
 
     Args:
         run: the run.
-        steps: `last` and `best`, with the step of the evaluation.
+        steps: `last`, `best` and so on, with the step of the evaluation.
 
     Raises:
         BenchError: if a file is damaged.
@@ -183,7 +175,7 @@ def _write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
 
 
 def read_confusion(run: Run, which: str) -> Confusion | None:
-    """Return the matrices of the `last` or the `best` evaluation; None where none are kept, as of older runs.
+    """Return the matrices of the `last`, `best` or `selected` evaluation; None where none are kept, as of older runs.
 
     Raises:
         BenchError: if the file can't be read, or isn't what :func:`write_confusion` writes.

@@ -157,7 +157,7 @@ def evaluate(
     """
     was_training = predictor.training
     predictor.eval()
-    tally = Tally(num_classes, device)
+    tally = Tally(num_classes)
     memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
         for places, batch in _batches(samples, evaluation.batch_size):
@@ -169,4 +169,5 @@ def evaluate(
             tally.add(places, confusion_matrices(scores.argmax(1), label, num_classes))
     finally:
         predictor.train(was_training)
-    return replace(score(tally.total), images=tally.images())
+    images = tally.images()
+    return replace(score(torch.from_numpy(images.total())), images=images)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,30 +55,24 @@ def _any_order() -> Iterator[None]:
 
 
 class Tally:
-    """Gathers matrices of images that come in any order, on the device that made them, and their sum.
+    """Gathers matrices of images that come in any order, on the device that made them.
 
     They are copied to the host when all are there; before that only where they take more than :data:`WAITING` bytes, as do
     those of some 700 images of 150 classes.
 
     Args:
         num_classes: K.
-        device: of the matrices.
-
-    Attributes:
-        total: (K, K) int64, the sum, on the device.
     """
 
     WAITING = 64 << 20
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        self.total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    def __init__(self, num_classes: int) -> None:
         self._places: list[int] = []
         self._waiting: list[Tensor] = []
-        self._parts: list[ImageCounts] = []
+        self._parts = [ImageCounts.of(np.zeros((0, num_classes, num_classes), np.int64))]
 
     def add(self, places: Iterable[int], matrices: Tensor) -> None:
         """Take matrices (B, K, K) int64 of the images that stand at these places, from 0, among all."""
-        self.total += matrices.sum(0)
         self._places += places
         self._waiting.append(matrices.int())  # an image has fewer than 2³¹ pixels
         if sum(part.nbytes for part in self._waiting) > self.WAITING:
@@ -88,7 +83,7 @@ class Tally:
         self._waiting.clear()
 
     def images(self) -> ImageCounts:
-        """Return the matrices of all images in their order; at least one must have been added."""
+        """Return the matrices of all images in their order."""
         if self._waiting:
             self._fetch()
         return ImageCounts.joined(self._parts, self._places)

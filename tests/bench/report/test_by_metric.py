@@ -7,6 +7,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.errors import BenchError
@@ -44,17 +45,38 @@ def test_every_format_has_the_metric_its_name_and_its_definition(store: Store, g
     run_of(store, 0)
     run_of(store, 1)
     table = made(store, grid, "macc")
+    assert any("median 0.0, at most 0.0 mAcc (2 runs)" in note for note in table.notes)
     for fmt in ("md", "latex", "html"):
         text = render(table, fmt)
         assert "mAcc" in text
         assert "62.5" in text
         assert "mean over the classes of the ground truth" in text
         assert "mIoU in" not in text
+        assert "at most 0.0 mAcc" in text
     [line] = csv.DictReader(io.StringIO(render(table, "csv")))
     assert (line["metric"], line["mean_last"], line["n_last"]) == ("macc", "62.5", "2")
     data = json.loads(render(table, "json"))
     assert data["metric"] == "macc"
     assert data["sections"][0]["cells"][0]["last"]["values"] == [62.5, 62.5]
+
+
+def test_a_rule_that_a_run_does_not_know_is_not_missing(store: Store, grid: Summary) -> None:
+    """Without images held out there is no `selected`; with them, it has matrices of its own."""
+    run_of(store, 0)
+    assert made(store, grid, "macc").warnings == ()
+    assert frame_of(store)["dice_selected"].isna().all()
+    path = store.plan("reco", "20", 1)
+    score = {"step": 200, "miou": MIOU, "pixel_accuracy": 80.0, "iou": [50.0, 40.0, None], "holdout_miou": 30.0}
+    store.done(path, MIOU, selected=score)
+    for which in ("last", "best", "selected"):
+        write_confusion(Run(path), which, Confusion(("a",), 400, ImageCounts.of(np.array([MATRIX]))))
+    assert made(store, grid, "macc").warnings == ()
+    assert frame_of(store)["dice_selected"].round(6).fillna(-1).tolist() == [-1, 60.0]
+
+
+def frame_of(store: Store) -> pd.DataFrame:
+    runs = frame.load(store.path, store.cells)
+    return runs.join(by_metric.columns(store.path, runs, "dice"))
 
 
 def test_values_per_class(store: Store, grid: Summary) -> None:
@@ -107,7 +129,6 @@ def test_rows_of_runs_get_two_columns(store: Store) -> None:
     run_of(store, 0)
     run_of(store, 1, kept=("best",))
     store.plan("reco", "20", 2)
-    runs = frame.load(store.path, store.cells)
-    found = runs.join(by_metric.columns(store.path, runs, "dice"))
+    found = frame_of(store)
     assert found["dice_last"].round(6).fillna(-1).tolist() == [60.0, -1, -1]
     assert found["dice_best"].round(6).fillna(-1).tolist() == [60.0, 60.0, -1]

@@ -149,3 +149,8 @@ def test_few_samples_wait_for_others_of_their_shape() -> None:
         given += len(batch)
         assert taken - given <= WAITING * 2
     assert given == 100
+
+
+def test_without_samples_there_is_no_score() -> None:
+    with pytest.raises(ValueError, match="no pixel"):
+        evaluate(Brightness(), [], 2, Evaluation(), CPU)
