@@ -169,6 +169,8 @@ def test_every_format_shows_the_difference_and_the_interval(store: Store, grid: 
     text = render(build(store, grid), fmt)
     if fmt == "json":
         stat = json.loads(text)["sections"][0]["cells"][0]["last"]
-        assert (stat["mean"], stat["bootstrap"], stat["settled"]) == (4.0, [3.0, 5.0], True)
+        # Of 3, 4, 5: 4 ± 4.303 / sqrt(3), and p of t = 6.93 with 2 degrees of freedom.
+        assert (stat["mean"], stat["student"], stat["settled"]) == (4.0, [1.5159, 6.4841], True)
+        assert (stat["p_holm"], stat["p_sign_flip"], stat["superiority"]) == (0.0202, 0.25, 1.0)
     else:
-        assert ("3.0; 5.0" if fmt == "csv" else "+3.0 to +5.0") in text
+        assert ("1.5159; 6.4841" if fmt == "csv" else "+1.5 to +6.5") in text
