@@ -58,7 +58,7 @@ METRIC = Annotated[
         "--metric",
         metavar="NAME",
         help="Instead of mIoU: macc, accuracy, fwiou, dice, f1, precision, recall, kappa, image-miou, "
-        "miou-small, miou-medium, miou-large.",
+        "miou-small, miou-medium, miou-large, boundary-iou.",
     ),
 ]
 MARGIN = Annotated[

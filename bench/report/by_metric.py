@@ -47,11 +47,12 @@ class Scored:
         for rule, recorded in miou.items():
             try:
                 margins = _margins(Run(store / run_id), rule, recorded)
+                classes = self.metric.classes(margins) if self.metric.classes else []
             except BenchError as error:
                 self.missing.setdefault((one_line(str(error)), rule), []).append(run_id)
                 found[rule] = None, []
             else:
-                found[rule] = self.metric.value(margins), self.metric.classes(margins) if self.metric.classes else []
+                found[rule] = self.metric.value(margins), classes
         return found
 
     def warnings(self) -> Iterator[str]:

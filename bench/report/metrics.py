@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
 from bench.store.confusion import ImageCounts
 
 Int64 = NDArray[np.int64]
@@ -29,11 +29,13 @@ class Margins:
         hit: labelled and predicted as the class.
         label: labelled as the class.
         prediction: predicted as the class, among pixels that have a label.
+        near: the same of pixels near boundaries; None where they weren't counted.
     """
 
     hit: Int64
     label: Int64
     prediction: Int64
+    near: Margins | None = None
 
     @classmethod
     def of(cls, images: ImageCounts) -> Margins:
@@ -47,15 +49,18 @@ class Margins:
             # sums of whole numbers in float64 are exact below 2⁵³, which no image's pixels reach
             return np.bincount(index, counts[where], len(images) * k).astype(np.int64).reshape(len(images), k)
 
-        return cls(by(same, label), by(slice(None), label), by(slice(None), prediction))
+        near = None if images.near is None else cls(*images.near.astype(np.int64).transpose(1, 0, 2))
+        return cls(by(same, label), by(slice(None), label), by(slice(None), prediction), near)
 
     def pooled(self) -> Margins:
         """Return the margins of all images together, (1, K)."""
-        return Margins(*(part.sum(0, keepdims=True) for part in (self.hit, self.label, self.prediction)))
+        hit, label, prediction = (part.sum(0, keepdims=True) for part in (self.hit, self.label, self.prediction))
+        return Margins(hit, label, prediction)
 
     def where(self, chosen: NDArray[np.bool_]) -> Margins:
         """Return the margins with zeros but for the chosen (N, K) images and classes."""
-        return Margins(*(part * chosen for part in (self.hit, self.label, self.prediction)))
+        hit, label, prediction = (part * chosen for part in (self.hit, self.label, self.prediction))
+        return Margins(hit, label, prediction)
 
     @property
     def union(self) -> Int64:
@@ -117,6 +122,14 @@ def _image_miou(m: Margins) -> Percent:
     return _mean([_mean(row) for row in _ratios(m.hit, m.union)])
 
 
+def _boundary_iou(m: Margins) -> list[Percent]:
+    if m.near is None:
+        raise BenchError(
+            "its evaluation didn't count pixels near boundaries; set evaluation.boundary, or `evaluate RUN --boundary`"
+        )
+    return _iou(m.near)
+
+
 def _sized(low: float, high: float) -> Callable[[Margins], list[Percent]]:
     """Return the IoU per class over those images where its label covers more than `low`, up to `high`, of the pixels."""
 
@@ -176,6 +189,12 @@ METRICS: dict[str, Metric] = {
     ),
     "miou-small": Metric("mIoU, small", f"mIoU, {_OVER} up to 1 % of the valid pixels; {_MISSED}", _sized(0, SMALL)),
     "miou-medium": Metric("mIoU, medium", f"mIoU, {_OVER} over 1 % and up to 10 %; {_MISSED}", _sized(SMALL, LARGE)),
+    "boundary-iou": Metric(
+        "mean Boundary IoU",
+        "mean over classes of the IoU of pixels within 2 % of the image's diagonal of the class's boundary "
+        "(Cheng et al., CVPR 2021), all images together",
+        _boundary_iou,
+    ),
     "miou-large": Metric("mIoU, large", f"mIoU, {_OVER} over 10 %; {_MISSED}", _sized(LARGE, 1)),
 }
 

@@ -148,6 +148,7 @@ class Evaluation(Config):
         holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
             on, labelled or unlabelled.
         also: other evaluations of the weights that a run keeps, made when its training has ended (no part of the id).
+        boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (no part of the id).
         batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
             rounding).
     """
@@ -159,6 +160,7 @@ class Evaluation(Config):
     select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
+    boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
 
     @property

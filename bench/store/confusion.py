@@ -1,7 +1,8 @@
 """Confusion matrices per image of the evaluations that a run keeps, in RUN/confusion-WHICH.npz: most metrics come from them.
 
 The file is what ``numpy.savez_compressed`` would write, but the same bytes for the same content. Its arrays: `ids` (N,)
-text, `indptr` (N + 1,) int64, `cells` (nnz,) int32, `counts` (nnz,) int64, `classes` () and `step` () int64. Image `i` has
+text, `indptr` (N + 1,) int64, `cells` (nnz,) int32, `counts` (nnz,) int64, `classes` () and `step` () int64, and, where it
+was asked for, `near` (N, 3, K) unsigned, pixels near boundaries. Image `i` has
 `counts[j]` pixels of label `cells[j] // classes` and prediction `cells[j] % classes`, for j from indptr[i] to indptr[i + 1].
 """
 
@@ -36,12 +37,15 @@ class ImageCounts:
         indptr: (N + 1,) int64; the cells of image i are those from indptr[i] to indptr[i + 1].
         cells: (nnz,) int32, label · K + prediction, ascending within an image.
         counts: (nnz,) int64, pixels, above 0.
+        near: (N, 3, K) uint32, pixels of each class near boundaries: in both, in the label, in the prediction, see
+            ``bench.train.boundary``; None where they weren't counted.
     """
 
     classes: int
     indptr: Int64
     cells: Array
     counts: Array
+    near: Array | None = None
 
     @classmethod
     def of(cls, matrices: Array) -> ImageCounts:
@@ -117,6 +121,7 @@ class Confusion:
 
     def arrays(self) -> dict[str, Array]:
         """Return what the file holds, by name."""
+        near = {} if self.images.near is None else {"near": self.images.near}
         return {
             "ids": np.array(self.ids, np.str_),
             "indptr": self.images.indptr,
@@ -124,12 +129,15 @@ class Confusion:
             "counts": self.images.counts,
             "classes": np.array(self.classes, np.int64),
             "step": np.array(self.step, np.int64),
+            **near,
         }
 
     def sha256(self) -> str:
-        """Return the hash of the arrays' names, types, shapes and bytes, which no compression changes."""
+        """Return the hash of the matrices: names, types, shapes and bytes, which neither compression nor `near` changes."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
+            if name == "near":  # may be added to a finished run
+                continue
             digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -199,7 +207,7 @@ def _checked(arrays: Mapping[str, Array]) -> Confusion:
     ids, indptr, cells, counts, classes, step = (
         arrays[name] for name in ("ids", "indptr", "cells", "counts", "classes", "step")
     )
-    k = int(classes)
+    k, near = int(classes), arrays.get("near")
     bounds = np.concatenate([np.zeros(1, np.int64), np.diff(cells.astype(np.int64))])
     bounds[indptr[:-1][indptr[:-1] < len(cells)]] = 1  # an image's first cell follows nothing
     for holds, what in (
@@ -211,7 +219,8 @@ def _checked(arrays: Mapping[str, Array]) -> Confusion:
         (k > 0 and bool(((cells >= 0) & (cells < k * k)).all()), "a cell is outside the matrix"),
         (bool((bounds > 0).all()), "the cells of an image do not ascend"),
         (bool((counts > 0).all()), "a count is not above 0"),
+        (near is None or (near.shape == (len(ids), 3, k) and near.dtype.kind in "iu"), "near does not fit the ids"),
     ):
         if not holds:
             raise ValueError(what)
-    return Confusion(tuple(map(str, ids)), int(step), ImageCounts(k, indptr.astype(np.int64), cells, counts))
+    return Confusion(tuple(map(str, ids)), int(step), ImageCounts(k, indptr.astype(np.int64), cells, counts, near))

@@ -17,6 +17,7 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.resize import bilinear
 from bench.spec.sections import Evaluation, Numerics
+from bench.train.boundary import boundary_counts
 from bench.train.host import empty_rows
 from bench.train.metrics import Score, Tally, confusion_matrices, score
 
@@ -166,7 +167,9 @@ def evaluate(
             image = image.to(torch.float32, memory_format=memory) / 255
             with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
                 scores = scores_of(predictor, image, evaluation)
-            tally.add(places, confusion_matrices(scores.argmax(1), label, num_classes))
+            found = scores.argmax(1)
+            near = boundary_counts(found, label, num_classes) if evaluation.boundary else None
+            tally.add(places, confusion_matrices(found, label, num_classes), near)
     finally:
         predictor.train(was_training)
     images = tally.images()

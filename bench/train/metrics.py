@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 import numpy as np
@@ -34,10 +34,15 @@ def confusion_matrices(prediction: Tensor, label: Tensor, num_classes: int) -> T
     valid = (label >= 0) & (label < num_classes)
     # void pixels go to one extra bin instead of being selected, which would wait for the device
     index = torch.where(valid, label * num_classes + prediction, num_classes * num_classes)
-    counts = torch.zeros(len(label), num_classes * num_classes + 1, dtype=torch.int64, device=label.device)
+    return bin_counts(index, num_classes * num_classes).view(len(label), num_classes, num_classes)
+
+
+def bin_counts(index: Tensor, bins: int) -> Tensor:
+    """Return how often each of 0 … bins - 1 occurs in the rows of (B, M) int64: (B, bins) int64; `bins` isn't counted."""
+    counts = torch.zeros(len(index), bins + 1, dtype=torch.int64, device=index.device)
     with _any_order():
         counts.scatter_add_(1, index, index.new_ones(()).expand_as(index))
-    return counts[:, :-1].view(len(label), num_classes, num_classes)
+    return counts[:, :-1]
 
 
 @contextmanager
@@ -70,10 +75,15 @@ class Tally:
         self._places: list[int] = []
         self._waiting: list[Tensor] = []
         self._parts = [ImageCounts.of(np.zeros((0, num_classes, num_classes), np.int64))]
+        self._near: list[Tensor] = []
 
-    def add(self, places: Iterable[int], matrices: Tensor) -> None:
-        """Take matrices (B, K, K) int64 of the images that stand at these places, from 0, among all."""
+    def add(self, places: Iterable[int], matrices: Tensor, near: Tensor | None = None) -> None:
+        """Take matrices (B, K, K) int64 of the images that stand at these places, from 0, among all.
+
+        `near` is (B, 3, K) int64, see ``bench.train.boundary``: given of all images or of none.
+        """
         self._places += places
+        self._near += [] if near is None else [near]
         self._waiting.append(matrices.int())  # an image has fewer than 2³¹ pixels
         if sum(part.nbytes for part in self._waiting) > self.WAITING:
             self._fetch()
@@ -86,7 +96,10 @@ class Tally:
         """Return the matrices of all images in their order."""
         if self._waiting:
             self._fetch()
-        return ImageCounts.joined(self._parts, self._places)
+        found = ImageCounts.joined(self._parts, self._places)
+        if not self._near:
+            return found
+        return replace(found, near=torch.cat(self._near).cpu().numpy()[np.argsort(self._places)].astype(np.uint32))
 
 
 class ScoreRecord(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -135,12 +135,20 @@ class Evaluator:
         return read_content(dataset, [names.get(self.split, "train")]).sha256
 
     def keep(self, run: Run, which: str, score: Score, step: int) -> Path | None:
-        """Write the matrices of a score of the whole evaluation split, unless the run has sound ones; return the file."""
+        """Write what the run has no sound copy of: the matrices of its own evaluation, its pixels near boundaries.
+
+        Returns:
+            The file; None where nothing was missing.
+        """
+        kept, images = None, score.images
+        assert images is not None
         with contextlib.suppress(BenchError):
-            if read_confusion(run, which) is not None:
+            kept = read_confusion(run, which)
+        if kept is not None:
+            if images.near is None or kept.images.near is not None:
                 return None
-        assert score.images is not None
-        write_confusion(run, which, Confusion(self.ids, step, score.images))
+            images = replace(kept.images, near=images.near)
+        write_confusion(run, which, Confusion(self.ids, step, images))
         return confusion_path(run, which)
 
     @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,11 +126,21 @@ def test_absent_classes_by_hand() -> None:
     assert METRICS["kappa"].value(m) == pytest.approx(100 * (0.6 - 0.64) / (1 - 0.64))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"boundary-iou"}))
 def test_nothing_to_score_is_none_and_all_right_is_100(name: str) -> None:
     assert METRICS[name].value(one([[0, 0], [0, 0]])) is None
     right = one([[980, 0, 0], [0, 15, 0], [0, 0, 5]])
     assert METRICS[name].value(right) == pytest.approx(100)
+
+
+def test_boundary_iou_by_hand_and_not_without_its_pixels(margins: Margins) -> None:
+    """Two images, two classes: (6 + 2) of (8 + 4 + 8 + 2 - 8), and 1 of 5."""
+    near = np.array([[[6, 1], [8, 3], [8, 2]], [[2, 0], [4, 1], [2, 0]]])
+    images = replace(ImageCounts.of(np.ones((2, 2, 2), int)), near=near)
+    assert METRICS["boundary-iou"].classes is not None
+    assert METRICS["boundary-iou"].classes(Margins.of(images)) == pytest.approx([100 * 8 / 14, 100 / 5])
+    with pytest.raises(BenchError, match="evaluate RUN --boundary"):
+        METRICS["boundary-iou"].value(margins)
 
 
 def test_pixels_of_a_large_dataset_are_counted_exactly() -> None:
