@@ -20,7 +20,7 @@ app = typer.Typer(
 VERBS: tuple[Callable[..., None], ...] = (
     *(grids.plan, grids.run, grids.status),
     *(verb for backend in backends() for verb in backend.verbs),
-    *(reports.table, reports.plot, share.bundle, share.merge, memory.memory, speed.speed),
+    *(reports.table, reports.plot, share.describe, share.bundle, share.merge, memory.memory, speed.speed),
     *(data.list_entries, data.split, inspect.evaluate, inspect.doctor),
 )
 for verb in VERBS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,14 @@ class Weights(str, Enum):
     LAST = "last"
     BEST = "best"
     ALL = "all"
+
+
+class DescriptionFormat(str, Enum):
+    """The formats of ``describe``."""
+
+    MD = "md"
+    LATEX = "latex"
+    JSON = "json"
 
 
 @takes_request
@@ -125,3 +134,27 @@ def _print_merged(out: Console, file: Path, store: Path, merged: Merged) -> None
     if merged.grid is not None:
         sets = [word for value in said.sets for word in ("--set", value)]
         out.print(f"its grid is kept: {shlex.join(['table', str(merged.grid), *sets])}")
+
+
+@takes_request
+def describe(
+    request: Request,
+    fmt: Annotated[DescriptionFormat, typer.Option("--format", help="How it is written.")] = DescriptionFormat.MD,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Write a paper's section on reproducibility and a checklist, from the store alone; while the grid runs, too."""
+    from bench.plan.summary import find_summary
+    from bench.report.description.describe import describe as described
+    from bench.report.description.describe import render
+
+    found = described(request.store, find_summary(request), request.grid, request.sets)
+    text = render(found, "json" if as_json else fmt.value)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+        console().print(f"wrote {output}")
