@@ -1,9 +1,10 @@
 """RC²L: region-level contrastive and consistency learning between a student and a moving-average teacher.
 
-Source: the abstract and the figure captions of "Semi-supervised Semantic Segmentation with Region-level Contrastive and
-Consistency Learning" (RC²L). Teacher and student are mask-classification networks; the teacher's confident regions
-on the weak view are targets for the student's regions on the strong view. Every constant of :class:`RC2LConfig` that
-isn't said to be someone else's is this project's choice.
+Source: the abstract and the figure captions of Zhang, Wu, Ding, Zhao and Guo, "Region-level Contrastive and Consistency
+Learning for Semi-Supervised Semantic Segmentation" (RC²L), IJCAI 2022, pp. 1622-1628, arXiv 2204.13314. Teacher and
+student are mask-classification networks; the teacher's confident regions on the weak view are targets for the student's
+regions on the strong view. Every constant of :class:`RC2LConfig` that isn't said to be someone else's is this project's
+choice.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import gc
 import inspect
@@ -83,8 +84,19 @@ def takes_request(verb: Verb, grid: Any = GRID, default: Any = inspect.Parameter
     return with_request
 
 
-def matching(items: Sequence[T], coords: Callable[[T], Mapping[str, Any]], only: str | None) -> list[T]:
-    """Return the items that match ``--only key=value,…`` (keys are coordinates).
+def matching(
+    items: Sequence[T],
+    coords: Callable[[T], Mapping[str, Any]],
+    only: str | None,
+    value: Callable[[T, str], Any] | None = None,
+) -> list[T]:
+    """Return the items that match ``--only key=value,…``.
+
+    Args:
+        items: cells of a grid, or rows of its status.
+        coords: the coordinates of one, which are the keys; ``1e-3`` is ``0.001``.
+        only: what was given; an item with a comma in it stands in double quotes.
+        value: returns what one has at any other key, or None where it has no such key.
 
     Raises:
         BenchError: for an unknown key, or if nothing matches.
@@ -92,20 +104,39 @@ def matching(items: Sequence[T], coords: Callable[[T], Mapping[str, Any]], only:
     from bench.errors import BenchError, unknown
 
     found = list(items)
-    for item in filter(None, (only or "").split(",")):
-        key, equals, value = item.partition("=")
+    for item in next(csv.reader([only or ""]), []):
+        key, equals, wanted = item.strip().partition("=")
         if not equals:
             raise BenchError(f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0")
         keys = {k for i in items for k in coords(i)}
-        if key not in keys:
+        have = {
+            k: coords(i).get(key) if key in keys else (value(i, key) if value else None) for k, i in enumerate(items)
+        }
+        if key not in keys and all(v is None for v in have.values()):
             raise unknown("key of --only", key, keys)
-        values = {str(coords(i).get(key)) for i in items}
-        if value not in values:
-            raise unknown(f"value of --only {key}", value, values)
-        found = [i for i in found if str(coords(i).get(key)) == value]
+        fitting = {id(i) for k, i in enumerate(items) if _is(have[k], wanted)}
+        if not fitting:
+            values = {str(v) for v in have.values()}
+            raise unknown(f"value of --only {key}", wanted, values)
+        found = [i for i in found if id(i) in fitting]
     if not found:
         raise BenchError(f"--only {only}: no cell of the grid matches all of it")
     return found
+
+
+def _is(have: Any, wanted: str) -> bool:
+    """Tell whether a coordinate, or another value of a cell, is what was written on the command line."""
+    from bench.errors import BenchError
+    from bench.spec.conditions import same
+    from bench.spec.yaml import parse_yaml
+
+    if str(have) == wanted:
+        return True
+    try:
+        asked = parse_yaml(wanted, "--only")
+        return same(have, asked) or (isinstance(have, str) and same(parse_yaml(have, "--only"), asked))
+    except BenchError:  # what is no YAML is text
+        return False
 
 
 def disable_gc() -> None:

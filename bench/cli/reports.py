@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.evaluations import MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
 from bench.cli.options import JSON, disable_gc, takes_request
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
     from bench.report.model import Table
+    from bench.spec.sections import OtherEvaluation
     from bench.store.summary import Summary
 
 
@@ -33,6 +36,7 @@ class Select(str, Enum):
 
     LAST = "last"
     BEST = "best"
+    SELECTED = "selected"
 
 
 class Plot(str, Enum):
@@ -51,16 +55,29 @@ SELECT = Annotated[Select | None, typer.Option("--select", help="Override the gr
 
 
 def _made(
-    store: Path, summary: Summary, select: Select | None, per_class: bool, compare: tuple[str, str] | None
+    store: Path,
+    summary: Summary,
+    select: Select | None,
+    per_class: bool,
+    compare: tuple[str, str] | None,
+    asked: OtherEvaluation | None,
 ) -> Table:
     from bench.report import records, tables
 
     rule, runs = select.value if select else None, records.load(store, summary.cells)
+    missing: list[str] = []
+    if asked is not None:
+        from bench.report.evaluated import evaluated
+
+        runs, missing = evaluated(runs, store, asked, rule or summary.select, as_options(asked))
+        summary = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
     if compare:
         from bench.report import pairs
 
-        return pairs.build(runs, summary, *compare, rule)
-    return (tables.per_class if per_class else tables.build)(runs, summary, rule)
+        table = pairs.build(runs, summary, *compare, rule)
+    else:
+        table = (tables.per_class if per_class else tables.build)(runs, summary, rule)
+    return replace(table, warnings=(*table.warnings, *missing))
 
 
 def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
@@ -83,26 +100,36 @@ def table(
     select: SELECT = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
     compare: COMPARE = None,
+    split: SPLIT = None,
+    mode: MODE = None,
+    size: SIZE = None,
+    stride: STRIDE = None,
     each: Annotated[
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too."""
+    """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too.
+
+    With --split, --mode, --size or --stride: of the evaluations that `evaluate` or `evaluation.also` has made so.
+    """
     disable_gc()
     from bench.errors import BenchError
     from bench.plan.summary import find_summary
     from bench.report.formats import terminal
     from bench.report.formats.render import render
 
+    asked = asked_for(split, mode, size, stride)
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
+    if each and asked is not None:
+        raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
     summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
         text = _raw(request.store, summary, chosen)
     else:
-        made = _made(request.store, summary, select, per_class, compare)
+        made = _made(request.store, summary, select, per_class, compare, asked)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))

@@ -25,6 +25,7 @@ class Weights(str, Enum):
 
     LAST = "last"
     BEST = "best"
+    SELECTED = "selected"
     ALL = "all"
 
 
@@ -60,7 +61,7 @@ def bundle(
     from bench.store.status import stale_runs
 
     summary = find_summary(request)
-    cells = matching(summary.cells, lambda cell: cell.coords, only)
+    cells = matching(summary.cells, lambda cell: cell.coords, only, lambda cell, key: summary.value(cell, key))
     runs = tally(request.store, (cell.id for cell in cells))
     asked = Asked(
         store=request.store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from datasets.split import Manifest
 
 
+# What the networks of a grid share where a method brings its own: the encoder and its initial weights.
+_ENCODER = ("backbone", "weights")
+
+
 @dataclass(frozen=True)
 class PlannedCell:
     """A cell and its coordinates: readable labels per axis, from which tables and plots are built.
@@ -44,6 +48,13 @@ class PlannedCell:
     values: Raw = field(default_factory=dict)
     profile: Raw = field(default_factory=dict)
     data_sha256: str = ""
+
+    def value(self, key: str) -> Any:
+        """Return what the resolved cell has at a dotted key; None where it has no such key."""
+        node: Any = self.cell.spec()
+        for step in key.split("."):
+            node = node.get(step) if isinstance(node, Mapping) else None
+        return node.get("name") if isinstance(node, Mapping) else node
 
 
 @dataclass(frozen=True)
@@ -103,12 +114,16 @@ class Resolver:
         return part
 
     def network(self, recipe: Part, method: Part) -> Part:
-        """Return the network that a method needs: the recipe's, or another one with the options that both have."""
+        """Return the network that a method needs: the recipe's, or another one on the same encoder.
+
+        A network's own options, such as its output stride, are no option of the other one.
+        """
         wanted = getattr(method.cls, "network", None)
         if wanted in (None, recipe.name):
             return recipe
-        options = recipe.config.model_dump(mode="json").items()
-        shared = {key: value for key, value in options if key in get("network", wanted).Config.model_fields}
+        fields = get("network", wanted).Config.model_fields
+        options = recipe.config.model_dump(mode="json", include=set(_ENCODER) & recipe.config.model_fields_set)
+        shared = {key: value for key, value in options.items() if key in fields}
         return self.part("network", {"name": wanted, **shared})
 
     def recipe(self, raw: RawView) -> Raw:
@@ -128,7 +143,8 @@ class Resolver:
     def cell(self, recipe: Raw) -> Resolved:
         """Draw a recipe's split and look at its data."""
         content = content_of(recipe["dataset"], self.roots)
-        split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots)
+        held = recipe["evaluation"].held_out
+        split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots, held)
         cell = Cell(**recipe, split_sha256=split.sha256, data_sha256=content.identity)
         return Resolved(cell, content.sha256, split, content)
 
@@ -184,6 +200,8 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     else:
         resolved, missing, left_out = resolver.cells(recipes), {}, []
     _check_distinct(points, resolved, where)
+    if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved):
+        raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
     coords = coordinates([(p, r.cell) for p, r in zip(points, resolved, strict=True)], asked.grid, where)
     cells = [
         PlannedCell(one.cell, labels, point.values, point.raw.get("profile", {}), one.data_sha256)

@@ -29,7 +29,8 @@ from bench.plan.freshness import freshness, is_fresh
 from bench.plan.request import Request
 from bench.plugin_code import code_hash
 from bench.spec.cell import Cell, Part
-from bench.spec.deviations import deviations, facts
+from bench.spec.deviations import deviations
+from bench.spec.facts import facts
 from bench.spec.grid import grid_path
 from bench.store.contents import keep_content
 from bench.store.summary import CellSummary, Summary

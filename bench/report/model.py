@@ -13,6 +13,7 @@ from bench.report.rows import STATES
 
 NOTHING = "–"
 ABSENT = "absent"
+NOT_KNOWN = "n/a"  # under a rule that none of the runs knows
 
 Facts = dict[str, Any]  # what is known beside the numbers, by name, as JSON types: for programs
 
@@ -25,7 +26,8 @@ class RunScore:
     """One planned run as a table sees it.
 
     Attributes:
-        values: the value under each rule, in %; None where the run is not done or the class is absent.
+        values: the value under each rule, in %; None where the run is not done or the class is absent. A rule is missing
+            that the run doesn't know: `selected` where no images are held out.
         step, iterations: optimizer steps done and planned; 0 where unknown.
         evaluation, split: the evaluation protocol in words and the split's SHA-256; empty where the run is not done.
     """
@@ -84,7 +86,7 @@ class TableCell:
     Attributes:
         done: the runs that are done, which are those that count.
         others: the other planned runs; there are none of either where the grid has no such cell.
-        stats: one per rule, `last` and `best`.
+        stats: one per rule.
         facts: what else is known of it under every rule, for programs.
     """
 
@@ -176,6 +178,14 @@ class Table:
     unfinished: tuple[Unfinished, ...]
     facts: Facts = field(default_factory=dict)
 
+    @property
+    def rules(self) -> list[str]:
+        """The rules that are shown: the headline, `last` and `best`, and any other under which a run has a score."""
+        cells = (found for section in self.sections for row in section.rows for found in row.cells)
+        scored = {name for found in cells for name, stat in found.stats.items() if stat.n}
+        shown = [name for name in RULES if name in ("last", "best") or name in scored]
+        return list(dict.fromkeys([self.rule.name, *shown]))
+
 
 def _waiting(runs: Sequence[RunScore]) -> str:
     """Return the text of a cell without any value, e.g. `– 2 failed, running 40 %`."""
@@ -204,8 +214,11 @@ def _stat(values: Sequence[float | None], planned: int, otherwise: str) -> Stat:
 def cell(runs: Sequence[RunScore]) -> TableCell:
     """Return the cell that stands for these planned runs."""
     done = tuple(run for run in runs if run.state == "done")
-    otherwise = ABSENT if done else _waiting(runs)
-    stats = {name: _stat([run.values[name] for run in done], len(runs), otherwise) for name in RULES}
+    waiting = _waiting(runs)
+    stats = {}
+    for name in RULES:
+        missing = ABSENT if any(name in run.values for run in done) else NOT_KNOWN
+        stats[name] = _stat([run.values.get(name) for run in done], len(runs), missing if done else waiting)
     return TableCell(done, tuple(run for run in runs if run.state != "done"), stats)
 
 

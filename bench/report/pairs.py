@@ -108,7 +108,8 @@ def _minus(one: RunScore, other: RunScore, name: str) -> RunScore:
     """Return a pair as a run whose score is the difference; it is done when both are."""
     both = (one, other)
     last = next((run for run in both if run.state != "done"), one)
-    values = {rule: None if None in (a := one.values[rule], b := other.values[rule]) else a - b for rule in RULES}  # type: ignore[operator]
+    known = [rule for rule in RULES if rule in one.values and rule in other.values]
+    values = {rule: None if None in (a := one.values[rule], b := other.values[rule]) else a - b for rule in known}  # type: ignore[operator]
     return replace(last, id=f"{one.id} − {other.id}", values=values, reason=last.reason and f"{name}: {last.reason}")
 
 

@@ -41,14 +41,14 @@ class Field:
     required: bool = False
 
 
-def _evaluation(which: Literal["last", "best"]) -> dict[str, Field]:
+def _evaluation(which: Literal["last", "best", "selected"], required: bool = True) -> dict[str, Field]:
     keys: dict[str, tuple[str, Literal["number", "json"]]] = {
         "miou": ("miou", "number"),
         "step": ("step", "number"),
         "pixel_accuracy": ("pixel_accuracy", "number"),
         "iou": ("iou", "json"),
     }
-    return {f"{name}_{which}": Field("result.json", (which, key), kind, True) for name, (key, kind) in keys.items()}
+    return {f"{name}_{which}": Field("result.json", (which, key), kind, required) for name, (key, kind) in keys.items()}
 
 
 FIELDS: dict[str, Field] = {
@@ -60,10 +60,13 @@ FIELDS: dict[str, Field] = {
     "hardware": Field("state.json", ("hardware",), "json"),
     **_evaluation("last"),
     **_evaluation("best"),
+    **_evaluation("selected", required=False),
+    "miou_holdout": Field("result.json", ("selected", "holdout_miou"), "number"),
     "classes": Field("result.json", ("classes",), "json", True),
     "evaluation": Field("result.json", ("evaluation",), "text", True),
     "split_sha256": Field("result.json", ("split_sha256",), "text", True),
     "labelled_images": Field("result.json", ("labelled_images",), "number", True),
+    "holdout_images": Field("result.json", ("holdout_images",), "number"),
     "labelled_pixels": Field("result.json", ("labelled_pixels",), "number"),
     "unlabelled_images": Field("result.json", ("unlabelled_images",), "number"),
     "seconds": Field("cost.json", ("seconds",), "number"),
@@ -108,7 +111,9 @@ _PARSE: dict[str, Callable[[Any], Any]] = {"number": _number, "text": _text, "js
 
 def _field(document: Any, field: Field, default: Any) -> Any:
     value = document
-    for key in field.path:
+    for depth, key in enumerate(field.path):
+        if depth and value is None and not field.required:
+            return default
         if not isinstance(value, dict):
             raise ValueError(f"'{key}' is looked for in something that is not an object")
         if key not in value and field.required:
@@ -127,7 +132,7 @@ def _check_state(row: RowValues) -> None:
 def _check_result(row: RowValues) -> None:
     """Refuse scores that can't be: they would enter a mean unseen."""
     classes = [_text(name) for name in json.loads(row["classes"])]
-    for which in ("last", "best"):
+    for which in ("last", "best", *(["selected"] if row["iou_selected"] else [])):
         values = [_number(value) for value in json.loads(row[f"iou_{which}"]) if value is not None]
         if any(not 0 <= value <= 100 for value in [row[f"miou_{which}"], *values]):
             raise ValueError(f"an IoU in '{which}' is not between 0 and 100")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bench.report import notes
+from bench.report.gaps import with_gaps
 from bench.report.headline import RULES, rule
 from bench.report.model import Column, Row, RunScore, Section, Table, TableCell, best, cell
 from bench.report.records import Record, Runs, group, pick, varying
@@ -85,7 +86,7 @@ def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Ke
 def _class_items(record: Record, classes: Sequence[str], column: Keys) -> Iterator[Item]:
     run = record.run
     names = [one_line(name) for name in json.loads(record.classes or "[]")]
-    found = {rule: dict(zip(names, json.loads(record.iou[rule] or "[]"), strict=True)) for rule in RULES}
+    found = {rule: dict(zip(names, json.loads(text or "[]"), strict=True)) for rule, text in record.iou.items()}
     for name in classes:
         yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
     yield (TOTAL,), column, run
@@ -144,7 +145,8 @@ def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
 
     There is one section per dataset and network. Any other axis that varies, but the seed, is part of the row.
 
-    Where the grid names papers, their figures stand below the measured ones, with a verdict.
+    Where the grid names papers, their figures stand below the measured ones, with a verdict and with how far the best
+    evaluation of the runs lies above the last; elsewhere a note tells the latter.
 
     Args:
         runs: from :func:`bench.report.records.load`, all or some of a grid's.
@@ -154,12 +156,12 @@ def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     Raises:
         BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    made = budgets(runs, grid, select)
+    made = with_gaps(budgets(runs, grid, select), lines=grid.published is not None)
     if grid.published is None:
         return made
     from bench.report.papers.notes import annotated
 
-    return annotated(made, grid)
+    return annotated(made, grid, runs)
 
 
 def budgets(runs: Runs, grid: Summary, select: str | None = None, bold: str = "column") -> Table:

@@ -54,9 +54,9 @@ class Recorder:
         progress = {**content["progress"], "metrics_bytes": length}
         self._writer.write(self.run.checkpoint, {**content, "progress": progress})
 
-    def keep_best(self, weights: dict[str, Tensor]) -> None:
-        """Write the weights of the best evaluation so far."""
-        self._writer.write(self.run.weights("best"), weights)
+    def keep_weights(self, which: str, weights: dict[str, Tensor]) -> None:
+        """Write the weights of the `best` or `selected` evaluation so far."""
+        self._writer.write(self.run.weights(which), weights)
 
     def finish(self) -> None:
         """Wait until everything is on the disk; raises what went wrong there."""

@@ -1,4 +1,4 @@
-"""A plan beside its grid's recipe: what a published figure is held against, and what ``--set`` changed."""
+"""A plan beside its grid's recipe: what ``--set`` changed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.spec.cell import PARTS, SECTIONS, Cell, canonical, part_mapping
+from bench.spec.cell import PARTS, SECTIONS, canonical, part_mapping
 from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
 from bench.spec.yaml import Raw, RawView
 
 # Keys that change neither a result nor a score.
-_NEUTRAL = ("resources", "profile", "title")
+_NEUTRAL = {"resources", "profile", "title", "evaluation.also"}
 
 
 class Deviation(BaseModel):
@@ -32,26 +32,6 @@ class Deviation(BaseModel):
     value: Any
     recipe: Any
     cells: int
-
-
-def _size(size: Sequence[int] | None) -> str:
-    return f"{size[0]}x{size[1]}" if size else "original size"
-
-
-def facts(cell: Cell) -> dict[str, str]:
-    """Return what a published figure must agree with, in the words of ``results/published``; sizes are height x width."""
-    network = cell.network.config.model_dump(mode="json")
-    options = {key: str(network[key]) for key in ("backbone", "weights", "output_stride") if key in network}
-    crop = getattr(cell.augmentation.config, "crop_size", None)
-    size = cell.evaluation.size or getattr(cell.dataset.config, "size", None)
-    return {
-        "dataset": cell.dataset.name,
-        "network": cell.network.name,
-        **options,
-        **({"crop": _size(crop)} if crop else {}),
-        "evaluation": f"{cell.evaluation.mode} {_size(size)}",
-        "iterations": str(cell.schedule.iterations),
-    }
 
 
 def _same(key: str, one: Any, other: Any) -> bool:
@@ -83,7 +63,7 @@ def deviations(written: Grid, sets: RawView, points: Sequence[RawView]) -> tuple
     """
     recipe, found, keys = _recipe(written), list[Deviation](), [list[str]() for _ in points]
     for key, value in sets.items():
-        if key.split(".")[0] in _NEUTRAL:
+        if {key, key.split(".")[0]} & _NEUTRAL:
             continue
         if key in written.axes:
             usual = written.axes[key]

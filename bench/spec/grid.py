@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field
 from bench.config import Config
 from bench.errors import BenchError, nearest, unknown
 from bench.spec.cell import PARTS, SECTIONS, part_mapping
+from bench.spec.conditions import Condition, Resolved
 from bench.spec.messages import validate
 from bench.spec.sections import Resources
 from bench.spec.yaml import Raw, RawView, read_yaml
@@ -39,8 +40,8 @@ class Override(Config):
     """Changes for the cells that match.
 
     Attributes:
-        when: dotted key to value, or to a list of values of which one must match; all keys must match. A part
-            (``method: classmix``) matches by its name or its label.
+        when: dotted key to value, or to a list of values of which one must match; all keys must match, see
+            :mod:`bench.spec.conditions`. A part (``method: classmix``) matches by its name or its label.
         set: dotted key to new value.
     """
 
@@ -48,7 +49,20 @@ class Override(Config):
     set: Raw = Field(min_length=1)
 
 
-Fact = Literal["network", "backbone", "weights", "output_stride", "crop", "evaluation", "iterations"]
+Fact = Literal[
+    "network",
+    "backbone",
+    "stem",
+    "weights",
+    "output_stride",
+    "crop",
+    "evaluation",
+    "iterations",
+    "dataset_split",
+    "eval_split",
+    "split_family",
+    "recipe",
+]
 
 
 def _listed(value: Any) -> Any:
@@ -66,12 +80,15 @@ class Published(Config):
             the paper named first is the one compared with.
         methods: the grid's methods, by their label, to what the papers call them: a name, or several that all count.
         match: what a cell must share with a figure to be compared with it; what a figure's source doesn't say can't
-            differ. Dataset, protocol and label budget must always agree.
+            differ. Dataset, protocol and label budget must always agree. ``recipe`` stands for all facts of the paper's
+            recipe: learning rate, batch, augmentation, losses.
+        margin: how far in mIoU a reproduction may be from its figure: "reproduced" is a mean shown to lie within it.
     """
 
     papers: Names
     methods: dict[str, Names] = Field(min_length=1)
     match: list[Fact] = Field(default=list(get_args(Fact)))
+    margin: float = Field(default=1.0, gt=0)
 
 
 class Grid(Config):
@@ -84,7 +101,8 @@ class Grid(Config):
             may carry a ``label``, which tables show instead of its name and options.
         exclude: combinations to leave out, written as an override's ``when``.
         overrides: changes for some cells, applied in order after the axes.
-        select: the checkpoint whose mIoU is the headline figure: `last`, or `best` on the evaluation split.
+        select: the checkpoint whose mIoU is the headline figure: `last`, `best` on the evaluation split, or `selected` on
+            the images that ``evaluation.holdout`` holds out.
         resources: threads, device, memory: nothing that changes a result.
         published: the papers' figures that the table shows beside the grid's own.
     """
@@ -94,7 +112,7 @@ class Grid(Config):
     axes: dict[str, list[Any]] = Field(default={})
     exclude: list[Raw] = Field(default=[])
     overrides: list[Override] = Field(default=[])
-    select: Literal["last", "best"] = "last"
+    select: Literal["last", "best", "selected"] = "last"
     resources: Resources = Resources()
     published: Published | None = None
 
@@ -135,7 +153,10 @@ def read_grid(path: Path) -> Grid:
     Raises:
         BenchError: one line for all problems of the file's frame.
     """
-    grid = validate(Grid, read_yaml(path), f"{path}: ")
+    content = read_yaml(path)
+    if content in (None, {}):
+        raise BenchError(f"{path}: the file is empty; a grid has at least a `recipe` or `axes`")
+    grid = validate(Grid, content, f"{path}: ")
     for key, values in grid.axes.items():
         if not values:
             raise BenchError(f"{path}: axes.{key}: an axis needs at least one value")
@@ -193,21 +214,6 @@ def lookup(raw: RawView, key: str) -> Any:
     return node
 
 
-def matches(raw: RawView, when: RawView) -> bool:
-    """Tell whether a raw cell meets all conditions of a ``when``."""
-
-    def one(key: str, wanted: Any) -> bool:
-        value = lookup(raw, key)
-        if key in PARTS and isinstance(value, Mapping):
-            if isinstance(wanted, str):
-                return wanted in (value.get("name"), value.get("label"))
-            mapping = part_mapping(key, wanted, key)
-            return all(str(value.get(k)) == str(v) for k, v in mapping.items())
-        return str(value) == str(wanted)
-
-    return all(any(one(k, w) for w in (v if isinstance(v, list) else [v])) for k, v in when.items())
-
-
 def _copy(node: Any) -> Any:
     """Copy nested mappings, which is all that :func:`apply` changes in place."""
     return {key: _copy(value) for key, value in node.items()} if isinstance(node, dict) else node
@@ -228,25 +234,23 @@ def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Ite
     base = _copy(DEFAULT_RECIPE)
     for key, value in grid.recipe.items():
         apply(base, key, value, f"{where}: recipe.{key}")
-    unused = {f"overrides.{i}.when": o.when for i, o in enumerate(grid.overrides)}
-    unused |= {f"exclude.{i}": when for i, when in enumerate(grid.exclude)}
+    resolved = Resolved()
+    overrides = [(Condition(f"overrides.{i}.when", o.when, resolved), o.set) for i, o in enumerate(grid.overrides)]
+    excludes = [Condition(f"exclude.{i}", when, resolved) for i, when in enumerate(grid.exclude)]
     for combination in itertools.product(*grid.axes.values()):
         raw = _copy(base)
         values = dict(zip(grid.axes, combination, strict=True))
         for key, value in values.items():
             apply(raw, key, value, f"{where}: axes.{key}")
-        for i, override in enumerate(grid.overrides):
-            if matches(raw, override.when):
-                unused.pop(f"overrides.{i}.when", None)
-                for key, value in override.set.items():
+        for i, (condition, changes) in enumerate(overrides):
+            if condition(raw):
+                for key, value in changes.items():
                     apply(raw, key, value, f"{where}: overrides.{i}.set.{key}")
         for key, value in sets.items():
             apply(raw, key, value, f"--set {key}")
-        hits = [f"exclude.{i}" for i, when in enumerate(grid.exclude) if matches(raw, when)]
-        for hit in hits:
-            unused.pop(hit, None)
+        hits = [condition for condition in excludes if condition(raw)]  # each is asked, since each notes what it meets
         if not hits:
             yield Point(raw, values)
-    if unused and not (sets or replaced):
-        name, when = next(iter(unused.items()))
-        raise BenchError(f"{where}: {name}: {when} matches no cell of the grid")
+    if not (sets or replaced):
+        for condition in (*(condition for condition, _ in overrides), *excludes):
+            condition.check(where)

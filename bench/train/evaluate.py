@@ -27,8 +27,11 @@ NUMERICS = Numerics()  # as they are by default
 WAITING = 8  # batches' worth of samples that may wait for others of their shape
 
 
-def describe(evaluation: Evaluation, dataset: SegmentationDataset) -> str:
-    """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``."""
+def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = "") -> str:
+    """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``.
+
+    `split` is that of the dataset's configuration unless given.
+    """
     size = evaluation.size
     how = {
         "whole": "whole image",
@@ -36,7 +39,7 @@ def describe(evaluation: Evaluation, dataset: SegmentationDataset) -> str:
         "sliding": f"sliding {size[0]}×{size[1]}" if size else "",
     }[evaluation.mode]
     prepared = dataset.config.size
-    return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {dataset.config.eval_split}"
+    return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {split or dataset.config.eval_split}"
 
 
 def _reflect(image: Tensor, height: int, width: int) -> Tensor:

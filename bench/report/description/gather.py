@@ -148,8 +148,10 @@ def _splits(store: Path, runs: Iterable[RunFacts]) -> list[SplitFacts]:
     return [SplitFacts(*key, *_images(known[key[4]], run)) for key, run in found.items()]
 
 
-def _images(manifest: Mapping[str, Any], run: RunFacts) -> tuple[int | None, int | None]:
+def _images(manifest: Mapping[str, Any], run: RunFacts) -> tuple[int | None, int | None, int]:
+    """Return the numbers of labelled, unlabelled and held-out images; those held out are labelled."""
     try:
-        return len(manifest["labelled"]), len(manifest["unlabelled"])
+        held_out = len(manifest.get("holdout", ()))
+        return len(manifest["labelled"]) + held_out, len(manifest["unlabelled"]), held_out
     except (KeyError, TypeError):
-        return run.labelled, run.unlabelled
+        return run.labelled, run.unlabelled, 0

@@ -89,7 +89,10 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """A label split: how it was drawn, its hash and the number of its images (None where unknown)."""
+    """A label split: how it was drawn, its hash and the number of its images (None where unknown).
+
+    `labelled` is the whole label budget, those that are held out to choose a checkpoint among them.
+    """
 
     dataset: str
     protocol: str
@@ -98,6 +101,7 @@ class SplitFacts:
     sha256: str
     labelled: int | None
     unlabelled: int | None
+    held_out: int = 0
 
 
 @dataclass(frozen=True)

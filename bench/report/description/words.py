@@ -74,10 +74,15 @@ def splits(found: Sequence[SplitFacts]) -> str:
 
 def _budget(dataset: str, protocol: str, labels: str, found: Sequence[SplitFacts]) -> str:
     name = labels if protocol in ("", labels) else f"{protocol} {labels}"
-    counts = sorted({(s.labelled, s.unlabelled) for s in found if s.labelled is not None})
-    images = joined(f"{a:,} labelled and {b:,} unlabelled" if b is not None else f"{a:,} labelled" for a, b in counts)
+    images = joined(sorted({_counts(split) for split in found if split.labelled is not None}))
     seeds = joined(sorted({split.seed for split in found}, key=_numeric))
     return f"{dataset}, {name}: {images or f'number {UNKNOWN}'} images, split seed{_s(seeds)} {seeds}"
+
+
+def _counts(split: SplitFacts) -> str:
+    held_out = f" ({split.held_out:,} of them held out to choose a checkpoint)" if split.held_out else ""
+    unlabelled = "" if split.unlabelled is None else f" and {split.unlabelled:,} unlabelled"
+    return f"{split.labelled:,} labelled{held_out}{unlabelled}"
 
 
 def _numeric(text: str) -> tuple[int, str]:

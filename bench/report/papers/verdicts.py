@@ -1,168 +1,149 @@
-"""Measured beside published: which figure a cell is compared with, and the verdict."""
+"""Measured beside published: which figure a cell is compared with, under which selection rule, and the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from bench.report import notes
 from bench.report.model import Column, Facts, Row, Section, Stat, Table, TableCell
-from bench.report.papers.published import PROVENANCE, Figure, Paper, load
-from bench.spec.grid import Published
+from bench.report.papers.equivalence import Comparison, compare
+from bench.report.papers.places import RULE_OF, Place, Places
+from bench.report.papers.published import Figure, Paper, load
+from bench.report.records import Runs
 from bench.store.summary import Summary
 
-REPRODUCED, DIFFERS, OTHER_PROTOCOL = "reproduced", "differs", "protocol differs"
+REPRODUCED, DIFFERS, UNSETTLED = "reproduced", "differs", "not settled"
+OTHER_RECIPE, OTHER_PROTOCOL = "recipe differs", "protocol differs"
 NOT_RUN, NOT_PUBLISHED = "not run", "not published"
-VERDICTS = (REPRODUCED, DIFFERS, OTHER_PROTOCOL, NOT_RUN, NOT_PUBLISHED)
-
-TOLERANCE = 1.0  # mIoU; what 2 sd is below counts as this
-# Deviations that don't make a run another experiment than the paper's: arithmetic, other seeds, when it is evaluated.
-_SAME_EXPERIMENT = ("numerics", "seed", "seeds", "evaluation.every", "evaluation.batch_size", "select")
-# Where a cell's key and the fact that it sets have different names.
-_FACT_OF = {"crop_size": "crop", "mode": "evaluation", "size": "evaluation"}
+VERDICTS = (REPRODUCED, DIFFERS, UNSETTLED, OTHER_RECIPE, OTHER_PROTOCOL, NOT_RUN, NOT_PUBLISHED)
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is published where a cell stands.
+class Verdict:
+    """What a cell's runs say of the figure published for it.
 
     Attributes:
-        figure: the one compared with; None where nothing is published.
-        others: what else is published there.
-        differences: what makes the cell's protocol another one than the figure's, in words.
+        name: one of :data:`VERDICTS`.
+        rule: the selection rule under which they were compared.
+        comparison: None where nothing was compared.
     """
 
-    figure: Figure | None
-    others: tuple[Figure, ...]
-    differences: tuple[str, ...]
+    name: str
+    rule: str
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
 class ComparedCell:
-    """A planned cell of a table, where it stands in it, and what is published there."""
+    """A planned cell of a table, where it stands in it, what is published there, and the verdict."""
 
     section: Section
     row: Row
     column: Column
     cell: TableCell
     place: Place
+    verdict: Verdict = field(default=Verdict(NOT_PUBLISHED, ""))
 
 
-def tolerance(sd: float | None) -> float:
-    """Return the largest difference, in mIoU, that counts as reproduced: 2 sd or 1, whichever is larger."""
-    return max(2 * sd, TOLERANCE) if sd is not None else TOLERANCE
+def rule_of(figure: Figure, stats: Mapping[str, Stat], headline: str) -> str:
+    """Return the rule under which runs are compared with a figure: the figure's own where it is known and runs have it."""
+    rule = RULE_OF.get(figure.selection, headline)
+    return rule if rule in stats else headline
 
 
-def verdict(stat: Stat, place: Place) -> str:
-    """Return one of :data:`VERDICTS` for a cell's score under one rule."""
-    if place.figure is None:
-        return NOT_PUBLISHED
-    if stat.mean is None:
-        return NOT_RUN
-    if place.differences:
-        return OTHER_PROTOCOL
-    # Rounded, so that a difference of exactly 1.0 isn't lost in the last bit.
-    return REPRODUCED if round(abs(stat.mean - place.figure.miou), 6) <= tolerance(stat.sd) else DIFFERS
+def verdict(stats: Mapping[str, Stat], headline: str, place: Place, margin: float) -> Verdict:
+    """Return what a cell's scores say of what is published at its place.
 
-
-def _mismatches(figure: Figure, facts: Mapping[str, str], match: Sequence[str]) -> dict[str, str]:
-    """Return in which facts a cell is not what the figure says, as words by fact."""
-    found = {}
-    for name in match:
-        said, have = getattr(figure, name), facts.get(name)
-        # An evaluation may be given without its size: `sliding`.
-        if said is None or have is None or have == str(said) or have.startswith(f"{said} "):
-            continue
-        found[name] = f"{name} {have}, not {said}"
-    return found
-
-
-class _Grid:
-    """What the summary says of a grid's cells and of what they are compared with."""
-
-    def __init__(self, grid: Summary, asked: Published, papers: Sequence[Paper]) -> None:
-        self.methods, self.match = asked.methods, asked.match
-        self.figures = [figure for paper in papers for figure in paper.figures]
-        self.cells = {cell.id: cell for cell in grid.cells}
-        self.deviations = {entry.key: notes.changed(entry) for entry in grid.deviations or []}
-
-    def _choose(self, coords: Mapping[str, str], facts: Mapping[str, str]) -> list[tuple[Figure, dict[str, str]]]:
-        """Return the figures published for a place, the one to compare with first, each with its mismatches.
-
-        One of the cell's protocol goes before one of another; then the better rank of provenance; then the one whose
-        number of runs is known, and larger; then the paper that the grid names first.
-        """
-        names = self.methods.get(coords["method"], ())
-        place = (facts.get("dataset", coords["dataset"]), coords["protocol"], coords["labels"])
-        here = [f for f in self.figures if (f.dataset, f.protocol, f.labels) == place and f.method in names]
-        found = [(figure, _mismatches(figure, facts, self.match)) for figure in here]
-        return sorted(found, key=lambda f: (bool(f[1]), PROVENANCE.index(f[0].provenance), -(f[0].n or 0)))
-
-    def place(self, coords: Mapping[str, str], cell: TableCell) -> Place:
-        """Return what is published for a cell."""
-        planned = self.cells.get(next(run.id for run in (*cell.done, *cell.others)))
-        found = self._choose(coords, (planned.facts if planned else None) or {})
-        if not found:
-            return Place(None, (), ())
-        figure, mismatches = found[0]
-        words = [
-            self.deviations[key]
-            for key in (planned.deviations if planned else None) or []
-            if not key.startswith(_SAME_EXPERIMENT) and _fact(key) not in mismatches
-        ]
-        return Place(figure, tuple(other for other, _ in found[1:]), (*mismatches.values(), *words))
-
-
-def _fact(key: str) -> str:
-    last = key.rsplit(".", maxsplit=1)[-1]
-    return _FACT_OF.get(last, last)
-
-
-def _beside(stat: Stat, place: Place) -> Stat:
-    """Return a cell's score with the published figure and the verdict below it."""
-    said, figure = verdict(stat, place), place.figure
-    difference = None if figure is None or stat.mean is None or said == OTHER_PROTOCOL else stat.mean - figure.miou
-    words = said if difference is None else f"{difference:+.1f} {said}".replace("-", "−")
-    below = {
-        "published": "" if figure is None else f"{figure.text} {figure.provenance}",
-        "verdict": words,
-    }
-    facts = {"difference": difference, "tolerance": None if difference is None else tolerance(stat.sd), "verdict": said}
-    return replace(stat, below=below, facts=facts)
-
-
-def _facts(place: Place) -> Facts:
-    """Return what is published for a cell, for programs."""
+    Args:
+        stats: the cell's scores per rule.
+        headline: the table's rule.
+        place: what is published there.
+        margin: in mIoU.
+    """
     figure = place.figure
-    names = ("miou", "sd", "n", "provenance", "paper", "source", "note")
+    if figure is None:
+        return Verdict(NOT_PUBLISHED, headline)
+    rule = rule_of(figure, stats, headline)
+    values = [value for value in stats[rule].values if value is not None]
+    if not values:
+        return Verdict(NOT_RUN, rule)
+    if place.protocol or place.recipe:
+        return Verdict(OTHER_PROTOCOL if place.protocol else OTHER_RECIPE, rule)
+    found = compare(values, figure.miou, margin, figure.sd, figure.n)
+    return Verdict(REPRODUCED if found.equivalent else DIFFERS if found.differs else UNSETTLED, rule, found)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _lines(found: Verdict, place: Place, headline: str) -> dict[str, str]:
+    """Return what stands below a cell's score: the figure, how it was selected, and the verdict."""
+    figure, comparison = place.figure, found.comparison
+    if figure is None:
+        return {"verdict": found.name}
+    words = found.name if comparison is None else f"{_signed(comparison.difference)} {found.name}"
+    return {
+        "published": f"{figure.text} {figure.provenance}",
+        "selection": figure.selected,
+        "verdict": words if found.rule == headline or comparison is None else f"{found.rule}: {words}",
+    }
+
+
+def _facts(place: Place, found: Verdict) -> Facts:
+    """Return what is published for a cell and what its runs say of it, for programs."""
+    figure, comparison = place.figure, found.comparison
+    names = ("miou", "sd", "n", "provenance", "paper", "source", "address", "selection", "evaluations", "note")
+    numbers = ("difference", "low", "high", "p", "margin")
     return {
         **{f"published_{name}": None if figure is None else getattr(figure, name) for name in names},
-        "protocol_differences": list(place.differences),
-        "also_published": [f"{f.text} ({f.paper}, {f.provenance})" for f in place.others],
+        "evaluations": place.evaluations,
+        "split_family": place.family,
+        "protocol_differences": list(place.protocol),
+        "recipe_differences": list(place.recipe),
+        "also_published": [f.cited for f in place.others],
+        "verdict": found.name,
+        "verdict_rule": found.rule,
+        **{name: None if comparison is None else getattr(comparison, name) for name in numbers},
     }
 
 
-def _compared(section: Section, known: _Grid) -> tuple[Section, list[ComparedCell]]:
-    rows, entries = [], []
-    for row in section.rows:
-        cells = []
-        for column, cell in zip(section.columns, row.cells, strict=True):
-            if cell.planned:
-                place = known.place({**section.keys, **row.keys, **column.keys}, cell)
-                stats = {name: _beside(stat, place) for name, stat in cell.stats.items()}
-                cell = replace(cell, stats=stats, facts=_facts(place))
-                entries.append(ComparedCell(section, row, column, cell, place))
-            cells.append(cell)
-        rows.append(replace(row, cells=tuple(cells)))
-    return replace(section, rows=tuple(rows)), entries
+class _Judge:
+    """What a table's cells are held against."""
+
+    def __init__(self, headline: str, margin: float, places: Places) -> None:
+        self.headline, self.margin, self.places = headline, margin, places
+
+    def cell(self, section: Section, row: Row, column: Column, cell: TableCell) -> ComparedCell:
+        """Return a planned cell with what is published for it below its score under the headline rule."""
+        place = self.places.find({**section.keys, **row.keys, **column.keys}, cell)
+        found = verdict(cell.stats, self.headline, place, self.margin)
+        stat = cell.stats[self.headline]
+        stat = replace(stat, below={**_lines(found, place, self.headline), **stat.below})
+        cell = replace(cell, stats={**cell.stats, self.headline: stat}, facts={**cell.facts, **_facts(place, found)})
+        return ComparedCell(section, row, column, cell, place, found)
+
+    def section(self, section: Section) -> tuple[Section, list[ComparedCell]]:
+        """Return a section and its planned cells."""
+        rows, entries = [], []
+        for row in section.rows:
+            cells = []
+            for column, cell in zip(section.columns, row.cells, strict=True):
+                if cell.planned:
+                    entries.append(self.cell(section, row, column, cell))
+                    cell = entries[-1].cell
+                cells.append(cell)
+            rows.append(replace(row, cells=tuple(cells)))
+        return replace(section, rows=tuple(rows)), entries
 
 
-def beside(table: Table, grid: Summary) -> tuple[Table, list[ComparedCell], list[Paper]]:
+def beside(table: Table, grid: Summary, runs: Runs) -> tuple[Table, list[ComparedCell], list[Paper]]:
     """Return the table with each planned cell beside what is published for it, its cells one by one, and the papers.
 
     Args:
         table: a grid's main table.
         grid: its summary, which names papers.
+        runs: what the table was built from.
 
     Raises:
         BenchError: if a paper that the grid names isn't there, or its file is wrong.
@@ -170,7 +151,9 @@ def beside(table: Table, grid: Summary) -> tuple[Table, list[ComparedCell], list
     if grid.published is None:
         return table, [], []
     papers = load(grid.published.papers)
-    known = _Grid(grid, grid.published, papers)
-    made = [_compared(section, known) for section in table.sections]
+    headline = table.rule.name
+    places = Places(grid, grid.published, papers, runs.store, headline)
+    judge = _Judge(headline, grid.published.margin, places)
+    made = [judge.section(section) for section in table.sections]
     sections = tuple(section for section, _ in made)
     return replace(table, sections=sections), [entry for _, found in made for entry in found], papers

@@ -126,7 +126,7 @@ def _check_result(bundle: Bundle, run_id: str, spec: Mapping[str, Any]) -> None:
     if (data := spec.get("data_sha256")) and result.get("data_sha256", data) != data:
         bundle.refuse(name, "it was made of other data than its cell names")
     scores = _evaluations(bundle, run_id)
-    for which in ("last", "best"):
+    for which in ("last", "best", *(["selected"] if "selected" in result else [])):
         score = result.get(which)
         miou, step = (score.get("miou"), score.get("step")) if isinstance(score, dict) else (None, None)
         if isinstance(miou, bool) or not isinstance(miou, (int, float)) or not 0 <= miou <= 100:

@@ -41,7 +41,7 @@ class Manifest(BaseModel):
         tool_version, numerics_version, code: the harness that wrote it, and its commit.
         grid, title, sets, only: the grid, the ``--set`` values it was planned with, and the cells asked for.
         select: the rule that the grid fixed.
-        weights: which weights are inside: `last`, `best`, `all`, or nothing.
+        weights: which weights are inside: `last`, `best`, `selected`, `all`, or nothing.
         created, host: when and where it was written.
         runs: state of each run inside, by id.
         open: state of each cell that hasn't ended, by id; of these there is nothing inside.
@@ -81,7 +81,7 @@ def belongs(name: str, weights: str) -> bool:
 
     Args:
         name: its path in the run's directory, with slashes.
-        weights: `last`, `best`, `all`, or "" for none.
+        weights: `last`, `best`, `selected`, `all`, or "" for none.
     """
     parts = name.split("/")
     if not all(map(is_name, parts)):

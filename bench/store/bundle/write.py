@@ -37,7 +37,7 @@ class Asked:
         summary: of the grid, with the cells that were asked for.
         grid: the grid's file.
         sets, only: what was given by ``--set`` and ``--only``.
-        weights: `last`, `best`, `all`, or "" for none.
+        weights: `last`, `best`, `selected`, `all`, or "" for none.
         environment: of this process, with the code's commit, as JSON types.
     """
 

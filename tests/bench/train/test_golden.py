@@ -42,12 +42,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# The stride at which the golden losses were made, before RC²L's network had its own default in grids of other networks.
+NETWORKS = {"rc2l": {"name": "mask_classifier", "backbone": "tiny", "output_stride": 16}}
+
+
 def make_job(folder: Path, method: str) -> Job:
     """Plan one cell of a method, whose losses are logged at every step."""
     grid = {
         "recipe": {
             "dataset": "synthetic",
-            "network": {"name": "deeplabv3plus", "backbone": "tiny"},
+            "network": NETWORKS.get(method, {"name": "deeplabv3plus", "backbone": "tiny"}),
             "augmentation": {"reco": {"crop_size": 48, "scale": [0.75, 1.5]}},
             "schedule": {"iterations": STEPS, "batch": {"labelled": 4, "unlabelled": 4}},
             "optimizer": {"lr": 0.02, "lr_every": 1},

@@ -14,10 +14,10 @@ from bench.spec.grid import grid_files, read_grid
 from bench.spec.yaml import parse_yaml
 
 KEYS = [path.stem for path in sorted(FOLDER.glob("*.yaml"))]
-COLLECTED = 581
+COLLECTED = 694
 FIGURE: dict[str, Any] = {
     **{"dataset": "voc", "protocol": "few_labels", "labels": "60", "method": "ReCo", "miou": 50.0},
-    **{"provenance": "authors", "source": "README"},
+    **{"provenance": "authors", "source": "README", "address": "https://github.com/a/b"},
 }
 
 
@@ -30,6 +30,11 @@ def test_every_file_is_valid_and_every_figure_has_a_source(key: str) -> None:
     for figure in paper.figures:
         assert 0 <= figure.miou <= 100
         assert figure.source
+        # A page, a repository, or the paper itself; "full text on public GitHub" was none.
+        assert re.fullmatch(
+            r"https://(github\.com/[\w.-]+/[\w.-]+|arxiv\.org/abs/\d{4}\.\d{5}|[\w.-]+/).*", figure.address
+        )
+        assert "full text on public GitHub" not in figure.source
         assert figure.provenance in PROVENANCE
         assert figure.dataset in ("voc", "cityscapes", "sun_rgbd")
         assert figure.protocol in ("few_labels", "ratio", "partial", "full", "files")
@@ -52,6 +57,12 @@ SPOTS = [
     ("arco", "sun_rgbd", "few_labels", "500", "ReCo+ClassMix", "resnet101", 44.6, None, None, "reprint"),
     ("css", "voc", "files", "183", "Mean Teacher", "resnet101", 61.63, 1.76, 3, "authors"),
     ("classmix", "cityscapes", "ratio", "1/8", "ClassMix", "resnet101", 61.35, None, None, "summary"),
+    ("classmix", "cityscapes", "ratio", "1/20", "ClassMix", "resnet101", 58.77, None, None, "summary"),
+    ("augseg", "cityscapes", "ratio", "1/4", "AugSeg", "resnet50", 78.76, None, None, "authors"),
+    ("imas", "voc", "ratio", "1/8", "iMAS", "resnet101", 78.4, None, None, "authors"),
+    ("corrmatch", "voc", "files", "366", "CorrMatch", "resnet101", 79.4, None, None, "authors"),
+    ("prevmatch", "cityscapes", "ratio", "1/16", "PrevMatch", "resnet101", 77.7, None, None, "authors"),
+    ("ps-mt", "voc", "files", "732", "PS-MT", "resnet101", 78.42, None, None, "authors"),
 ]
 
 
@@ -75,6 +86,44 @@ def test_rc2l_has_no_figure_and_says_why() -> None:
     assert paper.note is not None and "not found" in paper.note
 
 
+def test_how_a_figure_was_selected_is_known_where_code_or_logs_were_read() -> None:
+    def of(paper: str, **place: Any) -> list[tuple[float, str, int | None]]:
+        found = [f for f in load([paper])[0].figures if all(getattr(f, key) == value for key, value in place.items())]
+        return [(f.miou, f.selection, f.evaluations) for f in found]
+
+    assert of("reco", labels="60", method="ReCo+ClassMix") == [(57.12, "best-on-val", 200)]
+    # AugSeg's table mixes rules: of its supervised rows, 1464 and Cityscapes 1/4 on ResNet-101 are the last evaluation.
+    assert {s for _, s, _ in of("augseg", dataset="voc", method="Supervised", labels="732")} == {"best-on-val"}
+    assert of("augseg", method="Supervised", labels="1464") == [(74.97, "last", None)]
+    assert of("augseg", method="Supervised", labels="1/4", backbone="resnet101") == [(75.24, "last", None)]
+    assert (74.48, "last", 80) in of("unimatch", labels="92", method="UniMatch")
+    assert {s for _, s, _ in of("esl")} == {"unknown"}
+
+
+def test_sun_figures_are_of_the_authors_split_and_reco_sun_takes_it() -> None:
+    assert {f.dataset_split for f in load(["reco"])[0].figures if f.dataset == "sun_rgbd"} == {"reco"}
+    (path,) = [path for path in grid_files() if path.stem == "reco-sun"]
+    assert read_grid(path).recipe["dataset"] == {"name": "sun_rgbd", "split": "reco"}
+
+
+def test_groups_fill_in_what_figures_leave_out() -> None:
+    groups = [
+        {"set": {"crop": "1x1", "recipe": {"optimizer.lr": 1.0, "optimizer.momentum": 0.5}}},
+        {"when": {"labels": ["60", "61"]}, "set": {"stem": "deep", "recipe": {"optimizer.lr": 2.0}}},
+        {"when": {"labels": "62"}, "set": {"stem": "7x7"}},
+    ]
+    own = {**FIGURE, "crop": "2x2", "recipe": {"optimizer.momentum": 0.9}}
+    figures = parse({"key": "p", "title": "P", "groups": groups, "figures": [FIGURE, own]}, "p.yaml").figures
+    assert [(f.crop, f.stem, f.recipe) for f in figures] == [
+        ("1x1", "deep", {"optimizer.lr": 2.0, "optimizer.momentum": 0.5}),
+        ("2x2", "deep", {"optimizer.lr": 2.0, "optimizer.momentum": 0.9}),
+    ]
+    with pytest.raises(
+        BenchError, match=r"p\.yaml: group 1: unknown field of a figure 'selecton' \(did you mean 'selection'"
+    ):
+        parse({"key": "p", "title": "P", "groups": [{"set": {"selecton": "last"}}], "figures": []}, "p.yaml")
+
+
 def test_figures_as_printed() -> None:
     def text(**more: Any) -> str:
         return Figure(paper="p", **{**FIGURE, **more}).text
@@ -82,6 +131,11 @@ def test_figures_as_printed() -> None:
     assert text() == "50.0"
     assert text(miou=57.12, n=1) == "57.12 (1)"
     assert text(miou=61.63, sd=1.76, n=3) == "61.63 ± 1.76 (3)"
+    figure = Figure(paper="p", **FIGURE)
+    assert figure.cited == "50.0 (p, authors)"
+    assert figure.model_copy(update={"selection": "last", "evaluations": 80}).cited == "50.0 (p, authors, last)"
+    best = figure.model_copy(update={"selection": "best-on-val", "evaluations": 80})
+    assert best.cited == "50.0 (p, authors, best of 80)"
 
 
 WRONG = [
@@ -94,6 +148,8 @@ WRONG = [
     ({**FIGURE, "n": True}, ".n: input should be a valid integer, not True"),
     ({**FIGURE, "provenance": "author"}, ".provenance: input should be 'authors', 'reprint' or 'summary'"),
     ({key: value for key, value in FIGURE.items() if key != "source"}, ".source: this key is required"),
+    ({key: value for key, value in FIGURE.items() if key != "address"}, ".address: this key is required"),
+    ({**FIGURE, "selection": "best"}, ".selection: input should be 'last', 'best-on-val', 'holdout' or 'unknown'"),
     ({**FIGURE, "source": ""}, ".source: string should have at least 1 character"),
     ("50.0", ": expected keys and values, not '50.0'"),
 ]
