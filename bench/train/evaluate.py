@@ -158,7 +158,7 @@ def evaluate(
     """
     was_training = predictor.training
     predictor.eval()
-    tally = Tally(num_classes)
+    tally = Tally(num_classes, device)
     memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
         for places, batch in _batches(samples, evaluation.batch_size):
@@ -172,5 +172,4 @@ def evaluate(
             tally.add(places, confusion_matrices(found, label, num_classes), near)
     finally:
         predictor.train(was_training)
-    images = tally.images()
-    return replace(score(torch.from_numpy(images.total())), images=images)
+    return replace(score(tally.total), images=tally.images())

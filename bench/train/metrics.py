@@ -60,18 +60,23 @@ def _any_order() -> Iterator[None]:
 
 
 class Tally:
-    """Gathers matrices of images that come in any order, on the device that made them.
+    """Gathers matrices of images that come in any order, on the device that made them, and their sum.
 
     They are copied to the host when all are there; before that only where they take more than :data:`WAITING` bytes, as do
-    those of some 700 images of 150 classes.
+    those of some 700 images of 150 classes. The sum stays on the device, so that nothing waits for it before it is scored.
 
     Args:
         num_classes: K.
+        device: of the matrices.
+
+    Attributes:
+        total: (K, K) int64, the sum, on the device.
     """
 
     WAITING = 64 << 20
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
         self._places: list[int] = []
         self._waiting: list[Tensor] = []
         self._parts = [ImageCounts.of(np.zeros((0, num_classes, num_classes), np.int64))]
@@ -82,6 +87,7 @@ class Tally:
 
         `near` is (B, 3, K) int64, see ``bench.train.boundary``: given of all images or of none.
         """
+        self.total += matrices.sum(0)
         self._places += places
         self._near += [] if near is None else [near]
         self._waiting.append(matrices.int())  # an image has fewer than 2³¹ pixels
