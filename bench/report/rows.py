@@ -74,11 +74,11 @@ FIELDS: dict[str, Field] = {
     "unlabelled_images": Field("result.json", ("unlabelled_images",), "number"),
     "data_sha256": Field("result.json", ("data_sha256",), "text"),
     "seconds": Field("cost.json", ("seconds",), "number"),
-    "seconds_per_step": Field("cost.json", ("seconds_per_step",), "number"),
-    "images_per_s": Field("cost.json", ("images_per_s",), "number"),
+    "training_seconds_per_step": Field("cost.json", ("training_seconds_per_step",), "number"),
+    "training_images_per_s": Field("cost.json", ("training_images_per_s",), "number"),
     "peak_rss_bytes": Field("cost.json", ("peak_rss_bytes",), "number"),
     "peak_memory_bytes": Field("cost.json", ("peak_memory_bytes",), "number"),
-    "data_wait_share": Field("cost.json", ("data_wait_share",), "number"),
+    "training_wait_share": Field("cost.json", ("training_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
     ENVIRONMENT: Field(environment.FILES[0], (), "text"),  # JSON text, see :func:`bench.report.environment.read`
 }

@@ -44,6 +44,7 @@ PACKAGES = (
     "submitit",
     "pydantic",
 )
+OPTIONAL = ("timm",)  # of them, what only some plug-ins need
 # Environment variables by which libraries choose other kernels, whatever torch says that it asked for.
 KERNEL_VARIABLES = (
     "ATEN_CPU_CAPABILITY",

@@ -217,19 +217,24 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
 
 
 def _write_cost(run: Run, trainer: Trainer) -> None:
-    """Write cost.json, and the throughput of the cell's shape for later projections."""
+    """Write cost.json, and the throughput of the cell's shape for later projections.
+
+    `seconds` are those of training and evaluations, over all attempts; `training_…` is of training alone, which is what an
+    optimizer step takes with waiting for data and for checkpoints, in seconds, images per second and a share. Files of
+    earlier versions have `seconds_per_step`, `images_per_s` and `data_wait_share` instead, with evaluations in them.
+    """
     from bench.store.throughput import Throughput, evaluations, keep
     from bench.train.meters import whole_run
     from bench.train.setup import hardware
 
     progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
-    memory = whole_run(device)
+    memory, training = whole_run(device), progress.seconds - progress.evaluation_seconds
     cost = {
         "seconds": progress.seconds,
-        "seconds_per_step": progress.seconds / steps,
         "evaluation_seconds": progress.evaluation_seconds,
-        "images_per_s": trainer.loader.images_per_step * steps / progress.seconds,
-        "data_wait_share": progress.data_wait_seconds / progress.seconds,
+        "training_seconds_per_step": training / steps,
+        "training_images_per_s": trainer.loader.images_per_step * steps / training,
+        "training_wait_share": progress.data_wait_seconds / training,
         "device": str(device),
         **memory,
     }
@@ -237,6 +242,5 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
     if peaks := [found["peak_memory_bytes"] for found in (memory, step) if "peak_memory_bytes" in found]:
         cost["peak_memory_bytes"] = max(peaks)
     write_json(run.cost, cost)
-    training = (progress.seconds - progress.evaluation_seconds) / steps
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Throughput(training, evaluation, hardware(device), run.id))
+    keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))

@@ -169,6 +169,13 @@ class Evaluation(Config):
         return self.holdout or 0
 
     @property
+    def window_stride(self) -> Size | None:
+        """The stride of the sliding window in effect: as given, else two thirds of its size; None without a window."""
+        if self.mode != "sliding" or self.size is None:
+            return None
+        return self.stride or (max(2 * self.size[0] // 3, 1), max(2 * self.size[1] // 3, 1))
+
+    @property
     def protocol(self) -> tuple[Mode, Size | None, Size | None]:
         """What decides a score, given weights and images."""
         return self.mode, self.size, self.stride

@@ -32,13 +32,14 @@ WAITING = 8  # batches' worth of samples that may wait for others of their shape
 def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = "") -> str:
     """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``.
 
-    `split` is that of the dataset's configuration unless given.
+    A sliding window is named with its stride, on which scores depend. `split` is that of the dataset's configuration unless
+    given.
     """
-    size = evaluation.size
+    size, stride = evaluation.size, evaluation.window_stride
     how = {
         "whole": "whole image",
         "padded": f"padded to {size[0]}×{size[1]}" if size else "",
-        "sliding": f"sliding {size[0]}×{size[1]}" if size else "",
+        "sliding": f"sliding {size[0]}×{size[1]}, stride {stride[0]}×{stride[1]}" if size and stride else "",
     }[evaluation.mode]
     prepared = dataset.config.size
     return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {split or dataset.config.eval_split}"
@@ -85,7 +86,8 @@ def scores_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Te
 def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
     assert evaluation.size is not None
     rows, columns = evaluation.size
-    down, right = evaluation.stride or (max(2 * rows // 3, 1), max(2 * columns // 3, 1))
+    assert evaluation.window_stride is not None
+    down, right = evaluation.window_stride
     height, width = image.shape[2:]
     image = _reflect(image, rows, columns)
     total: Tensor | None = None

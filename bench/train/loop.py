@@ -69,7 +69,8 @@ class Calls:
         evaluate: score the method's predictor on the evaluation split.
         evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
         log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
-        log_timing: keep a line of what differs between identical runs.
+        log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
+            (with waiting for data and checkpoints, without evaluations), images per second, and memory in bytes.
         log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_weights: keep the predictor's weights as those of the `best` or `selected` evaluation so far.

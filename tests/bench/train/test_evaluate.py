@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.spec.sections import Evaluation
-from bench.train.evaluate import WAITING, Sample, _batches, _starts, evaluate, scores_of
+from bench.train.evaluate import WAITING, Sample, _batches, _starts, describe, evaluate, scores_of
 from bench.train.metrics import Tally, confusion_matrix, score
+from datasets.folder import Folder, FolderConfig
 
 CPU = torch.device("cpu")
 
@@ -154,3 +156,14 @@ def test_few_samples_wait_for_others_of_their_shape() -> None:
 def test_without_samples_there_is_no_score() -> None:
     with pytest.raises(ValueError, match="no pixel"):
         evaluate(Brightness(), [], 2, Evaluation(), CPU)
+
+
+def test_a_sliding_window_is_named_with_the_stride_in_effect(tmp_path: Path) -> None:
+    dataset = Folder(FolderConfig(), tmp_path)
+    texts = [
+        describe(Evaluation(mode="sliding", size=(512, 1024), stride=stride), dataset)
+        for stride in (None, (341, 682), (256, 512))
+    ]
+    assert texts[0] == texts[1] == "sliding 512×1024, stride 341×682, original size, val"
+    assert texts[2] == "sliding 512×1024, stride 256×512, original size, val"
+    assert describe(Evaluation(), dataset, "test") == "whole image, original size, test"
