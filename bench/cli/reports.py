@@ -45,6 +45,8 @@ class Plot(str, Enum):
     RATIO = "ratio"
     CONVERGENCE = "convergence"
     MEMORY = "memory"
+    RANKS = "ranks"
+    VARIANCE = "variance"
 
 
 RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
@@ -77,6 +79,7 @@ def _made(
     asked: OtherEvaluation | None,
     metric: str | None,
     margin: float | None,
+    aggregate: bool,
 ) -> Table:
     from bench.report import pairs, records, tables
 
@@ -99,6 +102,11 @@ def _made(
         table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
     if found is not None:
         table = by_metric.explained(table, found, papers=summary.published is not None)
+    if aggregate:
+        from bench.report.overall import overall
+
+        said, facts = overall(runs, table.rule.name)
+        table = replace(table, notes=(*said, *table.notes), facts={**table.facts, **facts})
     return replace(table, warnings=(*table.warnings, *missing))
 
 
@@ -129,6 +137,9 @@ def table(
     ] = False,
     compare: COMPARE = None,
     margin: MARGIN = None,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Also methods over all columns: interquartile mean, P(improvement).")
+    ] = False,
     metric: METRIC = None,
     split: SPLIT = None,
     mode: MODE = None,
@@ -153,6 +164,8 @@ def table(
     asked = asked_for(split, mode, size, stride)
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
+    if aggregate and (per_class or compare or each):
+        raise BenchError("--aggregate: is for the main table; leave --per-class, --compare and --runs out")
     if margin is not None and not compare:
         raise BenchError(f"--margin {margin:g}: is for --compare A B")
     if each and asked is not None:
@@ -163,7 +176,7 @@ def table(
     if each:
         text = _raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare, asked, metric, margin)
+        made = _made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))
@@ -188,8 +201,8 @@ def plot(
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
 
-    if select is not None and kind is not Plot.RATIO:
-        raise BenchError(f"--select {select.value}: only `plot ratio` has a selection rule; leave it out")
+    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE):
+        raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
 
@@ -207,11 +220,19 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
     from bench.report import records
 
     summary = find_summary(request)
-    runs = records.load(request.store, summary.cells)
+    runs, rule = records.load(request.store, summary.cells), select.value if select else None
     if kind is Plot.RATIO:
         from bench.report.figures.ratio import ratio
 
-        return ratio(runs, summary, output, select.value if select else None)
+        return ratio(runs, summary, output, rule)
+    if kind is Plot.RANKS:
+        from bench.report.figures.ranks import ranks
+
+        return ranks(runs, summary, output, rule)
+    if kind is Plot.VARIANCE:
+        from bench.report.figures.variance import variance
+
+        return variance(runs, summary, output, rule)
     from bench.report.curves import read_curves
     from bench.report.figures.convergence import convergence
 

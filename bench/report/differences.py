@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.report import notes
 from bench.report.environment import THEN, Fact, fact, parsed
-from bench.report.records import Record, group, pick, varying
+from bench.report.records import Record, group, is_seed, pick, varying
 
 MAX_PLACES = 3  # lines per fact; further places are counted
 MAX_VALUES = 4  # named in a line; further ones are counted
@@ -78,7 +78,10 @@ def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
         records: of a table; those of pairs have their `sides`.
         names: the grid's axes.
     """
-    axes = ["method", *(axis for axis in varying(records, names) if axis not in (*notes.PLACE, "method", "seed"))]
+    axes = [
+        "method",
+        *(axis for axis in varying(records, names) if axis not in (*notes.PLACE, "method") and not is_seed(axis)),
+    ]
     for column, places in _by_fact(records, names).items():
         one = fact(column)
         for place in places[:MAX_PLACES]:

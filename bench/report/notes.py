@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report.headline import Rule
 from bench.report.model import STOPPED, Table, Unfinished
-from bench.report.records import Record, group, pick, varying
+from bench.report.records import Record, group, is_seed, pick, varying
 from bench.report.rows import STATES, one_line
 from bench.spec.deviations import Deviation
 from bench.store.summary import Summary
@@ -40,7 +40,7 @@ def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfi
 
     A cell without any run done says itself what its runs are waiting for.
     """
-    cell_axes = [axis for axis in names if axis != "seed"]
+    cell_axes = [axis for axis in names if not is_seed(axis)]
     vary = {"method", "labels", *varying(records, cell_axes)}
     shown = [axis for axis in cell_axes if axis in vary]
     for found in group(records, lambda record: pick(record, cell_axes)).values():
@@ -127,17 +127,16 @@ def _differences(records: Sequence[Record], value_of: Callable[[Record], str], a
     return "; ".join(f"{value[:width]}: {_members(found, axes)}" for value, found in groups.items())
 
 
-def _place_warnings(place: Sequence[Record], axes: Sequence[str]) -> Iterator[str]:
+def _place_warnings(place: Sequence[Record], axes: Sequence[str], seeds: Sequence[str]) -> Iterator[str]:
     at = where(place[0], PLACE)
     if found := _differences(place, lambda record: record.run.evaluation, axes, 200):
         yield f"Evaluation protocols differ at {at}; don't compare these runs ({found})."
-    by_seed = group(place, lambda record: record.run.seed)
+    by_seed = group(place, lambda record: where(record, seeds))
     differing = {seed: _differences(runs, lambda record: record.run.split, axes, 8) for seed, runs in by_seed.items()}
-    seeds = [seed for seed, found in differing.items() if found]
-    if seeds:
-        names = ", ".join(str(seed) for seed in seeds)
-        example = f"seed {seeds[0]}: {differing[seeds[0]]}"
-        yield f"Splits differ at {at}, seed {names}; don't compare these runs ({example})."
+    wrong = [seed for seed, found in differing.items() if found]
+    if wrong:
+        names = ", ".join([wrong[0], *(seed.removeprefix("seed ") for seed in wrong[1:])])
+        yield f"Splits differ at {at}, {names}; don't compare these runs ({wrong[0]}: {differing[wrong[0]]})."
 
 
 def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
@@ -145,11 +144,15 @@ def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
 
     Methods are compared on the same labelled images and under the same evaluation protocol, or not at all.
     """
-    axes = ["method", *(axis for axis in varying(records, names) if axis not in (*PLACE, "method", "seed"))]
+    axes = [
+        "method",
+        *(axis for axis in varying(records, names) if axis not in (*PLACE, "method") and not is_seed(axis)),
+    ]
+    seeds = [axis for axis in names if is_seed(axis)]
     done = [record for record in records if record.run.state == "done"]
     for place in group(done, lambda record: pick(record, PLACE)).values():
-        yield from _place_warnings(place, axes)
+        yield from _place_warnings(place, axes, seeds)
     for same in group(records, lambda record: pick(record, names)).values():
         if len(same) > 1:
-            at = where(same[0], [*PLACE, *axes, "seed"])
+            at = where(same[0], [*PLACE, *axes, *seeds])
             yield f"{len(same)} planned runs have the same coordinates ({at}) and are pooled; give them an axis."

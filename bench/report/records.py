@@ -55,6 +55,11 @@ class Runs:
     score: str = "mIoU"
 
 
+def is_seed(axis: str) -> bool:
+    """Tell whether an axis is a seed: its runs are those of one cell of a table, also where splits and inits are crossed."""
+    return axis.partition(".")[0] in ("seed", "seeds")
+
+
 def axes(cells: Iterable[CellSummary]) -> list[str]:
     """Return the names of all coordinates: those that every grid has first."""
     return list(dict.fromkeys([*_COORDS, *(name for cell in cells for name in cell.coords)]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from bench.report.records import Record, Runs, group, pick
+from bench.report.records import Record, Runs, group, is_seed, pick
 from bench.report.statistics.power import ALPHA, PRIOR_SD, WANTED, power, runs_needed
 
 
@@ -37,11 +37,11 @@ def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float | None, int]:
     return (math.sqrt(squares / df) if df and squares > 0 else None), df
 
 
-def _paired(cells: Sequence[Sequence[Record]], rule: str) -> list[list[float]]:
+def _paired(cells: Sequence[Sequence[Record]], rule: str, seeds: Sequence[str]) -> list[list[float]]:
     found = []
     for one, other in combinations(cells, 2):
-        by_seed = {record.run.seed: record.run.values[rule] for record in other}
-        pairs = [(record.run.values[rule], by_seed.get(record.run.seed)) for record in one]
+        by_seed = {pick(record, seeds): record.run.values[rule] for record in other}
+        pairs = [(record.run.values[rule], by_seed.get(pick(record, seeds))) for record in one]
         found.append([a - b for a, b in pairs if a is not None and b is not None])
     return found
 
@@ -49,12 +49,13 @@ def _paired(cells: Sequence[Sequence[Record]], rule: str) -> list[list[float]]:
 def measured(runs: Runs, rule: str) -> Spread:
     """Return the spread of a grid's finished runs under a rule; the prior where fewer than two of a cell are done."""
     done = [r for r in runs.records if r.run.state == "done" and r.run.values.get(rule) is not None]
-    cell_axes = [axis for axis in runs.axes if axis != "seed"]
+    cell_axes = [axis for axis in runs.axes if not is_seed(axis)]
+    seeds = [axis for axis in runs.axes if is_seed(axis)]
     cells = group(done, lambda record: pick(record, cell_axes))
     place_axes = [axis for axis in cell_axes if axis != "method"]
     places = group(cells.values(), lambda records: pick(records[0], place_axes))
     of_runs, df = _pooled([[float(r.run.values[rule] or 0.0) for r in records] for records in cells.values()])
-    of_pairs, pairs_df = _pooled([values for at in places.values() for values in _paired(at, rule)])
+    of_pairs, pairs_df = _pooled([values for at in places.values() for values in _paired(at, rule, seeds)])
     sd = of_runs or PRIOR_SD
     # Without pairs: as if a seed moved both methods not at all alike.
     return Spread(sd, df if of_runs else 0, of_pairs or math.sqrt(2) * sd, pairs_df if of_pairs else 0)
@@ -88,7 +89,7 @@ def explain(runs: Runs, rule: str, difference: float) -> Iterator[str]:
         f"From a standard deviation of {found.runs:.2f} over runs ({_source(found.runs_df, prior)}) and {found.pairs:.2f} "
         f"over paired differences ({_source(found.pairs_df, 'from that of runs, as if pairing gained nothing')})."
     )
-    cell_axes = [axis for axis in runs.axes if axis != "seed"]
+    cell_axes = [axis for axis in runs.axes if not is_seed(axis)]
     counts = [len(records) for records in group(runs.records, lambda record: pick(record, cell_axes)).values()]
     fewest = min(counts)
     if paired is None or fewest < paired:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench.report import differences, notes
+from bench.report import differences, notes, variance
 from bench.report.gaps import with_gaps
 from bench.report.headline import RULES, rule
 from bench.report.model import Column, Row, RunScore, Section, Table, TableCell, best, cell
-from bench.report.records import Record, Runs, group, pick, varying
+from bench.report.records import Record, Runs, group, is_seed, pick, varying
 from bench.report.rows import one_line
 from bench.store.summary import Summary
 
@@ -111,7 +111,7 @@ Layout = Callable[[Sequence[Record], Mapping[str, str], Keys, str], Section]
 
 def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, section_axes: Keys, bold: str) -> Table:
     headline, records = rule(grid, select), runs.records
-    free = [axis for axis in runs.axes if axis not in (*_SECTION, *_BUDGET, "method", "seed")]
+    free = [axis for axis in runs.axes if axis not in (*_SECTION, *_BUDGET, "method") and not is_seed(axis)]
     vary = varying(records, free)
     sections = []
     for key, found in group(records, lambda record: pick(record, section_axes)).items():
@@ -131,6 +131,7 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
             *notes.notes(records, headline, bold),
             *notes.absent(grid),
             *notes.deviations(grid),
+            *variance.lines(runs, headline.name),
             *_gaps(sections),
         ),
         unfinished=tuple(notes.unfinished(records, runs.axes)),
