@@ -20,13 +20,14 @@ def power(difference: float, sd: float, runs: int, paired: bool) -> float:
         runs: per arm, at least 2.
         paired: a test of the differences of pairs, else one of two arms of equal spread.
     """
-    from scipy.special import stdtrit
-    from scipy.stats import nct
+    from scipy.special import nctdtr, stdtrit
 
     df = runs - 1 if paired else 2 * (runs - 1)
     shift = difference / (sd * math.sqrt((1 if paired else 2) / runs))
     bound = float(stdtrit(df, 1 - ALPHA / 2))
-    return float(nct.sf(bound, df, shift) + nct.cdf(-bound, df, shift))
+    # Where the noncentral distribution function is too small to be computed, it is given as NaN.
+    below, above = (0.0 if math.isnan(tail) else tail for tail in map(float, nctdtr(df, shift, (-bound, bound))))
+    return 1 - above + below
 
 
 def runs_needed(difference: float, sd: float, paired: bool) -> int | None:

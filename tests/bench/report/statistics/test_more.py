@@ -30,6 +30,8 @@ def test_power_is_the_share_of_simulated_tests_that_find_it() -> None:
     assert power(0.8, 1, 6, paired=False) == pytest.approx(found, abs=0.01)
     paired = np.mean(stats.ttest_1samp(a, 0, axis=1).pvalue < 0.05)
     assert power(0.8, 1, 6, paired=True) == pytest.approx(paired, abs=0.01)
+    large = np.mean(stats.ttest_1samp(draw.normal(5, 1, (20_000, 3)), 0, axis=1).pvalue < 0.05)
+    assert power(5, 1, 3, paired=True) == pytest.approx(large, abs=0.01)
 
 
 def test_components_by_hand() -> None:
