@@ -162,15 +162,23 @@ def save_confusion(path: Path, confusion: Confusion, before_rename: Callable[[],
 def digests(run: Run, steps: Mapping[str, int]) -> dict[str, str]:
     """Return the hash of the matrices that are kept of each evaluation; none of one that has none of its step.
 
+    A damaged file has none either, and is named in what the process prints: it is no reason to fail a run that has come to
+    its end, since ``evaluate`` makes the matrices anew.
+
     Args:
         run: the run.
         steps: `last`, `best` and so on, with the step of the evaluation.
-
-    Raises:
-        BenchError: if a file is damaged.
     """
-    found = {which: read_confusion(run, which) for which in steps}
-    return {which: kept.sha256() for which, kept in found.items() if kept is not None and kept.step == steps[which]}
+    found = dict[str, str]()
+    for which, step in steps.items():
+        try:
+            kept = read_confusion(run, which)
+        except BenchError as error:
+            print(error)
+            continue
+        if kept is not None and kept.step == step:
+            found[which] = kept.sha256()
+    return found
 
 
 def _write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
