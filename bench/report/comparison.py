@@ -30,7 +30,7 @@ class Difference:
     """What pairs say about a difference.
 
     Attributes:
-        n: pairs.
+        n: pairs, or where `unit` names a seed the means of its levels: what counts as one observation.
         mean: of their differences; None without pairs.
         margin: the largest difference that counts as none, in mIoU.
         student: 95 % interval of the mean; None below two pairs.
@@ -40,6 +40,7 @@ class Difference:
         superiority, superiority_interval: P(A > B) and its 95 % interval.
         p_equivalent: of the two one-sided tests that the mean lies within ± margin; None below two pairs.
         seeds_and_images: 95 % interval over seeds and test images; None where the matrices of the images aren't kept.
+        unit: the seed axis whose levels share pairs, where seeds are crossed; else empty.
     """
 
     n: int
@@ -54,6 +55,7 @@ class Difference:
     superiority_interval: Interval | None = None
     p_equivalent: float | None = None
     seeds_and_images: Interval | None = None
+    unit: str = ""
 
     @property
     def settled(self) -> bool:
@@ -73,18 +75,27 @@ class Difference:
         return "yes" if self.settled else "no"
 
     @property
+    def count(self) -> str:
+        """How many observations there are, in words."""
+        return f"{self.n} levels of {self.unit}" if self.unit else f"{self.n} pairs"
+
+    @property
     def facts(self) -> Facts:
-        """All of it, for programs."""
-        return {**asdict(self), "settled": self.settled, "equivalent": self.equivalent}
+        """All of it, for programs, but the names that a cell's own statistics have: `n` there counts pairs."""
+        rest = {name: value for name, value in asdict(self).items() if name not in ("n", "mean")}
+        return {"observations": self.n, **rest, "settled": self.settled, "equivalent": self.equivalent}
 
 
-def difference(values: Sequence[float], margin: float = 1.0, over_images: Interval | None = None) -> Difference:
+def difference(
+    values: Sequence[float], margin: float = 1.0, over_images: Interval | None = None, unit: str = ""
+) -> Difference:
     """Return what differences of pairs say, by themselves: `p_holm` is corrected by :func:`corrected`.
 
     Args:
-        values: A − B of each pair, in mIoU.
+        values: A − B of each pair, or mean of those of a level of `unit`, in mIoU.
         margin: the largest difference that counts as none.
         over_images: the interval over seeds and images, where it is known.
+        unit: see :class:`Difference`.
     """
     n = len(values)
     if not n:
@@ -105,6 +116,7 @@ def difference(values: Sequence[float], margin: float = 1.0, over_images: Interv
         superiority_interval=around,
         p_equivalent=equivalence_p(values, margin),
         seeds_and_images=over_images,
+        unit=unit,
     )
 
 
@@ -129,6 +141,10 @@ def _p(value: float | None) -> str:
     return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
+def _share(value: float | None, around: Interval | None) -> str:
+    return "" if value is None or around is None else f"{value:.2f} ({around[0]:.2f} to {around[1]:.2f})"
+
+
 def lines(found: Difference) -> dict[str, str]:
     """Return what stands below a difference in a table, text by label."""
     if not found.n:
@@ -139,7 +155,7 @@ def lines(found: Difference) -> dict[str, str]:
         **over_images,
         "p, Holm": _p(found.p_holm),
         "p, sign flips": _p(found.p_sign_flip),
-        "P(A > B)": "" if found.superiority is None else f"{found.superiority:.2f}",
+        "P(A > B)": _share(found.superiority, found.superiority_interval),
         "settled": found.verdict,
     }
 
@@ -154,8 +170,8 @@ def sentence(found: Difference, one: str, other: str, score: str = "mIoU") -> st
         return f"{start}: a single pair settles nothing"
     start += f" (95 % interval {span(found.student)})"
     if found.equivalent:
-        return f"{start}: {found.n} pairs show them equivalent within {found.margin:g} {score}"
-    return f"{start}: {found.n} pairs {'settle' if found.settled else 'do not settle'} it"
+        return f"{start}: {found.count} show them equivalent within {found.margin:g} {score}"
+    return f"{start}: {found.count} {'settle' if found.settled else 'do not settle'} it"
 
 
 @cache
@@ -173,29 +189,46 @@ def _percent(kind: str, *cases: str) -> str:
     return ", ".join(f"{100 * known[case]:.0f} %" for case in cases if case in known) or "not simulated"
 
 
+def _cases(what: str) -> list[str]:
+    return [f"{n} {what}" for n in (3, 5, 10)]
+
+
+def _over_images() -> str:
+    kind, images, wide = "seeds and images", "seeds × 100 images", "seeds that spread four times as much"
+    students, wide_students = (_percent(kind, *_cases(f"{case}, Student's on the same")) for case in ("seeds", wide))
+    return (
+        "Over seeds and images: both are drawn anew (BCa bootstrap), so it also covers another choice of test images. "
+        f"Simulated coverage with 1, 3, 5, 10 seeds: {_percent(kind, f'1 {images}', *_cases(images))}; of such a choice "
+        f"Student's covers, with 3, 5, 10: {students}. Where seeds move the difference more than the choice of images does, "
+        f"as with large test sets, it is too narrow: {_percent(kind, *_cases(wide))} with 3, 5, 10 seeds, Student's "
+        f"{wide_students}."
+    )
+
+
+def _crossed(unit: str) -> str:
+    case = "3 splits × 3 inits that matter as much as the rest"
+    return (
+        f"Crossed seeds: pairs that share a level of {unit} are not independent, so each level's mean counts as one pair in "
+        "all that stands here; of several seeds that are shared, the one with the widest interval is taken. Simulated "
+        f"coverage with 3 × 3: {_percent('crossed', case)}; of nine pairs taken as independent "
+        f"{_percent('crossed', f'{case}, as independent pairs')}."
+    )
+
+
 def explanations(found: Sequence[Difference], score: str) -> list[str]:
     """Return how to read the lines below a table's differences."""
     margin = found[0].margin if found else 1.0
-    sizes = ("3 pairs", "5 pairs", "10 pairs")
     floor = max((one.p_sign_flip_floor or 0.0 for one in found), default=0.0)
-    said = [
+    return [
         "95 % interval: Student's, of the mean of the paired differences on these test images. Simulated coverage with "
-        f"3, 5, 10 pairs: {_percent('student', *(f'{size}, normal' for size in sizes))} of normal differences, "
-        f"{_percent('student', *(f'{size}, skewed' for size in sizes))} of skewed ones.",
-    ]
-    if any(one.seeds_and_images for one in found):
-        cases = tuple(f"{n} seeds × 100 images" for n in (1, 3, 5, 10))
-        others = tuple(f"{n} seeds, Student's on the same" for n in (3, 5, 10))
-        said.append(
-            "Over seeds and images: both are drawn anew (BCa bootstrap), so it also covers another choice of test images. "
-            f"Simulated coverage with 1, 3, 5, 10 seeds: {_percent('seeds and images', *cases)}; of such a choice Student's "
-            f"covers, with 3, 5, 10: {_percent('seeds and images', *others)}."
-        )
-    said += [
+        f"3, 5, 10 pairs: {_percent('student', *_cases('pairs, normal'))} of normal differences, "
+        f"{_percent('student', *_cases('pairs, skewed'))} of skewed ones.",
+        *([_over_images()] if any(one.seeds_and_images for one in found) else []),
+        *(_crossed(unit) for unit in dict.fromkeys(one.unit for one in found if one.unit)),
         "p, Holm: Student's test, corrected for the number of comparisons in this table. p, sign flips: over all ways to "
         f"turn the signs of the differences; with so few pairs it can't go below {_p(floor)}. P(A > B): the share of pairs "
-        "in which A is above.",
+        "in which A is above, and Wilson's 95 % interval of it; simulated coverage with 3, 5, 10 pairs: "
+        f"{_percent('superiority', *_cases('pairs'))}.",
         f"Settled: at least {LEAST_PAIRS} pairs and p (Holm) at most {LEVEL:g}; 'equivalent' where two one-sided t tests "
-        f"show that the difference lies within ±{margin:g} {score} (--margin).",
+        f"show that the difference lies within ±{margin:g} {score} (--margin), each cell by itself.",
     ]
-    return said

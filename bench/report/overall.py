@@ -61,8 +61,9 @@ def _lines(count: int, facts: Facts) -> Iterator[str]:
     said = "; ".join(
         f"{m} {v:.1f} ({low:.1f} to {high:.1f})" for m, (v, low, high) in facts["interquartile_mean"].items()
     )
+    budgets = "label budget" if count == 1 else "label budgets"
     yield (
-        f"Over {count} label budgets, interquartile mean of all runs and 95 % interval (stratified bootstrap; simulated "
+        f"Over {count} {budgets}, interquartile mean of all runs and 95 % interval (stratified bootstrap; simulated "
         f"coverage {_coverage()}): {said}."
     )
     above = "; ".join(f"{m} {v:.2f} ({low:.2f} to {high:.2f})" for m, (v, low, high) in facts["improvement"].items())

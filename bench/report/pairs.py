@@ -10,7 +10,8 @@ from bench.report import notes
 from bench.report.comparison import Difference, corrected, difference, explanations, lines, sentence, signed
 from bench.report.headline import RULES
 from bench.report.model import RunScore, Section, Stat, Table, TableCell
-from bench.report.records import Record, Runs, group, pick
+from bench.report.records import Record, Runs, group, is_seed, pick
+from bench.report.statistics.crossed import units
 from bench.report.statistics.stored import between
 from bench.report.tables import budgets
 from bench.spec.grid import Published
@@ -61,7 +62,8 @@ class _Comparison:
     """The differences of a table's cells, each under each rule; those of one rule are corrected for their number."""
 
     def __init__(self, table: Table, pairs: Sequence[Record], runs: Runs, margin: float) -> None:
-        self._sides = {record.run.id: record.sides for record in pairs}
+        self._pairs = {record.run.id: record for record in pairs}
+        self._seeds = [axis for axis in runs.axes if is_seed(axis)]
         self._store = runs.store if runs.score == "mIoU" else None
         self.margin = margin
         cells = [cell for section in table.sections for row in section.rows for cell in row.cells if cell.planned]
@@ -70,10 +72,12 @@ class _Comparison:
         }
 
     def _one(self, cell: TableCell, rule: str) -> Difference:
-        values = [value for value in cell.stats[rule].values if value is not None]
-        sides = [self._sides[run.id] for run in cell.done]
-        over_images = between(self._store, [(a.run.id, b.run.id) for a, b in sides], rule) if self._store else None
-        return difference(values, self.margin, over_images)
+        found = [(self._pairs[run.id], value) for run in cell.done if (value := run.values.get(rule)) is not None]
+        values = [value for _, value in found]
+        levels = {axis: [str(pair.coords[axis]) for pair, _ in found] for axis in self._seeds}
+        made, ids = units(values, levels), [(a.run.id, b.run.id) for a, b in (pair.sides for pair, _ in found)]
+        over_images = between(self._store, ids, rule, made.members) if self._store else None
+        return difference(made.means(values), self.margin, over_images, made.axis)
 
     def of(self, cell: TableCell, rule: str) -> Difference:
         """Return what a cell's pairs say under a rule."""

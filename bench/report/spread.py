@@ -9,6 +9,7 @@ from itertools import combinations
 
 from bench.report.records import Record, Runs, group, is_seed, pick
 from bench.report.statistics.power import ALPHA, PRIOR_SD, WANTED, power, runs_needed
+from bench.report.variance import crossed
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Spread:
 
     Attributes:
         runs, runs_df: of the runs of a cell.
-        pairs, pairs_df: of the differences between two methods' runs of the same place and seed.
+        pairs, pairs_df: of the differences between two methods' runs of the same place and seed; the degrees of freedom
+            are those of independent differences.
     """
 
     runs: float
@@ -55,7 +57,10 @@ def measured(runs: Runs, rule: str) -> Spread:
     place_axes = [axis for axis in cell_axes if axis != "method"]
     places = group(cells.values(), lambda records: pick(records[0], place_axes))
     of_runs, df = _pooled([[float(r.run.values[rule] or 0.0) for r in records] for records in cells.values()])
-    of_pairs, pairs_df = _pooled([values for at in places.values() for values in _paired(at, rule, seeds)])
+    paired = [(len(at), _paired(at, rule, seeds)) for at in places.values()]
+    of_pairs, _ = _pooled([values for _, found in paired for values in found])
+    # The m (m − 1) / 2 differences between m methods hold m − 1 independent ones.
+    pairs_df = sum(2 * sum(len(values) - 1 for values in found if values) // m for m, found in paired)
     sd = of_runs or PRIOR_SD
     # Without pairs: as if a seed moved both methods not at all alike.
     return Spread(sd, df if of_runs else 0, of_pairs or math.sqrt(2) * sd, pairs_df if of_pairs else 0)
@@ -81,7 +86,7 @@ def explain(runs: Runs, rule: str, difference: float) -> Iterator[str]:
     unpaired, paired = (runs_needed(difference, sd, both) for sd, both in ((found.runs, False), (found.pairs, True)))
     yield (
         f"To settle a difference of {difference:g} mIoU (two-sided t test at {100 * ALPHA:.0f} %, "
-        f"power {100 * WANTED:.0f} %): "
+        f"power {100 * WANTED:.0f} %, exactly by the noncentral t distribution): "
         f"{_runs(unpaired, 'runs per arm')}, or {_runs(paired, 'pairs')} of the same splits and seeds."
     )
     prior = f"a prior: {PRIOR_SD:.2f} is the pooled one of public logs"
@@ -89,6 +94,11 @@ def explain(runs: Runs, rule: str, difference: float) -> Iterator[str]:
         f"From a standard deviation of {found.runs:.2f} over runs ({_source(found.runs_df, prior)}) and {found.pairs:.2f} "
         f"over paired differences ({_source(found.pairs_df, 'from that of runs, as if pairing gained nothing')})."
     )
+    if factors := crossed(runs):
+        yield (
+            f"These are runs independent of each other; this grid crosses {' with '.join(factors)}, and its runs are not: "
+            "count the levels of the seed that matters most."
+        )
     cell_axes = [axis for axis in runs.axes if not is_seed(axis)]
     counts = [len(records) for records in group(runs.records, lambda record: pick(record, cell_axes)).values()]
     fewest = min(counts)

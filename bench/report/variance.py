@@ -32,10 +32,9 @@ class CellVariance:
 def crossed(runs: Runs) -> tuple[str, str] | None:
     """Return the two seed axes that a grid crosses, the split's first; None where it doesn't cross two."""
     varying = [axis for axis in runs.axes if is_seed(axis) and len({r.coords[axis] for r in runs.records}) > 1]
-    free = [axis for axis in varying if axis != "seed"]
     # `seed` is the label of what `seeds.data` is; where that is an axis of its own, it says the same.
-    others = [axis for axis in free if axis != SPLIT]
-    return (SPLIT, others[0]) if SPLIT in free and len(others) == 1 else None
+    others = [axis for axis in varying if axis not in (SPLIT, "seed")] or ["seed"]
+    return (SPLIT, others[0]) if {SPLIT, *others} <= set(varying) and len(others) == 1 else None
 
 
 def of_cells(runs: Runs, rule: str) -> list[CellVariance]:

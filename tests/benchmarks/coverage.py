@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench.files import REPOSITORY, write_json
 from bench.report.papers.equivalence import compare
 from bench.report.statistics.aggregate import improvement, iqm
+from bench.report.statistics.crossed import units
 from bench.report.statistics.images import Parts, interval
 from bench.report.statistics.paired import Interval, sign_flip, student, superiority
 from bench.seeds import rng
@@ -23,7 +24,7 @@ from tests.bench.report.statistics.simulated import Images, draw_images, draw_ru
 
 PATH = REPOSITORY / "results" / "measured" / "coverage.json"
 CLASSES = np.array([0.9, 0.75, 0.6, 0.45])  # accuracies
-SPREAD = 0.01  # of a seed's accuracies around them, about 1 mIoU
+SPREAD = 0.01  # of a seed's accuracies: 0.8 mIoU of a pair's difference, which the choice of 100 images moves by 0.7
 GAIN = 0.02  # of A over B
 Draw = np.random.Generator
 Shape = Callable[[Draw, int], NDArray[np.float64]]
@@ -83,16 +84,16 @@ def of_superiority(repetitions: int) -> dict[str, float]:
     return {f"{n} pairs": _share(repetitions, _superior, n) for n in (3, 5, 10)}
 
 
-def _run(draw: Draw, images: Images, method: int, shift: float) -> Parts:
+def _run(draw: Draw, images: Images, method: int, shift: float, spread: float) -> Parts:
     """Return a run's parts: accuracies of its seed, drawn around those of the classes."""
     gain = GAIN if method == 0 else 0.0
-    accuracy = np.clip(CLASSES + gain + shift + draw.normal(0, SPREAD, len(CLASSES)), 0.05, 0.98)
+    accuracy = np.clip(CLASSES + gain + shift + draw.normal(0, spread, len(CLASSES)), 0.05, 0.98)
     return Parts.of(draw_run(draw, images, method, accuracy))
 
 
-def _pair(draw: Draw, images: Images) -> tuple[Parts, Parts]:
-    shift = float(draw.normal(0, SPREAD))  # a seed moves both arms
-    return _run(draw, images, 0, shift), _run(draw, images, 1, shift)
+def _pair(draw: Draw, images: Images, spread: float) -> tuple[Parts, Parts]:
+    shift = float(draw.normal(0, spread))  # a seed moves both arms
+    return _run(draw, images, 0, shift, spread), _run(draw, images, 1, shift, spread)
 
 
 def _differences(pairs: list[tuple[Parts, Parts]]) -> list[float]:
@@ -100,10 +101,10 @@ def _differences(pairs: list[tuple[Parts, Parts]]) -> list[float]:
     return [float(a.miou(ones)[0] - b.miou(ones)[0]) for a, b in pairs]
 
 
-def true_difference(images: int) -> float:
+def true_difference(images: int, spread: float = SPREAD) -> float:
     """Return the mean difference of mIoU over 8,000 seeds, each on images of its own."""
     draw = rng(0, "truth", images)
-    pairs = (_pair(draw, draw_images(draw, images, len(CLASSES))) for _ in range(8_000))
+    pairs = (_pair(draw, draw_images(draw, images, len(CLASSES)), spread) for _ in range(8_000))
     return float(np.mean([_differences([pair])[0] for pair in pairs]))
 
 
@@ -112,18 +113,47 @@ def of_images(repetitions: int, images: int = 100) -> dict[str, float]:
 
     The truth is the mean over seeds and over sets of images, which all pairs of a repetition share.
     """
-    truth, found = true_difference(images), dict[str, float]()
-    for seeds in (1, 3, 5, 10):
+    found = dict[str, float]()
+    for spread, sizes in ((SPREAD, (1, 3, 5, 10)), (4 * SPREAD, (3, 5, 10))):
+        truth, more = true_difference(images, spread), "" if spread == SPREAD else " that spread four times as much"
+        for seeds in sizes:
+            ours, students = _of_seeds(repetitions, images, seeds, spread, truth)
+            found[f"{seeds} seeds{more}" if more else f"{seeds} seeds × {images} images"] = ours
+            if seeds > 1:
+                found[f"{seeds} seeds{more}, Student's on the same"] = students
+    return found
+
+
+def _of_seeds(repetitions: int, images: int, seeds: int, spread: float, truth: float) -> tuple[float, float]:
+    hits = np.zeros((repetitions, 2))
+    for i in range(repetitions):
+        draw = rng(i, "coverage", "images", seeds)
+        shared = draw_images(draw, images, len(CLASSES))
+        pairs = [_pair(draw, shared, spread) for _ in range(seeds)]
+        hits[i, 0] = covered(interval(pairs, resamples=1_000), truth)
+        hits[i, 1] = seeds > 1 and covered(student(_differences(pairs)), truth)
+    return round(float(hits[:, 0].mean()), 3), round(float(hits[:, 1].mean()), 3)
+
+
+def of_crossed(repetitions: int) -> dict[str, float]:
+    """Return the coverage of Student's interval of crossed seeds: of means per level, and of pairs as if independent."""
+    found = dict[str, float]()
+    cases = {
+        "that matter not at all": (0.0, 0.0),
+        "of which splits matter as much as the rest": (1.0, 0.0),
+        "that matter as much as the rest": (1.0, 1.0),
+    }
+    for name, (split, init) in cases.items():
         hits = np.zeros((repetitions, 2))
         for i in range(repetitions):
-            draw = rng(i, "coverage", "images", seeds)
-            shared = draw_images(draw, images, len(CLASSES))
-            pairs = [_pair(draw, shared) for _ in range(seeds)]
-            hits[i, 0] = covered(interval(pairs, resamples=1_000), truth)
-            hits[i, 1] = seeds > 1 and covered(student(_differences(pairs)), truth)
-        found[f"{seeds} seeds × {images} images"] = round(float(hits[:, 0].mean()), 3)
-        if seeds > 1:
-            found[f"{seeds} seeds, Student's on the same"] = round(float(hits[:, 1].mean()), 3)
+            draw = rng(i, "coverage", "crossed")
+            table = draw.normal(0.5, 1, (3, 3)) + draw.normal(0, split, (3, 1)) + draw.normal(0, init, (1, 3))
+            levels = {"split": [f"{s}" for s in range(3) for _ in range(3)], "init": [f"{s}" for s in range(3)] * 3}
+            values = list(table.ravel())
+            hits[i] = [covered(student(v), 0.5) for v in (units(values, levels).means(values), values)]
+        found[f"3 splits × 3 inits {name}"], found[f"3 splits × 3 inits {name}, as independent pairs"] = (
+            round(float(share), 3) for share in hits.mean(0)
+        )
     return found
 
 
@@ -163,6 +193,7 @@ def main() -> None:
         "repetitions": count,
         "student": of_pairs(count),
         "seeds and images": of_images(count),
+        "crossed": of_crossed(count),
         "superiority": of_superiority(count),
         "aggregates": of_aggregates(count),
         "errors": of_tests(count),

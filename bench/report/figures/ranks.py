@@ -13,13 +13,11 @@ from bench.report.figures import style
 from bench.report.headline import rule
 from bench.report.records import Runs, group, pick
 from bench.report.rows import one_line
-from bench.report.statistics.ranks import LEVEL, Ranks, rank
+from bench.report.statistics.ranks import LEVEL, Ranks, least_blocks, rank
 from bench.store.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LEAST_BLOCKS = 6  # five pairs can't give Wilcoxon's test a p below 0.05
 
 
 def ranked(runs: Runs, which: str) -> Ranks:
@@ -89,8 +87,10 @@ def ranks(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None) -
     marks = f"{found.blocks} label budgets × seeds; rule '{which}'"
     if found.friedman is not None:
         marks += f"; Friedman p {found.friedman:.3g}"
-    if found.blocks < LEAST_BLOCKS:
-        marks += f"; fewer than {LEAST_BLOCKS} blocks tell nothing apart"
+    if found.blocks < (least := least_blocks(len(found.methods))):
+        marks += (
+            f"\ntoo few: with {len(found.methods)} methods fewer than {least} tell nothing apart, whatever the scores"
+        )
     with style.styled():
         figure, (axes,) = style.panels(1, "")
         figure.set_size_inches(9.0, 1.9 + 0.28 * len(found.methods))

@@ -39,10 +39,11 @@ def variance(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None
         figure.set_size_inches(7.2, 1.8 + 0.55 * len(cells))
         for row, cell in enumerate(cells):
             parts = (cell.found.first, cell.found.second, cell.found.rest)
-            for bar, value in enumerate(parts):
+            below = [name in cell.found.negative for name in cell.factors] + [False]
+            for bar, (value, negative) in enumerate(zip(parts, below, strict=True)):
                 at = row + (bar - 1) * _HEIGHT
                 axes.barh(at, value, _HEIGHT, color=style.COLOURS[bar], hatch=("", "//", "..")[bar], edgecolor="white")
-                axes.text(value, at, f" {value:.2f}", va="center", fontsize=8)
+                axes.text(value, at, f" {value:.2f}" + negative * " (estimate below 0)", va="center", fontsize=8)
         axes.set_yticks(range(len(cells)), [one_line(cell.name) for cell in cells])
         axes.invert_yaxis()
         axes.margins(x=0.12)

@@ -7,6 +7,7 @@ another choice of seeds and of test images of the same kind; with few seeds it k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +50,37 @@ class Parts:
         return np.asarray(100 * iou.sum(1) / np.maximum(there.sum(1), 1))
 
 
-def _differences(pairs: list[tuple[Parts, Parts]], weights: Floats) -> Floats:
-    """Return the difference of mIoU per pair and set of images, (R, S)."""
-    return np.stack([one.miou(weights) - other.miou(weights) for one, other in pairs], axis=1)
+@dataclass(frozen=True)
+class _Seeds:
+    """The pairs, and per seed (rows) the share of each pair (columns) in its mean."""
+
+    pairs: list[tuple[Parts, Parts]]
+    shares: Floats
+
+    @property
+    def count(self) -> int:
+        return len(self.shares)
+
+    @property
+    def images(self) -> int:
+        return len(self.pairs[0][0].hit)
+
+    def differences(self, weights: Floats) -> Floats:
+        """Return the difference of mIoU per set of images and seed, (R, S)."""
+        found = np.stack([one.miou(weights) - other.miou(weights) for one, other in self.pairs], axis=1)
+        return np.asarray(found @ self.shares.T)
 
 
-def interval(pairs: list[tuple[Parts, Parts]], resamples: int = RESAMPLES) -> Interval:
+def _shares(members: Sequence[Sequence[int]], pairs: int) -> Floats:
+    found = np.zeros((len(members), pairs))
+    for seed, places in enumerate(members):
+        found[seed, list(places)] = 1 / len(places)
+    return found
+
+
+def interval(
+    pairs: list[tuple[Parts, Parts]], resamples: int = RESAMPLES, members: Sequence[Sequence[int]] | None = None
+) -> Interval:
     """Return the 95 % interval (BCa) of the mean difference of mIoU over pairs of runs and over images.
 
     Source: Efron, "Better bootstrap confidence intervals", 1987. The acceleration comes from leaving out each seed and each
@@ -63,23 +89,25 @@ def interval(pairs: list[tuple[Parts, Parts]], resamples: int = RESAMPLES) -> In
     Args:
         pairs: at least one (A, B) of one seed, all on the same images; with a single one, images alone are drawn.
         resamples: their number R.
+        members: per seed that is drawn the places of its pairs, which count with their mean; by default one each.
     """
-    seeds, images = len(pairs), len(pairs[0][0].hit)
+    drawn = _Seeds(pairs, _shares([[i] for i in range(len(pairs))] if members is None else members, len(pairs)))
+    seeds, images = drawn.count, drawn.images
     draw = rng(0, "bootstrap over seeds and images", seeds, images)
     over_images = draw.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
     over_seeds = draw.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    found = np.sort((_differences(pairs, over_images) * over_seeds).sum(1))
-    whole = _differences(pairs, np.ones((1, images)))[0]
-    return _corrected(found, float(whole.mean()), _acceleration(pairs, whole))
+    found = np.sort((drawn.differences(over_images) * over_seeds).sum(1))
+    whole = drawn.differences(np.ones((1, images)))[0]
+    return _corrected(found, float(whole.mean()), _acceleration(drawn, whole))
 
 
-def _acceleration(pairs: list[tuple[Parts, Parts]], whole: Floats) -> float:
-    seeds, images = len(pairs), len(pairs[0][0].hit)
+def _acceleration(drawn: _Seeds, whole: Floats) -> float:
+    seeds, images = drawn.count, drawn.images
     influence = [np.zeros(0)]
     if seeds > 1:
         influence.append((whole - whole.mean()) / seeds)
     if images > 1:
-        left_out = _differences(pairs, 1.0 - np.eye(images)).mean(1)
+        left_out = drawn.differences(1.0 - np.eye(images)).mean(1)
         influence.append((images - 1) * (left_out.mean() - left_out) / images)
     u = np.concatenate(influence)
     spread = float((u**2).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -30,6 +31,15 @@ class Ranks:
     blocks: int
     friedman: float | None
     alike: tuple[tuple[int, int], ...]
+
+
+def least_blocks(methods: int) -> int:
+    """Return how many blocks it takes before any two of so many methods can be told apart, whatever their scores.
+
+    Wilcoxon's test of n blocks can't give a p below 2^(1 − n), which Holm multiplies by the number of pairs: 6 blocks
+    for two methods, 9 for five.
+    """
+    return 1 + math.ceil(math.log2(math.comb(methods, 2) / LEVEL))
 
 
 def rank(methods: Sequence[str], scores: Floats) -> Ranks:

@@ -23,13 +23,16 @@ def _kept(store: Path, run_id: str, which: str) -> tuple[tuple[str, ...], Parts]
     return None if found is None else (found.ids, Parts.of(found.matrices()))
 
 
-def between(store: Path, pairs: Sequence[tuple[str, str]], which: str) -> Interval | None:
+def between(
+    store: Path, pairs: Sequence[tuple[str, str]], which: str, members: Sequence[Sequence[int]] | None = None
+) -> Interval | None:
     """Return the 95 % interval of a difference of mIoU over seeds and images.
 
     Args:
         store: the run store.
         pairs: ids of runs A and B, one pair per seed.
         which: the evaluation: `last`, `best`.
+        members: per seed that is drawn the places of its pairs; by default one each.
 
     Returns:
         None where a run has kept no matrices, or not all runs were scored on the same images.
@@ -38,4 +41,4 @@ def between(store: Path, pairs: Sequence[tuple[str, str]], which: str) -> Interv
     known = [(a, b) for a, b in found if a is not None and b is not None]
     if not known or len(known) < len(found) or len({side[0] for pair in known for side in pair}) > 1:
         return None
-    return interval([(a[1], b[1]) for a, b in known])
+    return interval([(a[1], b[1]) for a, b in known], members=members)

@@ -45,6 +45,8 @@ KNOWN = {
     ("demo", "synthetic-sampling", "evaluation.every 100, now 500"),
     ("demo", "synthetic-seeds", "schedule.iterations 400, now 2000"),
     ("demo", "synthetic-seeds", "evaluation.every 100, now 500"),
+    ("demo", "synthetic-variance", "schedule.iterations 400, now 2000"),
+    ("demo", "synthetic-variance", "evaluation.every 100, now 500"),
 }
 COMPARED = ("dataset", "method", "network", "augmentation", "schedule", "optimizer", "numerics", "evaluation")
 

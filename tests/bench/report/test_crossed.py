@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from bench.errors import BenchError
 from bench.report import pairs, records, spread, tables, variance
@@ -47,6 +49,50 @@ def test_crossed_seeds_are_runs_of_one_cell(store: Store, grid: Summary) -> None
 def test_crossed_runs_are_paired_on_both_seeds(store: Store, grid: Summary) -> None:
     table = pairs.build(crossed(store), grid, "b", "a")
     assert table.sections[0].rows[0].cells[0].stats["last"].values == (5.0,) * 6
+
+
+def test_pairs_that_share_a_seed_are_one_observation(store: Store, grid: Summary) -> None:
+    # Differences by split: 0.9, 1.1 | 4.9, 5.1 | 8.9, 9.1. Nine pairs would settle it, three splits of means 1, 5, 9 don't.
+    for split in range(3):
+        for init in range(2):
+            for method in ("a", "b"):
+                gain = 0.9 + 4 * split + 0.2 * init if method == "b" else 0.0
+                coords = {"seeds.split": str(split), "seeds.init": str(init)}
+                run = store.plan(method, "20", 0, **coords)
+                store.done(run, 50.0 + gain, split_sha256=f"{split}" * 64)
+    table = pairs.build(records.load(store.path, store.cells), grid, "b", "a")
+    found = table.sections[0].rows[0].cells[0].stats["last"].facts
+    assert stats.ttest_1samp([0.9, 1.1, 4.9, 5.1, 8.9, 9.1], 0).pvalue < 0.05
+    expected = stats.ttest_1samp([1.0, 5.0, 9.0], 0)
+    assert (found["observations"], found["unit"], found["settled"]) == (3, "seeds.split", False)
+    assert found["student"] == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found["p"] == pytest.approx(expected.pvalue) and found["p_sign_flip_floor"] == 0.25
+    assert "3 levels of seeds.split do not settle it" in table.notes[0]
+    assert any(note.startswith("Crossed seeds: pairs that share a level of seeds.split") for note in table.notes)
+
+
+def test_seed_may_be_one_of_the_crossed_axes(store: Store) -> None:
+    for split in range(2):
+        for seed in range(2):
+            store.done(store.plan("a", "20", seed, **{"seeds.split": str(split)}), 50.0 + split)
+    runs = records.load(store.path, store.cells)
+    assert variance.crossed(runs) == ("seeds.split", "seed")
+    # All spread is the split's: two levels one apart have a standard deviation of 1 / sqrt(2).
+    (cell,) = variance.of_cells(runs, "last")
+    assert (cell.found.first, cell.found.second) == pytest.approx((0.5**0.5, 0.0))
+    assert any("crosses seeds.split with seed" in line for line in spread.explain(runs, "last", 0.5))
+
+
+def test_degrees_of_freedom_are_those_of_independent_differences(store: Store) -> None:
+    scores = {"a": (50.0, 51.0, 53.0), "b": (50.6, 51.2, 52.0), "c": (49.0, 51.5, 52.5)}
+    for method, values in scores.items():
+        for seed, value in enumerate(values):
+            store.done(store.plan(method, "20", seed), value)
+    found = spread.measured(records.load(store.path, store.cells), "last")
+    # A difference's variance is twice the residual mean square of methods × seeds, with 2 × 2 degrees of freedom.
+    table = np.array(list(scores.values()))
+    rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    assert found.pairs == pytest.approx((2 * (rest**2).sum() / 4) ** 0.5) and found.pairs_df == 4
 
 
 def test_unfinished_and_uncrossed_grids_have_no_components(store: Store, grid: Summary) -> None:

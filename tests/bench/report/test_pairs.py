@@ -110,7 +110,7 @@ def test_pairs_share_seed_split_and_every_coordinate(store: Store, grid: Grid) -
         "95 % interval": "−3.8 to +6.5",
         "p, Holm": "0.383",
         "p, sign flips": "0.5",
-        "P(A > B)": "0.67",
+        "P(A > B)": "0.67 (0.21 to 0.94)",
         "settled": "no",
     }
     assert table.sections[0].rows[0].keys == {"method": "a − b"}

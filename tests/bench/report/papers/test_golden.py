@@ -44,6 +44,12 @@ def test_golden(golden: dict[str, Table], name: str, fmt: str) -> None:
     assert made.encode() == path.read_bytes()
 
 
+def test_a_csv_names_each_column_once(golden: dict[str, Table]) -> None:
+    for made in golden.values():
+        (names, *_) = csv.reader(io.StringIO(render(made, "csv")))
+        assert len(set(names)) == len(names)
+
+
 def test_a_narrow_terminal_breaks_verdicts_rather_than_names(golden: dict[str, Table]) -> None:
     text = terminal.render(golden["golden"], width=70)
     assert all(len(line) <= 70 for line in text.splitlines())

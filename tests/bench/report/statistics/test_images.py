@@ -59,6 +59,17 @@ def test_identical_runs_differ_by_nothing_and_sides_turn_over() -> None:
     assert interval([(a, b)]) == interval([(a, b)])  # the draws have a fixed seed
 
 
+def test_pairs_of_one_seed_are_drawn_together() -> None:
+    made = [(Parts.of(matrices(seed, 15, 0.7 + 0.05 * seed)), Parts.of(matrices(9, 15, 0.7))) for seed in range(3)]
+    each = interval(made)
+    assert interval(made, members=[[0], [1], [2]]) == each
+    # Each pair twice is no news where both copies count as one; as pairs of their own they pretend to be six.
+    twice = [pair for pair in made for _ in range(2)]
+    assert interval(twice, members=[[0, 1], [2, 3], [4, 5]]) == pytest.approx(each)
+    low, high = interval(twice)
+    assert high - low < 0.9 * (each[1] - each[0])
+
+
 def test_seeds_that_differ_widen_it() -> None:
     draw = rng(5, "test")
     images = draw_images(draw, 60, 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.statistics.ranks import rank
+from bench.report.statistics.ranks import least_blocks, rank
 from bench.seeds import rng
 
 
@@ -29,3 +29,13 @@ def test_many_blocks_tell_methods_apart_and_neighbours_are_joined() -> None:
     assert found.alike == ((0, 1), (2, 3))
     same = rank(["a", "b"], np.ones((8, 2)))
     assert (same.mean, same.friedman, same.alike) == ((1.5, 1.5), None, ((0, 1),))
+
+
+@pytest.mark.parametrize("methods", [2, 3, 5, 8])
+def test_least_blocks_are_those_that_a_perfect_order_takes(methods: int) -> None:
+    least = least_blocks(methods)
+    draw = rng(methods, "test")
+    for blocks, told in ((least - 1, False), (least, True)):
+        scores = 10.0 * np.arange(methods) + draw.normal(0, 0.1, (blocks, methods))
+        # One block fewer, and even methods that never change places are all joined.
+        assert (rank([str(i) for i in range(methods)], scores).alike == ()) is told
