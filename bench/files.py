@@ -47,10 +47,11 @@ def write_atomically(
         temporary.unlink(missing_ok=True)
         raise
     if sync:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Bring the entries of a directory onto the disk: files that were renamed into it are there after a power cut."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

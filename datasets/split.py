@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 import bench.config
 from bench.arrays import UInt8
+from bench.errors import BenchError
+from bench.seeds import derive
 from datasets.base import SegmentationDataset
 
 
@@ -24,18 +26,52 @@ class Split:
         unlabelled: ids of unlabelled images.
         visible_labels: where images are labelled in part, what decides which of their labels are visible, in words; ""
             where all are. A manifest's key for it is `given`.
+        holdout: ids of images of the label budget that are not trained on; see :func:`hold_out`.
     """
 
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
     visible_labels: str = ""
+    holdout: tuple[str, ...] = ()
+
+    @property
+    def budget(self) -> tuple[str, ...]:
+        """Ids of all images whose labels a run may use: those to train on, then those held out."""
+        return self.labelled + self.holdout
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the two sorted id lists, and of `visible_labels`, which is what a cell's identity contains."""
+        """SHA-256 of the sorted id lists and of `visible_labels`, which is what a cell's identity contains."""
         parts: list[object] = [sorted(self.labelled), sorted(self.unlabelled)]
         parts += [self.visible_labels] if self.visible_labels else []
+        parts += [sorted(self.holdout)] if self.holdout else []
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+def hold_out(split: Split, count: int, seed: int) -> Split:
+    """Take images out of a split's labelled ones, on which a run's checkpoint is chosen.
+
+    The labelled ids are ordered by a hash of (seed, id), and the first are taken: a uniform draw that depends on the set
+    of labelled images and the seed alone, and of which a smaller one is the beginning. It doesn't look at classes, so
+    few images may lack some; the mIoU on them is over the classes that occur there. They leave the unlabelled list too.
+
+    Args:
+        split: as its protocol drew it.
+        count: how many images to take; 0 returns the split as it is.
+        seed: the split seed.
+
+    Raises:
+        BenchError: if no labelled image would be left to train on.
+    """
+    if count >= len(split.labelled):
+        raise BenchError(
+            f"evaluation.holdout {count}: a split has {len(split.labelled)} labelled images, and at least one must be "
+            "left to train on; hold out fewer, or label more"
+        )
+    held = sorted(split.labelled, key=lambda image_id: (derive(seed, "holdout", image_id), image_id))[:count]
+    taken = set(held)
+    labelled, unlabelled = (tuple(i for i in ids if i not in taken) for ids in (split.labelled, split.unlabelled))
+    return replace(split, labelled=labelled, unlabelled=unlabelled, holdout=tuple(held))
 
 
 class Protocol:
@@ -78,7 +114,8 @@ class Manifest(BaseModel):
         labelled: ids of labelled images, in the protocol's order.
         unlabelled: ids of unlabelled images.
         visible_labels: see :class:`Split`; the key is `given`, and it is absent where all labels are visible.
-        labelled_images_per_class: labelled images that have a pixel of the class, by class name.
+        holdout: ids of the images held out of the labelled ones; the key is absent where there are none.
+        labelled_images_per_class: images of `labelled` that have a pixel of the class, by class name.
         labelled_high_quality: labelled images with high-quality annotation; None where the dataset has no such distinction.
         sha256: see :attr:`Split.sha256`.
     """
@@ -92,6 +129,7 @@ class Manifest(BaseModel):
     labelled: tuple[str, ...]
     unlabelled: tuple[str, ...]
     visible_labels: str = Field(default="", alias="given")
+    holdout: tuple[str, ...] = ()
     labelled_images_per_class: dict[str, int]
     labelled_high_quality: int | None
     sha256: str
@@ -99,13 +137,15 @@ class Manifest(BaseModel):
     @property
     def split(self) -> Split:
         """The split itself."""
-        return Split(self.labelled, self.unlabelled, self.visible_labels)
+        return Split(self.labelled, self.unlabelled, self.visible_labels, self.holdout)
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the manifest as JSON types, under the keys of the file."""
         dump: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True)
         if not self.visible_labels:
             del dump["given"]
+        if not self.holdout:
+            del dump["holdout"]
         return dump
 
 
@@ -135,6 +175,7 @@ def make_manifest(
         labelled=split.labelled,
         unlabelled=split.unlabelled,
         visible_labels=split.visible_labels,
+        holdout=split.holdout,
         labelled_images_per_class=counts,
         labelled_high_quality=None if quality is None else sum(i in quality for i in split.labelled),
         sha256=split.sha256,

@@ -1,7 +1,7 @@
 """The contract of a method: it holds networks and turns a batch into named losses. The training loop does the rest.
 
 The loop (``bench.train``) is responsible for backward, precision, clipping, schedule, optimizer, checkpoint and resume.
-All of a method's state is in its ``state_dict()``.
+All of a method's state is in its ``state_dict()``. No hook is given a score, nor anything that leads to one.
 """
 
 from __future__ import annotations

@@ -39,20 +39,19 @@ def _slurm(array: ArrayRequest) -> bool:
 # -- data and store ----------------------------------------------------------------------------------------------------
 
 
-def _fingerprint(part: Part, root: Path) -> str:
-    """Return a hash of the dataset's options and of its folder's entries, two levels deep, with their times."""
-    entries = sorted(p for pattern in ("*", "*/*") for p in root.glob(pattern)) if root.is_dir() else []
-    times = [f"{p.relative_to(root)} {p.stat().st_mtime_ns}" for p in entries]
-    return hashlib.sha256(canonical({"dataset": part.identity(), "files": times}).encode()).hexdigest()[:24]
+def _kept_check(store: Path, part: Part, data_sha256: str) -> Path:
+    """Return where it is kept that a dataset passed its check, with these options and this content."""
+    text = canonical({"dataset": part.identity(), "data": data_sha256})
+    return store / ".cache" / "checks" / f"{part.name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _dataset_problems(arrays: Sequence[ArrayRequest], request: Request) -> list[str]:
-    """Check each dataset whole, once: a check that passed is remembered until the folder changes."""
+    """Check each dataset whole, once: a check that passed is remembered until one of its files changes."""
     found = []
     roots = DataRoots.parse(request.data)
-    parts = {p.cell.dataset.name + repr(p.cell.dataset.identity()): p.cell.dataset for a in arrays for p in a.cells}
-    for part in parts.values():
-        kept = request.store / ".cache" / "checks" / f"{part.name}-{_fingerprint(part, roots.root(part.name))}.json"
+    parts = {p.cell.dataset: p.data_sha256 for a in arrays for p in a.cells}
+    for part, data_sha256 in parts.items():
+        kept = _kept_check(request.store, part, data_sha256)
         if read_json(kept) is not None:
             continue
         try:

@@ -169,6 +169,9 @@ def split(
         str | None, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, partial=1%, full.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
+    holdout: Annotated[
+        int, typer.Option("--holdout", min=0, metavar="K", help="Hold K labelled images out (evaluation.holdout).")
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
     ] = None,
@@ -197,7 +200,7 @@ def split(
     name, equals, value = protocol.partition("=")
     raw = {name: parse_yaml(value, protocol)} if equals else name
     part = resolve_part("protocol", raw, "protocol")
-    manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []))
+    manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []), holdout)
     keep_split(store_path(store), manifest)
     if output is not None:
         write_json(output, manifest.as_json())
@@ -212,6 +215,8 @@ def split(
     if manifest.labelled_high_quality is not None:
         out.print(f"from the high-quality list: {manifest.labelled_high_quality}")
     out.print("labelled: " + " ".join(manifest.labelled))
+    if manifest.holdout:
+        out.print("held out of the labelled: " + " ".join(manifest.holdout))
     out.print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import DATA, JSON, STORE, store_path
+from bench.cli.evaluations import MODE, SIZE, SPLIT, STRIDE, asked_for
+from bench.cli.options import DATA, JSON, STORE, make_request, store_path
 from bench.cli.output import console, print_json
 from bench.cli.reports import Select
 
 if TYPE_CHECKING:
+    from bench.plan.request import Request
     from bench.store.run import Run
-    from bench.train.metrics import Score
+    from bench.train.metrics import ScoreRecord
+    from bench.train.reevaluate import Evaluator
 
 weights_app = typer.Typer(help="Put ImageNet weights in place; a job never downloads anything.", no_args_is_help=True)
 
@@ -40,9 +44,104 @@ def find_run(run: str, store: Path) -> Run:
     return Run((exact or found)[0])
 
 
+def _runs(name: str, request: Request) -> list[Run]:
+    """Return the run of a name, or the runs of a grid that are done.
+
+    Raises:
+        BenchError: if there is neither, or no run of the grid is done.
+    """
+    from bench.errors import BenchError
+    from bench.plan.summary import find_summary
+    from bench.spec.grid import grid_files
+    from bench.store.run import Run
+
+    if Path(name).suffix not in (".yaml", ".yml") and name not in [path.stem for path in grid_files()]:
+        return [find_run(name, request.store)]
+    runs = [Run(request.store / cell.id) for cell in find_summary(request).cells]
+    done = [run for run in runs if run.result.exists()]
+    if not done:
+        raise BenchError(
+            f"grid '{name}': none of its {len(runs)} runs is done; only then there are weights to evaluate"
+        )
+    return done
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What ``evaluate`` found out of one run.
+
+    Attributes:
+        facts: for programs.
+        lines: for people.
+        differs: whether it contradicts what was recorded.
+    """
+
+    facts: dict[str, Any]
+    lines: list[str]
+    differs: bool
+    score: ScoreRecord
+    classes: tuple[str, ...]
+
+
+def _again(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
+    """Score a run as it was scored in training, beside what was recorded."""
+    from bench.files import read_json
+    from bench.store.evaluations import TOLERANCE
+
+    score = evaluator.score()
+    recorded_as = (read_json(found.result) or {}).get(which, {})
+    recorded = recorded_as.get("miou")
+    shown = "–" if recorded is None else f"{recorded:.2f}"
+    line = f"{found.id}: mIoU {score.miou:.2f} (recorded: {shown}), pixel accuracy {score.pixel_accuracy:.2f}"
+    facts = {"run": found.id, "recorded_miou": recorded, **score.as_dict()}
+    lines, differs = [line], recorded is not None and abs(recorded - score.miou) > TOLERANCE
+    if evaluator.data_changed:
+        lines.append(f"the data changed since the run: {evaluator.data_changed}")
+    elif recorded_as and not differs and (kept := evaluator.keep(found, which, score, recorded_as["step"])):
+        lines.append(f"{kept}: what was missing of its confusion matrices is kept now")
+    facts["data_changed"] = evaluator.data_changed
+    return _Outcome(
+        facts, lines, differs or bool(evaluator.data_changed), score.as_dict(), evaluator.reader.dataset.classes
+    )
+
+
+_WORDS = {
+    "new": "kept in {path}",
+    "same": "as in {path}",
+    "differs": "but {before:.2f} in {path}, which stays",
+    "replaced": "kept in {path} in place of that of other weights",
+}
+
+
+def _otherwise(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
+    """Score a run on another split or under another protocol, and keep that beside its result."""
+    from bench.files import read_json
+    from bench.run.rescore import score_and_keep, step_of
+    from bench.store.evaluations import Kept
+
+    done = score_and_keep(found, which, step_of(found, which, read_json(found.result) or {}), evaluator)
+    entry, before = done.entry, done.before and done.before.miou
+    what = f"{found.id}, {which}, {entry.evaluation}: mIoU {entry.miou:.2f}, pixel accuracy {entry.pixel_accuracy:.2f}"
+    line = f"{what}; {_WORDS[done.kept.value].format(path=done.path, before=before)}"
+    facts = {"run": found.id, "file": str(done.path), "kept": done.kept.value, "recorded_miou": before}
+    score: ScoreRecord = {"miou": entry.miou, "pixel_accuracy": entry.pixel_accuracy, "iou": entry.iou}
+    facts |= entry.model_dump(mode="json", exclude={"environment"})
+    return _Outcome(facts, [line], done.kept is Kept.DIFFERS, score, tuple(entry.classes))
+
+
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or its id in the store.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run's directory or id; or a grid, for all of its runs that are done."),
+    ],
     select: Annotated[Select, typer.Option("--select", help="Which weights.")] = Select.LAST,
+    split: SPLIT = None,
+    mode: MODE = None,
+    size: SIZE = None,
+    stride: STRIDE = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Also count pixels near boundaries, for `table --metric boundary-iou`.")
+    ] = False,
     draw: Annotated[
         int, typer.Option("--draw", min=0, metavar="N", help="Draw image, truth, prediction of N images.")
     ] = 0,
@@ -51,39 +150,52 @@ def evaluate(
     store: STORE = None,
     as_json: JSON = False,
 ) -> None:
-    """Evaluate a run again from its weights, beside what was recorded. Exit code 1 if the two differ."""
+    """Evaluate a run again from its weights, beside what was recorded. Exit code 1 if the two differ.
+
+    With --split, --mode, --size or --stride: on other images or under another protocol. Such a score is kept in the run's
+    folder `evaluations`, beside its result and never instead of it; `table` takes the same options.
+    """
     from bench.data.roots import DataRoots
-    from bench.files import read_json
-    from bench.train.reevaluate import Evaluator
+    from bench.errors import BenchError
+    from bench.store.evaluations import find
+    from bench.train.reevaluate import OWN, Evaluator
 
-    found = find_run(run, store_path(store))
-    evaluator = Evaluator.open(found, select.value, DataRoots.parse(data or []))
-    score = evaluator.score()
-    files = evaluator.draw(output / found.id, draw) if draw else []
-    recorded = (read_json(found.result) or {}).get(select.value, {}).get("miou")
-    differs = recorded is not None and abs(recorded - score.miou) > 0.05
-    classes = evaluator.reader.dataset.classes
+    asked, roots = asked_for(split, mode, size, stride) or OWN, DataRoots.parse(data or [])
+    if boundary and asked is not OWN:
+        raise BenchError(
+            "--boundary: pixels near boundaries are kept of a run's own evaluation only; leave the others out"
+        )
+    outcomes = []
+    for found in _runs(run, make_request(run, None, data, store)):
+        own = find(found, asked, select.value) is None
+        evaluator = Evaluator.open(found, select.value, roots, asked=asked)
+        if boundary:
+            evaluator = replace(evaluator, evaluation=evaluator.evaluation.model_copy(update={"boundary": True}))
+        outcome = (_again if own else _otherwise)(found, select.value, evaluator)
+        files = evaluator.draw(output / found.id, draw) if draw else []
+        outcome.facts["drawings"] = [str(file) for file in files]
+        if files:
+            outcome.lines.append(f"drawings (image, truth, prediction) are in {files[0].parent}")
+        outcomes.append(outcome)
+        if not as_json:
+            _print_outcome(outcome)
     if as_json:
-        print_json({"run": found.id, "recorded_miou": recorded, **score.as_dict(), "drawings": [str(f) for f in files]})
-    else:
-        _print_score(found.id, score, recorded, classes, files)
-    raise SystemExit(1 if differs else 0)
+        print_json([outcome.facts for outcome in outcomes] if len(outcomes) > 1 else outcomes[0].facts)
+    raise SystemExit(1 if any(outcome.differs for outcome in outcomes) else 0)
 
 
-def _print_score(
-    run_id: str, score: Score, recorded: float | None, classes: tuple[str, ...], files: list[Path]
-) -> None:
+def _print_outcome(outcome: _Outcome) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"{run_id}: mIoU {score.miou:.2f} (recorded: {'–' if recorded is None else f'{recorded:.2f}'}), ", end="")
-    out.print(f"pixel accuracy {score.pixel_accuracy:.2f}")
+    first, *rest = outcome.lines
+    out.print(first, markup=False)
     table = Table("class", "IoU", box=None)
-    for name, iou in zip(classes, score.iou, strict=True):
+    for name, iou in zip(outcome.classes, outcome.score["iou"], strict=True):
         table.add_row(name, "absent" if iou is None else f"{iou:.1f}")
     out.print(table)
-    if files:
-        out.print(f"drawings (image, truth, prediction) are in {files[0].parent}")
+    for line in rest:
+        out.print(line, markup=False)
 
 
 def doctor(data: DATA = None, store: STORE = None, as_json: JSON = False) -> None:

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=4096)
-def draw_split(dataset: Part, protocol: Part, seed: int, roots: DataRoots) -> Manifest:
-    """Draw a split and return its manifest (see ``datasets/split.py``).
+def draw_split(dataset: Part, protocol: Part, seed: int, roots: DataRoots, holdout: int = 0) -> Manifest:
+    """Draw a split, hold `holdout` of its labelled images out, and return its manifest (see ``datasets/split.py``).
 
     Raises:
-        BenchError: if the data isn't there or the protocol can't be met on it.
+        BenchError: if the data isn't there, or the protocol or the holdout can't be met on it.
     """
-    from datasets.split import make_manifest
+    from datasets.split import hold_out, make_manifest
 
     data = open_dataset(dataset, roots)
     drawer = protocol.cls(protocol.config)
     split = drawer.split(data, seed)
+    if holdout:
+        split = hold_out(split, holdout, seed)
     return make_manifest(split, data, dataset.name, drawer, protocol.identity(), seed)
 
 

@@ -125,7 +125,8 @@ class Resolver:
     def cell(self, recipe: Raw) -> Resolved:
         """Draw a recipe's split and look at its data."""
         content = content_of(recipe["dataset"], self.roots)
-        split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots)
+        held = recipe["evaluation"].held_out
+        split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots, held)
         cell = Cell(**recipe, split_sha256=split.sha256, data_sha256=content.identity)
         return Resolved(cell, content.sha256, split, content)
 
@@ -181,6 +182,8 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     else:
         resolved, missing, left_out = resolver.cells(recipes), {}, []
     _check_distinct(points, resolved, where)
+    if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved):
+        raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
     coords = coordinates([(p, r.cell) for p, r in zip(points, resolved, strict=True)], asked.grid, where)
     cells = [
         PlannedCell(one.cell, labels, point.values, point.raw.get("profile", {}), one.data_sha256)

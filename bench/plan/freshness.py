@@ -30,18 +30,21 @@ def freshness(plan: Plan, store: Path) -> Freshness:
     for planned in plan.cells:
         cell = planned.cell
         if cell.dataset not in plan.absent:
-            splits[cell.dataset, cell.protocol, cell.seeds.split] = cell.split_sha256
+            splits[cell.dataset, cell.protocol, cell.seeds.split, cell.evaluation.held_out] = cell.split_sha256
         data[cell.dataset] = planned.data_sha256
         parts |= {getattr(cell, kind) for kind in PARTS}
     drawn = [
-        DrawnSplit(dataset=dataset.spec(), protocol=protocol.spec(), seed=seed, sha256=sha256)
-        for (dataset, protocol, seed), sha256 in splits.items()
+        DrawnSplit(dataset=dataset.spec(), protocol=protocol.spec(), seed=seed, holdout=holdout, sha256=sha256)
+        for (dataset, protocol, seed, holdout), sha256 in splits.items()
     ]
     known = [
         KnownData(dataset=part.spec(), sha256="" if part in plan.absent else sha256, reason=plan.absent.get(part, ""))
         for part, sha256 in data.items()
     ]
-    texts = sorted({text for part in parts for text in _texts(part.spec())})
+    seeds = {planned.cell.seeds.split for planned in plan.cells}
+    # ``{seed}`` in a path stands for the split seed, see the protocol `files`.
+    written = {text for part in parts for text in _texts(part.spec())}
+    texts = sorted({text.replace("{seed}", str(seed)) for text in written for seed in seeds})
     files = {text: stamp for text in texts if (stamp := _stamp(text))}
     return Freshness(splits=drawn, data=known, files=files, runs=names_hash(store) if plan.absent else "")
 
@@ -97,6 +100,6 @@ def _kept(split: DrawnSplit, store: Path, roots: DataRoots) -> bool:
         return True
     dataset = resolve_part("dataset", split.dataset, "dataset")
     protocol = resolve_part("protocol", split.protocol, "protocol")
-    manifest = draw_split(dataset, protocol, split.seed, roots)
+    manifest = draw_split(dataset, protocol, split.seed, roots, split.holdout)
     keep_split(store, manifest)
     return manifest.sha256 == split.sha256

@@ -1,4 +1,4 @@
-"""The rule that turns a run into one score. A grid fixes it before it runs; both rules are always shown."""
+"""The rule that turns a run into one score. A grid fixes it before it runs; `last` and `best` are always shown."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from bench.store.summary import Summary
 RULES: dict[str, str] = {
     "last": "the last evaluation, after the final iteration",
     "best": "the highest mIoU among all evaluations of the run, picked on the images that it is reported on",
+    "selected": "the evaluation with the highest mIoU on images held out of the labelled ones",
 }
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The headline rule: its name, `last` or `best`, and the rule that the grid fixed, from which it may differ."""
+    """The headline rule: its name, one of :data:`RULES`, and the rule that the grid fixed, from which it may differ."""
 
     name: str
     grid: str
 
     @property
     def other(self) -> str:
-        """The rule that is not the headline."""
+        """The first rule that is not the headline."""
         return next(name for name in RULES if name != self.name)
 
     @property

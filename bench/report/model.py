@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.headline import RULES, Rule
@@ -13,6 +13,7 @@ from bench.report.rows import STATES
 
 NOTHING = "–"
 ABSENT = "absent"
+NOT_KNOWN = "n/a"  # under a rule that none of the runs knows
 
 Facts = dict[str, Any]  # what is known beside the numbers, by name, as JSON types: for programs
 
@@ -25,9 +26,11 @@ class RunScore:
     """One planned run as a table sees it.
 
     Attributes:
-        values: the value under each rule, in %; None where the run is not done or the class is absent.
+        values: the value under each rule, in %; None where the run is not done or the class is absent. A rule is missing
+            that the run doesn't know: `selected` where no images are held out.
         step, iterations: optimizer steps done and planned; 0 where unknown.
         evaluation, split: the evaluation protocol in words and the split's SHA-256; empty where the run is not done.
+        unknown: the rules under which a run that is done has a value that isn't known.
     """
 
     id: str
@@ -39,6 +42,7 @@ class RunScore:
     evaluation: str
     split: str
     values: Mapping[str, float | None]
+    unknown: frozenset[str] = frozenset()
 
     @property
     def progress(self) -> int:
@@ -84,7 +88,7 @@ class TableCell:
     Attributes:
         done: the runs that are done, which are those that count.
         others: the other planned runs; there are none of either where the grid has no such cell.
-        stats: one per rule, `last` and `best`.
+        stats: one per rule.
         facts: what else is known of it under every rule, for programs.
     """
 
@@ -102,6 +106,10 @@ class TableCell:
     def complete(self) -> bool:
         """Whether there are runs and all of them are done."""
         return bool(self.done) and not self.others
+
+    def unknown(self, rule: str) -> bool:
+        """Whether a run that is done has a value that isn't known."""
+        return any(rule in run.unknown for run in self.done)
 
     @property
     def states(self) -> dict[str, int]:
@@ -176,6 +184,14 @@ class Table:
     unfinished: tuple[Unfinished, ...]
     facts: Facts = field(default_factory=dict)
 
+    @property
+    def rules(self) -> list[str]:
+        """The rules that are shown: the headline, `last` and `best`, and any other under which a run has a score."""
+        cells = (found for section in self.sections for row in section.rows for found in row.cells)
+        scored = {name for found in cells for name, stat in found.stats.items() if stat.n}
+        shown = [name for name in RULES if name in ("last", "best") or name in scored]
+        return list(dict.fromkeys([self.rule.name, *shown]))
+
 
 def _waiting(runs: Sequence[RunScore]) -> str:
     """Return the text of a cell without any value, e.g. `– 2 failed, running 40 %`."""
@@ -204,18 +220,29 @@ def _stat(values: Sequence[float | None], planned: int, otherwise: str) -> Stat:
 def cell(runs: Sequence[RunScore]) -> TableCell:
     """Return the cell that stands for these planned runs."""
     done = tuple(run for run in runs if run.state == "done")
-    otherwise = ABSENT if done else _waiting(runs)
-    stats = {name: _stat([run.values[name] for run in done], len(runs), otherwise) for name in RULES}
-    return TableCell(done, tuple(run for run in runs if run.state != "done"), stats)
+    made = TableCell(done, tuple(run for run in runs if run.state != "done"), {})
+    stats = {
+        name: _stat([run.values.get(name) for run in done], len(runs), _instead(made, name, runs)) for name in RULES
+    }
+    return replace(made, stats=stats)
+
+
+def _instead(cell: TableCell, rule: str, runs: Sequence[RunScore]) -> str:
+    """Return what a cell says where it has no value under a rule."""
+    if not cell.done:
+        return _waiting(runs)
+    if cell.unknown(rule):
+        return NOTHING
+    return ABSENT if any(rule in run.values for run in cell.done) else NOT_KNOWN
 
 
 def best(cells: Sequence[TableCell], rule: str) -> list[bool]:
     """Return which cells hold the highest mean as shown; all of them on a tie.
 
-    Only cells with all of their runs done take part, and alone a cell is not the best of anything.
+    Only cells with all of their runs done, and their values known, take part, and alone a cell is not the best of anything.
     """
     means = [
-        -math.inf if mean is None or not cell.complete else round(mean, 1)
+        -math.inf if mean is None or not cell.complete or cell.unknown(rule) else round(mean, 1)
         for cell, mean in ((cell, cell.stats[rule].mean) for cell in cells)
     ]
     rivals = [mean for mean in means if mean > -math.inf]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.report.cache import load_rows
+from bench.report.headline import RULES
 from bench.report.model import RunScore
 from bench.report.rows import one_line
 from bench.store.summary import CellSummary, Coords
@@ -16,8 +17,8 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 _COORDS = ("dataset", "network", "method", "protocol", "labels", "seed")
-_FIELDS = ("state", "reason", "step", "iterations", "miou_last", "miou_best", "evaluation", "split_sha256")
-_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "iou_last", "iou_best", "hardware")
+_FIELDS = ("state", "reason", "step", "iterations", "evaluation", "split_sha256")
+_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "environment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Record:
         labelled_images, labelled_pixels: of its split; None where the run is not done.
         classes: their names as a JSON list; empty where the run is not done.
         iou: per rule the IoU of each class in % as a JSON list, null for an absent class.
-        hardware: models of the devices that it was trained on, in order, as a JSON list; empty where unknown.
+        environment: what it was computed with, see :func:`bench.report.environment.parsed`; empty where unknown.
+        sides: where it stands for a pair of runs, these two.
     """
 
     coords: Coords
@@ -39,16 +41,23 @@ class Record:
     labelled_pixels: float | None
     classes: str
     iou: Mapping[str, str]
-    hardware: str = ""
+    environment: str = ""
+    sides: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A grid's runs, in its order, its axes, `seed` among them, and the store that they lie in."""
+    """A grid's runs, in its order, its axes, `seed` among them, the store they lie in, and what their values measure."""
 
     records: list[Record]
     axes: list[str]
     store: Path = Path()
+    score: str = "mIoU"
+
+
+def is_seed(axis: str) -> bool:
+    """Tell whether an axis is a seed: its runs are those of one cell of a table, also where splits and inits are crossed."""
+    return axis.partition(".")[0] in ("seed", "seeds")
 
 
 def axes(cells: Iterable[CellSummary]) -> list[str]:
@@ -74,9 +83,12 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
     # Column by column: a grid has 10,000 runs and more.
     scores = zip(*(rows[name].to_pylist() for name in _FIELDS), strict=True)
     rest = zip(*(rows[name].to_pylist() for name in _FIELDS_OF_RECORD), strict=True)
+    mious, ious = (
+        list(zip(*(rows[f"{what}_{rule}"].to_pylist() for rule in RULES), strict=True)) for what in ("miou", "iou")
+    )
     records = []
-    for cell, score, (images, pixels, classes, iou_last, iou_best, hardware) in zip(cells, scores, rest, strict=True):
-        state, reason, step, iterations, last, best, evaluation, split = score
+    for i, (cell, score, (images, pixels, classes, environment)) in enumerate(zip(cells, scores, rest, strict=True)):
+        state, reason, step, iterations, evaluation, split = score
         coords = coordinates(cell, names)
         planned = iterations if cell.iterations is None else cell.iterations
         run = RunScore(
@@ -88,11 +100,17 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
             iterations=planned or 0.0,
             evaluation=evaluation,
             split=split,
-            values={"last": last, "best": best},
+            values=_by_rule(mious[i]),
         )
-        iou = {"last": iou_last, "best": iou_best}
-        records.append(Record(coords, run, images, pixels, classes, iou, hardware))
+        iou = {rule: text for rule, text in zip(RULES, ious[i], strict=True) if text or rule in run.values}
+        records.append(Record(coords, run, images, pixels, classes, iou, environment))
     return Runs(records, names, store)
+
+
+def _by_rule(mious: Sequence[float | None]) -> dict[str, float | None]:
+    """Return the score of each rule that the run knows; without images held out there is no `selected`."""
+    known = zip(RULES, mious, strict=True)
+    return {rule: miou for rule, miou in known if miou is not None or rule != "selected"}
 
 
 def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.report import environment
+
 # Every state a run can be in, the worst first: the order in which tables name them.
 STATES = (
     "failed",
@@ -26,6 +28,7 @@ STATES = (
 )
 UNREADABLE = "unreadable"  # a run one of whose files can't be understood: in tables it is `failed`, whatever its state
 FILES = ("state.json", "result.json", "cost.json")
+ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,14 @@ class Field:
     required: bool = False
 
 
-def _evaluation(which: Literal["last", "best"]) -> dict[str, Field]:
+def _evaluation(which: Literal["last", "best", "selected"], required: bool = True) -> dict[str, Field]:
     keys: dict[str, tuple[str, Literal["number", "json"]]] = {
         "miou": ("miou", "number"),
         "step": ("step", "number"),
         "pixel_accuracy": ("pixel_accuracy", "number"),
         "iou": ("iou", "json"),
     }
-    return {f"{name}_{which}": Field("result.json", (which, key), kind, True) for name, (key, kind) in keys.items()}
+    return {f"{name}_{which}": Field("result.json", (which, key), kind, required) for name, (key, kind) in keys.items()}
 
 
 FIELDS: dict[str, Field] = {
@@ -60,19 +63,24 @@ FIELDS: dict[str, Field] = {
     "hardware": Field("state.json", ("hardware",), "json"),
     **_evaluation("last"),
     **_evaluation("best"),
+    **_evaluation("selected", required=False),
+    "miou_holdout": Field("result.json", ("selected", "holdout_miou"), "number"),
     "classes": Field("result.json", ("classes",), "json", True),
     "evaluation": Field("result.json", ("evaluation",), "text", True),
     "split_sha256": Field("result.json", ("split_sha256",), "text", True),
     "labelled_images": Field("result.json", ("labelled_images",), "number", True),
+    "holdout_images": Field("result.json", ("holdout_images",), "number"),
     "labelled_pixels": Field("result.json", ("labelled_pixels",), "number"),
     "unlabelled_images": Field("result.json", ("unlabelled_images",), "number"),
+    "data_sha256": Field("result.json", ("data_sha256",), "text"),
     "seconds": Field("cost.json", ("seconds",), "number"),
-    "seconds_per_step": Field("cost.json", ("seconds_per_step",), "number"),
-    "images_per_s": Field("cost.json", ("images_per_s",), "number"),
+    "training_seconds_per_step": Field("cost.json", ("training_seconds_per_step",), "number"),
+    "training_images_per_s": Field("cost.json", ("training_images_per_s",), "number"),
     "peak_rss_bytes": Field("cost.json", ("peak_rss_bytes",), "number"),
     "peak_memory_bytes": Field("cost.json", ("peak_memory_bytes",), "number"),
-    "data_wait_share": Field("cost.json", ("data_wait_share",), "number"),
+    "training_wait_share": Field("cost.json", ("training_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
+    ENVIRONMENT: Field(environment.FILES[0], (), "text"),  # JSON text, see :func:`bench.report.environment.read`
 }
 RowValues = dict[str, Any]  # a row by column: number, text or JSON text, as its field says
 EMPTY: RowValues = {name: None if field.type == "number" else "" for name, field in FIELDS.items()}
@@ -108,7 +116,9 @@ _PARSE: dict[str, Callable[[Any], Any]] = {"number": _number, "text": _text, "js
 
 def _field(document: Any, field: Field, default: Any) -> Any:
     value = document
-    for key in field.path:
+    for depth, key in enumerate(field.path):
+        if depth and value is None and not field.required:
+            return default
         if not isinstance(value, dict):
             raise ValueError(f"'{key}' is looked for in something that is not an object")
         if key not in value and field.required:
@@ -127,7 +137,7 @@ def _check_state(row: RowValues) -> None:
 def _check_result(row: RowValues) -> None:
     """Refuse scores that can't be: they would enter a mean unseen."""
     classes = [_text(name) for name in json.loads(row["classes"])]
-    for which in ("last", "best"):
+    for which in ("last", "best", *(["selected"] if row["iou_selected"] else [])):
         values = [_number(value) for value in json.loads(row[f"iou_{which}"]) if value is not None]
         if any(not 0 <= value <= 100 for value in [row[f"miou_{which}"], *values]):
             raise ValueError(f"an IoU in '{which}' is not between 0 and 100")
@@ -173,4 +183,5 @@ def read(directory: Path) -> RowValues:
         row.update(state="done", reason="")
     elif row["state"] == "done":
         return _unreadable("result.json is missing although state.json says done")
+    row[ENVIRONMENT] = environment.read(directory, json.loads(row["hardware"] or "[]"), row["data_sha256"])
     return row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.run.signals import Signals
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.train.evaluate import Sample
     from bench.train.metrics import Score
     from bench.train.reader import Reader
+    from datasets.split import Split
     from methods.base import Method
 
 HEARTBEAT = 2.0  # seconds between updates of state.json
@@ -35,9 +36,10 @@ class Hooks:
         self.first: tuple[int, float] | None = None
         self.taken_back = False
 
-    def open(self, cell: Cell, reader: Reader, device: torch.device) -> None:
+    def open(self, cell: Cell, reader: Reader, split: Split, device: torch.device) -> None:
         """Take what an evaluation needs."""
         self.cell, self.reader, self.device = cell, reader, device
+        self.held_out = split.holdout
         self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
 
     def should_stop(self) -> bool:
@@ -63,7 +65,8 @@ class Hooks:
         self.taken_back = not holds_ticket(self.run, self.job)
         self.beat = time.monotonic()
 
-    def _until_stopped(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+    def until_stopped(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """Pass samples on, with a heartbeat; raises ``EvaluationStopped`` when asked to stop."""
         from bench.train.loop import EvaluationStopped
 
         for sample in samples:
@@ -74,12 +77,19 @@ class Hooks:
             yield sample
 
     def evaluate(self, method: Method) -> Score:
-        """Score the predictor; raises ``EvaluationStopped`` when asked to stop."""
+        """Score the predictor on the evaluation split; raises ``EvaluationStopped`` when asked to stop."""
+        return self._score(method, self.scored)
+
+    def evaluate_holdout(self, method: Method) -> Score:
+        """Score the predictor on the images held out of the labelled ones; otherwise as :meth:`evaluate`."""
+        return self._score(method, self.held_out)
+
+    def _score(self, method: Method, ids: Sequence[str]) -> Score:
         from bench.train.evaluate import evaluate
 
         return evaluate(
             method.predictor,
-            self._until_stopped(iter(self.reader.pairs(self.scored))),
+            self.until_stopped(iter(self.reader.pairs(ids))),
             len(self.reader.dataset.classes),
             self.cell.evaluation,
             self.device,

@@ -16,6 +16,7 @@ from bench.arrays import IGNORE_INDEX
 from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
+from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
@@ -23,6 +24,7 @@ from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
+from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
 from bench.store.job import Job
 from bench.store.rounding import as_it_began, began_anew, go_on
@@ -31,9 +33,8 @@ from bench.store.ticket import read_ticket
 
 if TYPE_CHECKING:
     from bench.run.recorder import Recorder
-    from bench.train.loader import Loader
     from bench.train.loop import Trainer
-    from bench.train.reader import Reader
+    from bench.train.reader import Images, Reader
     from datasets.base import SegmentationDataset
     from datasets.split import Split
 
@@ -110,10 +111,15 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     from bench.train.setup import model, set_up_torch, torch_environment
 
     cell = read_cell(run)
+    if cell.id != run.id:
+        raise BenchError(
+            f"the code or a file of weights changed since the run was planned (now {cell.id}); run the grid again"
+        )
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
     hardware = go_on(run, resources, device.type, model(device))
-    attempt = run.record_attempt({**provenance.describe(), **numerics})
+    goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
+    attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
     run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
@@ -122,7 +128,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     dataset, data = open_dataset(cell.dataset, roots), check_unchanged(store, data_of(run), cell.dataset, roots)
     split = load_split(store, cell.split_sha256)
     reader = build_reader(cell, dataset, split, resources, device)
-    hooks.open(cell, reader, device)
+    hooks.open(cell, reader, split, device)
     recorder = Recorder(run, hooks.still_ours)
     try:
         trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
@@ -132,8 +138,9 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     finally:
         recorder.close()
     hooks.still_ours()
+    _evaluate_last(run, job, hooks, trainer)
     check_unchanged(store, data.sha256, cell.dataset, roots)
-    _finish(run, dataset, trainer, data.sha256)
+    _finish(run, dataset, split, trainer, data.sha256)
 
 
 def _make_trainer(
@@ -146,11 +153,15 @@ def _make_trainer(
     stepper = build_stepper(cell, len(reader.dataset.classes), hooks.device, resources.compile)
     calls = Calls(
         evaluate=lambda: hooks.evaluate(stepper.method),
+        evaluate_holdout=(lambda: hooks.evaluate_holdout(stepper.method)) if split.holdout else None,
         log=recorder.log,
         log_timing=recorder.log_timing,
         log_memory=recorder.log_memory,
         checkpoint=recorder.checkpoint,
-        keep_best=recorder.keep_best,
+        keep_weights=recorder.keep_weights,
+        keep_images=lambda which, step, images: (
+            None if images is None else recorder.keep_confusion(which, Confusion(hooks.scored, step, images))
+        ),
         finish=recorder.finish,
         progress=hooks.progress,
         should_stop=hooks.should_stop,
@@ -158,33 +169,47 @@ def _make_trainer(
     return Trainer(stepper, build_loader(stepper, reader, split, resources), resources, calls)
 
 
-def labelled_pixels(loader: Loader) -> int:
-    """Return the number of pixels whose label is given, over all labelled images."""
-    return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(loader.reader.mask, loader.labelled))
+def labelled_pixels(reader: Images, split: Split) -> int:
+    """Return the number of pixels whose label is given, over all images of the label budget."""
+    return sum(int((mask != IGNORE_INDEX).sum()) for mask in map(reader.mask, split.budget))
 
 
-def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer, data_sha256: str) -> None:
-    """Write weights, cost, and last of all the result."""
+def _evaluate_last(run: Run, job: Job, hooks: Hooks, trainer: Trainer) -> None:
+    """Write the last weights, and make the further evaluations that the grid asks for."""
+    from bench.run.rescore import evaluate_also
+    from bench.train import checkpoint
+    from bench.train.loop import EvaluationStopped, Stopped
+
+    checkpoint.save(run.weights("last"), trainer.stepper.method.predictor.state_dict())
+    others, kept = trainer.cell.evaluation.also, trainer.progress.evaluations
+    try:
+        evaluate_also(run, others, kept, roots_of(job.data), trainer.resources.device, hooks.until_stopped)
+    except EvaluationStopped:  # there is a checkpoint after the last step
+        raise Stopped(trainer.stepper.done) from None
+
+
+def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Trainer, data_sha256: str) -> None:
+    """Write the cost, and last of all the result."""
     from bench.train import checkpoint
     from bench.train.evaluate import describe
 
     cell, progress, loader = trainer.cell, trainer.progress, trainer.loader
     weights = trainer.stepper.method.predictor.state_dict()
-    checkpoint.save(run.weights("last"), weights)
     _write_cost(run, trainer)
     result = {
         "cell_id": run.id,
         "iterations": trainer.stepper.done,
         "evaluation": describe(cell.evaluation, dataset),
         "classes": list(dataset.classes),
-        "labelled_images": len(loader.labelled),
+        "labelled_images": len(split.budget),
+        **({"holdout_images": len(split.holdout)} if split.holdout else {}),
         "unlabelled_images": len(loader.unlabelled),
         "split_sha256": cell.split_sha256,
         "data_sha256": data_sha256,
-        **({"labelled_pixels": labelled_pixels(loader)} if loader.partial else {}),
-        "last": progress.evaluations["last"],
-        "best": progress.evaluations["best"],
+        **({"labelled_pixels": labelled_pixels(loader.reader, split)} if loader.partial else {}),
+        **progress.evaluations,
         "weights_sha256": checkpoint.digest(weights),
+        "confusion_sha256": digests(run, {which: found["step"] for which, found in progress.evaluations.items()}),
     }
     write_json(run.result, result)
     run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])
@@ -192,19 +217,24 @@ def _finish(run: Run, dataset: SegmentationDataset, trainer: Trainer, data_sha25
 
 
 def _write_cost(run: Run, trainer: Trainer) -> None:
-    """Write cost.json, and the throughput of the cell's shape for later projections."""
+    """Write cost.json, and the throughput of the cell's shape for later projections.
+
+    `seconds` are those of training and evaluations, over all attempts; `training_…` is of training alone, which is what an
+    optimizer step takes with waiting for data and for checkpoints, in seconds, images per second and a share. Files of
+    earlier versions have `seconds_per_step`, `images_per_s` and `data_wait_share` instead, with evaluations in them.
+    """
     from bench.store.throughput import Throughput, evaluations, keep
     from bench.train.meters import whole_run
     from bench.train.setup import hardware
 
     progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
-    memory = whole_run(device)
+    memory, training = whole_run(device), progress.seconds - progress.evaluation_seconds
     cost = {
         "seconds": progress.seconds,
-        "seconds_per_step": progress.seconds / steps,
         "evaluation_seconds": progress.evaluation_seconds,
-        "images_per_s": trainer.loader.images_per_step * steps / progress.seconds,
-        "data_wait_share": progress.data_wait_seconds / progress.seconds,
+        "training_seconds_per_step": training / steps,
+        "training_images_per_s": trainer.loader.images_per_step * steps / training,
+        "training_wait_share": progress.data_wait_seconds / training,
         "device": str(device),
         **memory,
     }
@@ -212,6 +242,5 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
     if peaks := [found["peak_memory_bytes"] for found in (memory, step) if "peak_memory_bytes" in found]:
         cost["peak_memory_bytes"] = max(peaks)
     write_json(run.cost, cost)
-    training = (progress.seconds - progress.evaluation_seconds) / steps
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Throughput(training, evaluation, hardware(device), run.id))
+    keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))

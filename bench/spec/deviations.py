@@ -14,7 +14,7 @@ from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
 from bench.spec.yaml import Raw, RawView
 
 # Keys that change neither a result nor a score.
-_NEUTRAL = ("resources", "profile", "title")
+_NEUTRAL = {"resources", "profile", "title", "evaluation.also"}
 
 
 class Deviation(BaseModel):
@@ -68,7 +68,7 @@ def deviations(written: Grid, sets: RawView, points: Sequence[RawView]) -> tuple
     """
     recipe, found, keys = _recipe(written), list[Deviation](), [list[str]() for _ in points]
     for key, value in sets.items():
-        if key.split(".")[0] in _NEUTRAL:
+        if {key, key.split(".")[0]} & _NEUTRAL:
             continue
         if key in written.axes:
             usual = written.axes[key]

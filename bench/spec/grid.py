@@ -101,7 +101,8 @@ class Grid(Config):
             may carry a ``label``, which tables show instead of its name and options.
         exclude: combinations to leave out, written as an override's ``when``.
         overrides: changes for some cells, applied in order after the axes.
-        select: the checkpoint whose mIoU is the headline figure: `last`, or `best` on the evaluation split.
+        select: the checkpoint whose mIoU is the headline figure: `last`, `best` on the evaluation split, or `selected` on
+            the images that ``evaluation.holdout`` holds out.
         resources: threads, device, memory: nothing that changes a result.
         published: the papers' figures that the table shows beside the grid's own.
     """
@@ -111,7 +112,7 @@ class Grid(Config):
     axes: dict[str, list[Any]] = Field(default={})
     exclude: list[Raw] = Field(default=[])
     overrides: list[Override] = Field(default=[])
-    select: Literal["last", "best"] = "last"
+    select: Literal["last", "best", "selected"] = "last"
     resources: Resources = Resources()
     published: Published | None = None
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bench.config import Config
+from bench.errors import BenchError
+from bench.spec.messages import validate
 
 Device = Literal["auto", "cpu", "cuda"]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
@@ -102,6 +104,36 @@ class Numerics(Config):
     tf32: bool = Field(default=False, json_schema_extra={"identity": "non-default"})
 
 
+Mode = Literal["whole", "padded", "sliding"]
+Size = tuple[PositiveInt, PositiveInt]
+ScoredSplit = Literal["train", "val", "test", "holdout"]
+
+
+class OtherEvaluation(Config):
+    """Another evaluation of a run that is trained. What is left out is as in the run's own.
+
+    Attributes:
+        split: the images: `train` (all of them, whatever was labelled), `val`, `test`, or `holdout`.
+        mode, size, stride: see :class:`Evaluation`; size and stride of the run's own go with its mode alone.
+    """
+
+    split: ScoredSplit | None = None
+    mode: Mode | None = None
+    size: Size | None = None
+    stride: Size | None = None
+
+    def of(self, own: Evaluation, where: str = "evaluation") -> Evaluation:
+        """Return the protocol, given the run's own.
+
+        Raises:
+            BenchError: if mode, size and stride don't go together.
+        """
+        mode = self.mode or own.mode
+        size = self.size or (own.size if mode == own.mode else None)
+        stride = self.stride or (own.stride if (mode, size) == (own.mode, own.size) else None)
+        return validate(Evaluation, {"mode": mode, "size": size, "stride": stride, "batch_size": own.batch_size}, where)
+
+
 class Evaluation(Config):
     """How a run is scored. The protocol is named in every row of a table.
 
@@ -111,15 +143,61 @@ class Evaluation(Config):
         size: (height, width) of the padded image or of the window; null for `whole`.
         stride: of the sliding window; null is two thirds of `size`.
         every: iterations between evaluations; the last iteration is always evaluated.
+        select_on: `holdout` also keeps the weights of the evaluation with the highest mIoU on images held out of the
+            labelled ones, the earliest of several: the rule `selected`. `none` keeps `last` and `best` alone.
+        holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
+            on, labelled or unlabelled.
+        also: other evaluations of the weights that a run keeps, made when its training has ended (no part of the id).
+        boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (no part of the id).
         batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
             rounding).
     """
 
-    mode: Literal["whole", "padded", "sliding"] = "whole"
-    size: tuple[PositiveInt, PositiveInt] | None = None
-    stride: tuple[PositiveInt, PositiveInt] | None = None
+    mode: Mode = "whole"
+    size: Size | None = None
+    stride: Size | None = None
     every: PositiveInt = 200
+    select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
+    holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
+    also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
+    boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
+
+    @property
+    def held_out(self) -> int:
+        """Number of labelled images that are held out; 0 for none."""
+        return self.holdout or 0
+
+    @property
+    def window_stride(self) -> Size | None:
+        """The stride of the sliding window in effect: as given, else two thirds of its size; None without a window."""
+        if self.mode != "sliding" or self.size is None:
+            return None
+        return self.stride or (max(2 * self.size[0] // 3, 1), max(2 * self.size[1] // 3, 1))
+
+    @property
+    def protocol(self) -> tuple[Mode, Size | None, Size | None]:
+        """What decides a score, given weights and images."""
+        return self.mode, self.size, self.stride
+
+    @model_validator(mode="after")
+    def _holdout_is_whole(self) -> Evaluation:
+        if self.select_on == "holdout" and self.holdout is None:
+            raise ValueError("select_on 'holdout' needs holdout, the number of labelled images to hold out")
+        if self.select_on == "none" and self.holdout is not None:
+            raise ValueError("holdout is for select_on 'holdout'")
+        if self.holdout is None and any(other.split == "holdout" for other in self.also):
+            raise ValueError("also: split 'holdout' needs select_on 'holdout'")
+        return self
+
+    @model_validator(mode="after")
+    def _others_fit(self) -> Evaluation:
+        for i, other in enumerate(self.also):
+            try:
+                other.of(self, f"also.{i}")
+            except BenchError as error:
+                raise ValueError(str(error)) from None
+        return self
 
     @model_validator(mode="after")
     def _size_fits_mode(self) -> Evaluation:
@@ -156,8 +234,9 @@ class Resources(Config):
     Attributes:
         device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
             that device is named here.
-        threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
-            started with, because sums depend on it.
+        threads: CPU threads per cell. Sums depend on it, so 0 takes what the grid's first run in the store had: all cores
+            that it could use (with GPUs, a GPU's share of them), on a cluster the profile's `cpus`. The number of workers
+            doesn't change it, and a run that is resumed keeps the number it started with.
         loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
         prefetch: batches made ahead.
         cache_mb: budget for decoded images in memory, per cell.

@@ -134,6 +134,11 @@ class Run:
         return self.path / "result.json"
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of further evaluations of the weights, see :mod:`bench.store.evaluations`."""
+        return self.path / "evaluations"
+
+    @property
     def cost(self) -> Path:
         """Seconds, images per second, peak memory."""
         return self.path / "cost.json"
@@ -164,7 +169,7 @@ class Run:
         return self.path / "lock"
 
     def weights(self, which: str) -> Path:
-        """The predictor's weights at the `last` or the `best` evaluation."""
+        """The predictor's weights at the `last`, `best` or `selected` evaluation."""
         return self.path / f"weights-{which}.pt"
 
     def read_state(self) -> StateRecord:

@@ -46,11 +46,14 @@ class CellSummary(_Stored):
 
 
 class DrawnSplit(_Stored):
-    """A label split and how it was drawn: the specs of dataset and protocol, the seed, and the hash of its id lists."""
+    """A label split and how it was drawn: the specs of dataset and protocol, the seed, the number of images held out, and
+    the hash of its id lists.
+    """
 
     dataset: dict[str, Any]
     protocol: dict[str, Any]
     seed: int
+    holdout: int = 0
     sha256: str
 
 
@@ -114,6 +117,13 @@ class Summary(_Stored):
     def absent(self) -> dict[str, str]:
         """Why a dataset isn't here, by its name; its cells are those of the store's runs."""
         return {str(known.dataset["name"]): known.reason for known in self.freshness.data if known.reason}
+
+    def value(self, cell: CellSummary, key: str) -> Any:
+        """Return what identifies a planned cell at a dotted key, of a part its name; None where it has no such key."""
+        node: Any = self.identity(cell)
+        for step in key.split("."):
+            node = node.get(step) if isinstance(node, dict) else None
+        return node.get("name") if isinstance(node, dict) else node
 
     def identity(self, cell: CellSummary) -> dict[str, Any]:
         """Return what identifies a planned cell, as its run's cell.json has it."""

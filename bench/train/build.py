@@ -75,7 +75,10 @@ def compile_networks(method: Method, network: type[nn.Module], mode: Compile = T
 
 
 def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8], UInt8]:
-    """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all."""
+    """Return what the masks of a cell's labelled images show of themselves; those of evaluated images show all.
+
+    Images held out of the labelled ones belong to these: under `partial` they are scored on the pixels of the budget.
+    """
     protocol, seed, training = cell.protocol.cls(cell.protocol.config), cell.seeds.split, frozenset(labelled)
 
     def visible(image_id: str, mask: UInt8) -> UInt8:
@@ -105,9 +108,9 @@ def build_reader(
     cell: Cell, dataset: SegmentationDataset, split: Split, resources: Resources, device: torch.device
 ) -> Reader:
     """Return the reader of a cell's images, and of the masks that it may see; `device` is where they go."""
-    readable = (*split.labelled, *dataset.ids(dataset.config.eval_split))
+    readable = (*split.budget, *dataset.ids(dataset.config.eval_split))
     threads = decoding_threads(device, resources.loader_threads)
-    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.labelled), threads)
+    return Reader(dataset, readable, resources.cache_mb << 20, visible_labels(cell, split.budget), threads)
 
 
 def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Resources) -> Loader:

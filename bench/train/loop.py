@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from torch import Tensor
+from typing_extensions import NotRequired
 
 from bench.spec.sections import Resources
+from bench.store.confusion import ImageCounts
 from bench.train.loader import Loader
 from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
 from bench.train.metrics import Score, ScoreRecord
@@ -21,9 +23,13 @@ Row = Mapping[str, object]  # a line of metrics.jsonl or timing.jsonl: JSON type
 
 
 class EvaluationRecord(ScoreRecord):
-    """A score with the step (optimizer steps done) after which it was measured."""
+    """A score with the step (optimizer steps done) after which it was measured.
+
+    `holdout_miou`, in percent, is there where the checkpoint is chosen on images held out of the labelled ones.
+    """
 
     step: int
+    holdout_miou: NotRequired[float]
 
 
 class CheckpointContent(TypedDict):
@@ -61,22 +67,27 @@ class Calls:
 
     Attributes:
         evaluate: score the method's predictor on the evaluation split.
+        evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
         log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
-        log_timing: keep a line of what differs between identical runs.
+        log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
+            (with waiting for data and checkpoints, without evaluations), images per second, and memory in bytes.
         log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
-        keep_best: keep the predictor's weights, which are those of the best evaluation so far.
+        keep_weights: keep the predictor's weights as those of the `best` or `selected` evaluation so far.
+        keep_images: keep an evaluation's matrices per image, `best` or `selected` so far or `last` of the run, and its step.
         finish: return when all that was to be kept is on the disk.
         progress: called with the steps done and the last evaluation's mIoU, at every step.
         should_stop: tell whether the run was asked to stop.
     """
 
     evaluate: Callable[[], Score]
+    evaluate_holdout: Callable[[], Score] | None = None
     log: Callable[[Row], None] = _ignore
     log_timing: Callable[[Row], None] = _ignore
     log_memory: Callable[[MemoryReport], None] = _ignore
     checkpoint: Callable[[CheckpointContent], None] = _ignore
-    keep_best: Callable[[dict[str, Tensor]], None] = _ignore
+    keep_weights: Callable[[str, dict[str, Tensor]], None] = _ignore
+    keep_images: Callable[[str, int, ImageCounts | None], None] = _ignore
     finish: Callable[[], None] = _ignore
     progress: Callable[[int, float | None], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
@@ -87,7 +98,7 @@ class Progress:
     """What a checkpoint holds beside the stepper's state.
 
     Attributes:
-        evaluations: `last` and `best` so far, with their step.
+        evaluations: `last` and `best` so far, with their step; `selected` has the highest mIoU on held-out images.
         seconds: spent training and evaluating so far, over all attempts.
         evaluation_seconds: of these, spent on evaluations.
         data_wait_seconds: of these, spent waiting for data.
@@ -117,7 +128,7 @@ class Trainer:
         self._waited = 0.0  # seconds of the loader's waiting that `progress` has
 
     def train(self) -> Progress:
-        """Train to the last iteration; return the progress, with the `last` and `best` evaluations.
+        """Train to the last iteration; return the progress, with its evaluations.
 
         Raises:
             Diverged: on a loss that isn't finite; the last checkpoint is from before it.
@@ -189,6 +200,7 @@ class Trainer:
         p, step, begin = self.progress, self.stepper.done, time.monotonic()
         try:
             score = self.calls.evaluate()
+            held_out = None if self.calls.evaluate_holdout is None else self.calls.evaluate_holdout()
         except EvaluationStopped:
             self.save()
             self.calls.finish()
@@ -196,11 +208,27 @@ class Trainer:
         p.evaluation_seconds += time.monotonic() - begin
         if not math.isfinite(score.miou):
             raise Diverged(step)
-        self.calls.log({"step": step, "eval": score.as_dict()})
-        p.evaluations["last"] = {"step": step, **score.as_dict()}
-        if "best" not in p.evaluations or score.miou > p.evaluations["best"]["miou"]:
-            p.evaluations["best"] = p.evaluations["last"]
-            self.calls.keep_best(self.stepper.method.predictor.state_dict())
+        also = {} if held_out is None else {"holdout": held_out.as_dict()}
+        self.calls.log({"step": step, "eval": score.as_dict(), **also})
+        record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
+        self._keep_evaluation(record, None if held_out is None else held_out.miou, score.images)
+
+    def _keep_evaluation(
+        self, record: EvaluationRecord, holdout_miou: float | None, images: ImageCounts | None
+    ) -> None:
+        """Note an evaluation, and keep the weights if it is the first with the highest mIoU, on val or on the holdout."""
+        known = self.progress.evaluations
+        rises = [] if "best" in known and record["miou"] <= known["best"]["miou"] else ["best"]
+        if holdout_miou is not None:
+            record["holdout_miou"] = holdout_miou
+            rises += [] if "selected" in known and holdout_miou <= known["selected"]["holdout_miou"] else ["selected"]
+        known["last"] = record
+        for which in rises:
+            known[which] = record
+            self.calls.keep_weights(which, self.stepper.method.predictor.state_dict())
+            self.calls.keep_images(which, record["step"], images)
+        if record["step"] == self.cell.schedule.iterations:
+            self.calls.keep_images("last", record["step"], images)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -16,10 +17,11 @@ from datasets.base import SegmentationDataset
 from datasets.layout.files import IMAGE_SUFFIXES, read_lines
 from datasets.split import Protocol, Split
 
+SEED = "{seed}"
+
 # Cityscapes' image files carry it behind the id.
 _IMAGE_TAG = "_leftImg8bit"
 _SHOWN = 3
-_SEED = "{seed}"
 
 Line = tuple[int, str]  # number, text
 
@@ -28,10 +30,10 @@ class FilesConfig(bench.config.Config):
     """Options of `files`. The paths don't identify a cell: the split's hash does.
 
     Attributes:
-        labelled: the list of labelled images. ``{seed}`` in it stands for the split seed, so that a repository's several
-            draws of one budget are the draws of the grid's seeds (ST++ has ``split_0`` to ``split_2``).
-        unlabelled: the list of unlabelled ones; by default the rest of the training images. ``{seed}`` as above.
-        title: name of the budget in slugs, tables and axes; by default the number of labelled images, of draw 0.
+        labelled: the list of labelled images. ``{seed}`` in it stands for the split seed, so that lists of several draws are
+            the draws of a grid: ``pascal/92/split_{seed}/labeled.txt`` for ST++'s.
+        unlabelled: the list of unlabelled ones, written in the same way; by default the rest of the training images.
+        title: name of the budget in slugs, tables and axes; by default the number of labelled images, of the first draw.
     """
 
     labelled: Annotated[str, Field(min_length=1, json_schema_extra={"identity": False})]
@@ -39,9 +41,31 @@ class FilesConfig(bench.config.Config):
     title: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
 
 
-def _path(option: str, seed: int) -> Path:
-    """Return the file that an option names for a split seed."""
-    return Path(option.replace(_SEED, str(seed))).expanduser()
+def _draw(name: str, seed: int) -> Path:
+    """Return the list of a draw.
+
+    Raises:
+        BenchError: if there is none, with the draws that there are.
+    """
+    path = Path(name.replace(SEED, str(seed))).expanduser()
+    if SEED in name and not path.is_file():
+        found = ", ".join(map(str, _draws(name))) or "none"
+        raise BenchError(f"{path}: there is no such file; {SEED} is the split seed, and lists exist for: {found}")
+    return path
+
+
+def _draws(name: str) -> list[int]:
+    """Return the seeds for which there is a list."""
+    before, *after = (re.escape(part) for part in str(Path(name).expanduser()).split(SEED))
+    pattern = re.compile(before + r"(0|[1-9]\d*)" + "".join(rf"{part}\1" for part in after[:-1]) + after[-1])
+    found = glob.glob("*".join(glob.escape(part) for part in str(Path(name).expanduser()).split(SEED)))  # noqa: PTH207 - Path.glob takes no absolute path
+    return sorted(int(match[1]) for path in found if (match := pattern.fullmatch(path)))
+
+
+def _first_draw(name: str) -> Path:
+    """Return the list of the lowest seed that has one."""
+    seeds = _draws(name) if SEED in name else []
+    return _draw(name, seeds[0] if seeds else 0)
 
 
 def _content(path: Path) -> list[Line]:
@@ -132,7 +156,8 @@ class Files(Protocol):
 
     def __init__(self, config: FilesConfig) -> None:
         super().__init__(config)
-        self._config = config
+        self._labelled, self._unlabelled = config.labelled, config.unlabelled
+        self._title = config.title
 
     @property
     def title(self) -> str:
@@ -141,10 +166,10 @@ class Files(Protocol):
         Raises:
             BenchError: if the list can't be read.
         """
-        return self._config.title or str(len(_content(_path(self._config.labelled, 0))))
+        return self._title or str(len(_content(_first_draw(self._labelled))))
 
     def split(self, dataset: SegmentationDataset, seed: int) -> Split:
-        """Read the lists; the seed has no effect but where a path names it.
+        """Read the lists; the seed has an effect where their names have ``{seed}``.
 
         An image may be in both lists: TorchSemiSeg's VOC lists of the 1,464 images have one such each, and some papers
         use the labelled images as unlabelled ones too.
@@ -152,10 +177,10 @@ class Files(Protocol):
         Raises:
             BenchError: see :func:`read_split_list`; or if all training images are labelled and no second list is given.
         """
-        path = _path(self._config.labelled, seed)
+        path = _draw(self._labelled, seed)
         labelled = read_split_list(path, dataset)
-        if self._config.unlabelled is not None:
-            return Split(labelled, read_split_list(_path(self._config.unlabelled, seed), dataset))
+        if self._unlabelled is not None:
+            return Split(labelled, read_split_list(_draw(self._unlabelled, seed), dataset))
         taken = set(labelled)
         rest = tuple(i for i in dataset.ids("train") if i not in taken)
         if not rest:

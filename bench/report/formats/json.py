@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from bench.report.formats.view import flat, plain, rounded
 from bench.report.model import Facts, Stat, Table, TableCell
@@ -14,19 +15,20 @@ def _stat(stat: Stat) -> Facts:
     return {**found, **{name: plain(value) for name, value in stat.facts.items()}}
 
 
-def _cell(keys: dict[str, str], cell: TableCell) -> Facts:
+def _cell(keys: dict[str, str], cell: TableCell, rules: Sequence[str]) -> Facts:
     runs = [
         {"id": run.id, "seed": run.seed, "evaluation": run.evaluation, "split_sha256": run.split} for run in cell.done
     ]
-    stats = {rule: _stat(stat) for rule, stat in cell.stats.items()}
+    stats = {rule: _stat(stat) for rule, stat in cell.stats.items() if rule in rules}
     facts = {name: plain(value) for name, value in cell.facts.items()}
     return {"coords": keys, "planned": cell.planned, "states": cell.states, "runs": runs, **facts, **stats}
 
 
 def as_data(table: Table) -> Facts:
-    """Return the table as JSON types: sections of cells with both rules' mean, sd, n and values per seed, all in %."""
+    """Return the table as JSON types: sections of cells with every rule's mean, sd, n and values per seed, all in %."""
+    rules = table.rules
     sections = [
-        {"title": section.title, "keys": dict(section.keys), "cells": [_cell(*entry) for entry in flat(section)]}
+        {"title": section.title, "keys": dict(section.keys), "cells": [_cell(*entry, rules) for entry in flat(section)]}
         for section in table.sections
     ]
     missing = [

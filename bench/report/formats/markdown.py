@@ -9,19 +9,20 @@ from bench.report.formats.view import Line, TableView, views
 from bench.report.model import Stat, Table
 
 
-def _text(text: str) -> str:
+def escape(text: str) -> str:
+    """Return `text` with everything that Markdown would take for markup escaped."""
     text = re.sub(r"([\\`*\[\]<>|~&#])", r"\\\1", text)
     # An underscore inside a word is literal; `few_labels` stays readable.
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
 def _cell(stat: Stat) -> str:
-    text = _text(stat.text)
+    text = escape(stat.text)
     return f"**{text}**" if stat.bold else text
 
 
 def _line(line: Line) -> list[str]:
-    labels = [_text(label) for label in line.labels]
+    labels = [escape(label) for label in line.labels]
     if line.minor:
         labels[0] = f"*{labels[0]}*"
     return [*labels, *map(_cell, line.cells)]
@@ -29,18 +30,18 @@ def _line(line: Line) -> list[str]:
 
 def _view(view: TableView) -> str:
     rows = [
-        [_text(title) for title in view.header],
+        [escape(title) for title in view.header],
         ["---" if i < view.labels else "---:" for i in range(len(view.header))],
         *map(_line, view.body),
     ]
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"### {_text(view.title)}\n\n{lines}\n"
+    return f"### {escape(view.title)}\n\n{lines}\n"
 
 
 def render(table: Table) -> str:
     """Return the table as GitHub-flavoured Markdown."""
-    lines = [f"**Warning:** {_text(text)}\n" for text in table.warnings]
-    below = [f"- {_text(text)}" for text in table.notes]
-    below += [f"  - {_text(text)}" for text in notes.missing(table)]
-    parts = [f"## {_text(table.title)}\n", *lines, *map(_view, views(table)), "\n".join(below)]
+    lines = [f"**Warning:** {escape(text)}\n" for text in table.warnings]
+    below = [f"- {escape(text)}" for text in table.notes]
+    below += [f"  - {escape(text)}" for text in notes.missing(table)]
+    parts = [f"## {escape(table.title)}\n", *lines, *map(_view, views(table)), "\n".join(below)]
     return "\n".join(parts) + "\n"

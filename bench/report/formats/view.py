@@ -44,8 +44,8 @@ def _lines(row: Row, rule: str) -> Iterator[Line]:
 
 
 def views(table: Table) -> Iterator[TableView]:
-    """Yield the sections under the headline rule, then under the other one."""
-    for rule in (table.rule.name, table.rule.other):
+    """Yield the sections under the headline rule, then under the others."""
+    for rule in table.rules:
         suffix = "" if rule == table.rule.name else f" — rule '{rule}', not the headline"
         for section in table.sections:
             header = (*section.row_axes, *(column.title for column in section.columns))

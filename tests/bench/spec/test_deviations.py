@@ -94,7 +94,12 @@ def test_what_changes_nothing_is_no_deviation(grid: Path) -> None:
         "augmentation={reco: {crop_size: 64}}",
         "method=[classmix]",
     )
-    assert deviations(summary(grid, *same, "seed=1", "resources.threads=1", "title=Mine")) == []
+    assert (
+        deviations(
+            summary(grid, *same, "seed=1", "resources.threads=1", "title=Mine", "evaluation.also=[{split: test}]")
+        )
+        == []
+    )
 
 
 def test_of_an_axis_only_new_values_deviate(grid: Path) -> None:

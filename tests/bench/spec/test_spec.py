@@ -186,7 +186,7 @@ ERRORS = [
     ({"exclude": [{"method": "clasmix"}]}, (), "matches no cell"),
     ({"overrides": [{"when": {"methd": "x"}, "set": {"seed": 1}}]}, (), "did you mean 'method'?"),
     ({"selct": "last"}, (), "selct: unknown key (did you mean 'select'?)"),
-    ({"select": "first"}, (), "select: input should be 'last' or 'best'"),
+    ({"select": "first"}, (), "select: input should be 'last', 'best' or 'selected'"),
     ({"resources": {"thread": 1}}, (), "resources.thread: unknown key (did you mean 'threads'?)"),
     ({}, ("schedule.iteration=3",), "schedule.iteration: unknown key (did you mean 'iterations'?)"),
     ({}, ("nonsense",), "--set nonsense: expected key=value"),

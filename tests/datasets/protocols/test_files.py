@@ -173,3 +173,36 @@ def test_title_and_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             FilesConfig.model_validate(bad)
     assert registry.get("protocol", "files") is Files
     assert Files.shorthand in FilesConfig.model_fields
+
+
+def test_draws_of_one_budget(tmp_path: Path) -> None:
+    """ST++'s lists for VOC: image and mask path, three draws a budget in folders split_0 to split_2."""
+    for draw, ids in enumerate((VOC[:2], VOC[1:3], VOC[2:])):
+        folder = tmp_path / "pascal [2]" / "2" / f"split_{draw}"
+        folder.mkdir(parents=True)
+        for name, listed in (("labeled", ids), ("unlabeled", [i for i in VOC if i not in ids])):
+            text = "".join(f"JPEGImages/{i}.jpg SegmentationClass/{i}.png\n" for i in listed)
+            write(folder / f"{name}.txt", text)
+    base = tmp_path / "pascal [2]" / "2" / "split_{seed}"
+    protocol = Files(FilesConfig(labelled=f"{base}/labeled.txt", unlabelled=f"{base}/unlabeled.txt"))
+    splits = [protocol.split(Listed(VOC), seed) for seed in range(3)]
+    assert [split.labelled for split in splits] == [VOC[:2], VOC[1:3], VOC[2:]]
+    assert [split.unlabelled for split in splits] == [VOC[2:], (VOC[0], VOC[3]), VOC[:2]]
+    assert protocol.title == "2"  # the same for all draws
+    single = Files(FilesConfig(labelled=f"{tmp_path}/pascal [2]/2/split_1/labeled.txt"))
+    assert single.split(Listed(VOC), 0).sha256 == splits[1].sha256  # the same images, however they were named
+    with pytest.raises(BenchError, match=r"split_3/labeled\.txt: there is no such file; {seed} .* exist for: 0, 1, 2$"):
+        protocol.split(Listed(VOC), 3)
+
+
+def test_draws_without_a_first_one_and_twice_in_a_name(tmp_path: Path) -> None:
+    for name in ("1/a1", "2/a2", "2/a1", "07/a07", "x/ax"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, "\n".join(VOC[: 1 + int(name.endswith("2"))]))
+    protocol = Files(FilesConfig(labelled=f"{tmp_path}/{{seed}}/a{{seed}}"))
+    assert protocol.title == "1"
+    assert protocol.split(Listed(VOC), 2).labelled == VOC[:2]
+    with pytest.raises(BenchError, match=r"lists exist for: 1, 2$"):
+        protocol.split(Listed(VOC), 0)
+    with pytest.raises(BenchError, match="lists exist for: none"):
+        _ = Files(FilesConfig(labelled=f"{tmp_path}/none/{{seed}}")).title

@@ -1,0 +1,225 @@
+"""The passages of a description: what was run, on what, how it was scored, and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.report.description.compute import compute
+from bench.report.description.model import UNKNOWN, DataFacts, GridFacts, Passage, RunFacts, SplitFacts, joined, number
+from bench.report.description.recipe import SECTIONS, methods, options, said, variants
+from bench.report.headline import Rule
+from bench.store.environments import Tally, counted_values
+
+SHOWN = 20  # runs that are named one by one
+# Facts of an attempt by the names that people use; a value of "None" is one that doesn't apply.
+SOFTWARE = {
+    **{"python": "Python", "torch": "PyTorch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN"},
+    **{"numpy": "NumPy", "scipy": "SciPy", "pillow": "Pillow", "version": "SemiSegBench"},
+}
+SWITCHES = {
+    "deterministic_algorithms": "PyTorch's deterministic algorithms",
+    "deterministic_warn_only": "warnings only where an operator has none",
+    "cudnn_benchmark": "cuDNN's benchmark mode",
+    "tf32": "TF32 in matrix products",
+    "tf32_convolutions": "TF32 in convolutions",
+}
+
+
+def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
+    """Return the passages, in the order in which a paper tells them."""
+    return [
+        Passage("Data", data(grid.data)),
+        Passage("Label splits", splits(grid.splits)),
+        Passage("Methods and recipe", recipe(grid)),
+        Passage("Evaluation and selection", evaluation(grid, rule)),
+        Passage("Runs and statistics", runs(grid)),
+        Passage("Hardware and compute", compute(grid.runs)),
+        Passage("Software and determinism", f"{software(grid.software)} {determinism(grid.software)}"),
+        Passage("How to repeat it", commands(grid)),
+    ]
+
+
+def data(found: Sequence[DataFacts]) -> str:
+    """Say which datasets, how many images, and by which hash their content is known."""
+    return " ".join(map(_dataset, found))
+
+
+def _dataset(found: DataFacts) -> str:
+    about = f" ({found.about.rstrip('.')})" if found.about else f" (source {UNKNOWN})"
+    images = joined(f"{count:,} of {name}" for name, count in found.images.items()) or f"number {UNKNOWN}"
+    scored = f", scored on {found.evaluated_on}" if found.evaluated_on else ""
+    classes = f", {found.classes} classes" if found.classes else ""
+    hashes = joined(f"{sha256[:12]} ({number(count, 'run')})" for sha256, count in found.fingerprints.most_common())
+    if len(found.fingerprints) == 1:
+        hashes = next(iter(found.fingerprints))[:12]
+    prints = f"Its files have the SHA-256 fingerprint {hashes}." if hashes else f"Fingerprint of its files: {UNKNOWN}."
+    text = f"{found.name}{about}: images: {images}{scored}{classes}; options: {found.options or 'none'}. {prints}"
+    return text + (" The runs were NOT all made on the same data." if len(found.fingerprints) > 1 else "")
+
+
+def splits(found: Sequence[SplitFacts]) -> str:
+    """Say how many label splits there are, of which budgets and seeds."""
+    budgets: dict[tuple[str, str, str], list[SplitFacts]] = {}
+    for split in found:
+        budgets.setdefault((split.dataset, split.protocol, split.labels), []).append(split)
+    hashes = {split.sha256 for split in found if split.sha256}
+    each = "; ".join(_budget(*key, some) for key, some in budgets.items())
+    return (
+        f"{number(len(hashes), 'label split')}, each drawn from its seed alone, never from the method, so that methods are "
+        f"compared on the same labelled images: {each}. The hashes of their lists of image ids are listed below."
+    )
+
+
+def _budget(dataset: str, protocol: str, labels: str, found: Sequence[SplitFacts]) -> str:
+    name = labels if protocol in ("", labels) else f"{protocol} {labels}"
+    images = joined(sorted({_counts(split) for split in found if split.labelled is not None}))
+    seeds = joined(sorted({split.seed for split in found}, key=_numeric))
+    return f"{dataset}, {name}: {images or f'number {UNKNOWN}'} images, split seed{_s(seeds)} {seeds}"
+
+
+def _counts(split: SplitFacts) -> str:
+    held_out = f" ({split.held_out:,} of them held out to choose a checkpoint)" if split.held_out else ""
+    unlabelled = "" if split.unlabelled is None else f" and {split.unlabelled:,} unlabelled"
+    return f"{split.labelled:,} labelled{held_out}{unlabelled}"
+
+
+def _numeric(text: str) -> tuple[int, str]:
+    return (int(text), "") if text.isdecimal() else (1 << 62, text)
+
+
+def _s(words: str) -> str:
+    return "s" if " and " in words else ""
+
+
+def recipe(grid: GridFacts) -> str:
+    """Say what the methods, the recipe and the seeds are, and what ``--set`` changed."""
+    parts = [f"Methods: {methods(grid.runs)}."]
+    parts += [f"{title}: {said(grid.runs, key, words)}." for key, (title, words) in SECTIONS.items()]
+    parts.append(f"Seeds: {seeds(grid.runs)}.")
+    changed = "; ".join(grid.deviations)
+    parts.append(f"Deviations from the grid's recipe: {changed or 'none'}.")
+    return " ".join(parts)
+
+
+def seeds(found: Sequence[RunFacts]) -> str:
+    """Say which seeds there are of splits, initial weights and data."""
+    known = [run.identity["seeds"] for run in found if run.identity.get("seeds")]
+    if not known:
+        return joined(sorted({str(run.cell.coords["seed"]) for run in found}, key=_numeric))
+    values = {kind: sorted({int(some[kind]) for some in known if kind in some}) for kind in ("split", "init", "data")}
+    if all(len(set(some.values())) == 1 for some in known):
+        return f"{joined(map(str, values['data']))}, each for label split, initial weights and all other draws"
+    names = {"split": "label split", "init": "initial weights", "data": "all other draws"}
+    return "; ".join(f"{names[kind]} {joined(map(str, some))}" for kind, some in values.items())
+
+
+def evaluation(grid: GridFacts, rule: Rule) -> str:
+    """Say how runs were scored, how often, and which score counts."""
+    protocols = Counter(run.evaluation for run in grid.done)
+    how = counted_values(protocols) if len(protocols) > 1 else next(iter(protocols), UNKNOWN)
+    settings = said(grid.runs, "evaluation", _intervals)
+    times = joined(f"{count:,}" for count in evaluations(grid.runs)) or f"an {UNKNOWN} number of"
+    return (
+        f"mIoU in % from one confusion matrix over all evaluated images: {how}. Each run was evaluated {settings} while it "
+        f"trained: {times} times. {rule.words}"
+    )
+
+
+def _intervals(section: Mapping[str, Any]) -> str:
+    rest = options(section, ("every", "mode"))
+    return f"every {section.get('every', 0):,} steps" + (f" ({rest})" if rest else "")
+
+
+def evaluations(found: Sequence[RunFacts]) -> list[int]:
+    """Return the numbers of evaluations per run, as planned: one every so many steps, and one at the end."""
+    counts = set()
+    for run in found:
+        every = (run.identity.get("evaluation") or {}).get("every")
+        steps = (run.identity.get("schedule") or {}).get("iterations") or run.cell.iterations
+        if every and steps:
+            counts.add(-(-int(steps) // int(every)))
+    return sorted(counts)
+
+
+def runs(grid: GridFacts) -> str:
+    """Say how many runs there are, what ± means, and which are missing and why."""
+    found, done = grid.runs, len(grid.done)
+    text = f"{done:,} of {number(len(found), 'planned run')} are done. {statistics(found)}"
+    if went := sum(run.went_on for run in found):
+        text += f" {number(went, 'run')} went on on other hardware than it began on."
+    if again := sum(run.attempts > 1 for run in found):
+        text += f" {number(again, 'run')} took more than one attempt; a resumed run goes on exactly where it was."
+    if merged := sum(run.merged for run in found):
+        text += f" {number(merged, 'run')} came from another store, in a bundle with checksums."
+    missing = [f"{run.cell.id}: {run.status}" for run in found if not run.done]
+    if missing:
+        rest = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        text += f" Not done: {'; '.join(missing[:SHOWN])}{rest}."
+    return text
+
+
+def statistics(found: Sequence[RunFacts]) -> str:
+    """Say what stands behind an entry of a table."""
+    entries = Counter(run.place for run in found if run.done)
+    if not entries:
+        return "There is no score yet."
+    counts = sorted({entries.get(run.place, 0) for run in found})
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    if counts[-1] == 1:
+        return f"Each entry of a table rests on {each} run, so that no spread can be given."
+    return f"Each entry of a table is the mean of {each} runs, ± their sample standard deviation over seeds (n − 1)."
+
+
+def software(found: Tally) -> str:
+    """Say which versions the runs were made with, and where they differ."""
+    if not found:
+        return f"Versions: {UNKNOWN}."
+    versions = [f"{name} {_values(found[fact])}" for fact, name in SOFTWARE.items() if _known(found.get(fact))]
+    dirty = found.get("git_dirty", Counter()).get("True", 0)
+    code = f"Code: commit {_values(found['git_sha'])}" if _known(found.get("git_sha")) else f"Code: commit {UNKNOWN}"
+    changed = f", with uncommitted changes in {number(dirty, 'run')}" if dirty else ""
+    return f"Versions: {joined(versions) or UNKNOWN}. {code}{changed}."
+
+
+def _known(values: Counter[str] | None) -> bool:
+    return values is not None and any(value != "None" for value in values)
+
+
+def _values(values: Counter[str]) -> str:
+    return next(iter(values)) if len(values) == 1 else f"NOT the same in all runs: {counted_values(values)}"
+
+
+def determinism(found: Tally) -> str:
+    """Say which switches of determinism were in effect."""
+    words = list(_switches(found))
+    if not words:
+        return f"Determinism: {UNKNOWN}."
+    threads = found.get("threads")
+    counted = f"; CPU threads a run: {_values(threads)}" if threads else ""
+    return (
+        f"In effect, as PyTorch reported it: {', '.join(words)}{counted}. Every random draw is a function of seed, purpose, "
+        "step and slot. Results are the same bits on the same model of device, with the same versions and number of threads."
+    )
+
+
+def _switches(found: Tally) -> Iterator[str]:
+    for fact, name in SWITCHES.items():
+        if (values := found.get(fact)) and not (fact == "deterministic_warn_only" and [*values] == ["False"]):
+            one = next(iter(values))
+            on = {"True": "on", "False": "off"}.get(one, one) if len(values) == 1 else _values(values)
+            yield f"{name} {on}"
+
+
+def commands(grid: GridFacts) -> str:
+    """Say which commands make the runs and the table again."""
+    run, table = grid.commands
+    what = "every hyperparameter, its label split and the code's versions"
+    return f"The runs: {run}. The table: {table}. A run's id contains a hash of {what}."
+
+
+def recipes(found: Iterable[RunFacts]) -> dict[str, list[str]]:
+    """Return the JSON of each variant of the recipe's parts and sections, for programs."""
+    listed = list(found)
+    return {key: list(variants(listed, key)) for key in (*SECTIONS, "method", "evaluation", "seeds")}
