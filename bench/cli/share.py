@@ -61,7 +61,7 @@ def bundle(
     from bench.store.status import stale_runs
 
     summary = find_summary(request)
-    cells = matching(summary.cells, lambda cell: cell.coords, only, lambda cell, key: summary.value(cell, key))
+    cells = matching(summary.cells, lambda cell: cell.coords, only)
     runs = tally(request.store, (cell.id for cell in cells))
     asked = Asked(
         store=request.store,
