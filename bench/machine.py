@@ -39,14 +39,19 @@ def usable_cores() -> int:
     return cores
 
 
-def default_threads(workers: int = 1) -> int:
-    """Return the CPU threads of a cell that names none: ``OMP_NUM_THREADS``, else a share of the usable cores.
+def default_threads(device: str = "cpu") -> int:
+    """Return the CPU threads of a cell that names none: ``OMP_NUM_THREADS``, else the usable cores, shared among the GPUs.
+
+    How many cells run at a time is not asked: sums depend on the number of threads.
 
     Args:
-        workers: cells that run at a time.
+        device: of the cell, as in ``resources.device``; GPUs share the cores only where it may take one.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else max(usable_cores() // workers, 1)
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    share = 1 if device == "cpu" else max(len(gpus()), 1)
+    return max(usable_cores() // share, 1)
 
 
 def let_threads_sleep() -> None:

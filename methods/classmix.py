@@ -1,6 +1,9 @@
 """ClassMix, and CutMix and Cutout under the same recipe: a teacher's pseudo-labels on mixed images.
 
-Source: Olsson et al., ClassMix, WACV 2021; here as the baseline of the ReCo authors' ``train_semisup.py``.
+Source: Olsson et al., ClassMix, WACV 2021, as the ReCo authors reimplemented it for a baseline (``train_semisup.py``). The
+ClassMix authors' own code differs: one weight for the whole batch instead of one per image, the student evaluated, no
+Nesterov momentum, a learning rate of 2.5e-4 with ten times that in the head, DeepLabV2 with COCO weights, another jitter,
+and void left out of the draw of classes. See ``docs/differences.md``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Mean Teacher: the student's probabilities on the strong view follow the teacher's on the weak one.
 
 Source: Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017; for segmentation as in French et al.,
-Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020 (without masks).
+Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020 (without masks), whose code has no
+ramp-up, scales the loss by the share of confident pixels, divides by all pixels and averages the teacher's batch-norm
+buffers. See ``docs/differences.md``.
 """
 
 from __future__ import annotations

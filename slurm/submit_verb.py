@@ -16,6 +16,7 @@ from bench.plan.jobs import make_jobs
 from bench.plan.summary import make_plan, summarise
 from bench.spec.grid import grid_path
 from bench.store.status import StatusRow, grid_status
+from bench.store.threads import with_threads
 from bench.store.throughput import project
 from slurm import records, resubmit
 from slurm.commands import SlurmError, max_array_size
@@ -81,6 +82,7 @@ def submit_cells(options: SubmitOptions) -> None:
             jobs, _ = make_jobs(plan, cells, request, retry="diverged" in options.states)
             if len(jobs) < len(cells):
                 raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
+            jobs = with_threads(jobs, plan.name, (c.cell.id for c in plan.cells), profile.cpus)
             made = record_submission(request.store, plan.name, requests, jobs)
             send(request.store, made, lambda array: _print_accepted(array, out))
     _report(made, options.as_json, out)

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.cost.predict import Prediction
+    from bench.plan.cells import Plan
     from bench.plan.request import Request
+    from bench.store.job import Job
     from bench.store.run import State
     from bench.store.status import GridStatus, StatusRow
+    from bench.store.summary import Summary
 
 
 @takes_request
@@ -32,6 +35,10 @@ def plan(
     gpu_memory: Annotated[
         float | None,
         typer.Option("--gpu-memory", metavar="GB", min=0, help="Mark cells predicted above; implies --predict."),
+    ] = None,
+    difference: Annotated[
+        float | None,
+        typer.Option("--power", metavar="MIOU", min=0.001, help="Say how many runs settle such a difference."),
     ] = None,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
@@ -50,9 +57,12 @@ def plan(
     state = grid_status(request.store, summary)
     projection = project_work(summary.work, request.store)
     splits = sorted({split.sha256 for split in summary.freshness.splits})
+    said = [] if difference is None else _power(request, summary, difference)
     if as_json:
+        more: dict[str, object] = {"predicted": found} if found else {}
+        more |= {"power": said} if said else {}
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
-        print_json({**state, **seconds, "splits": splits, **({"predicted": found} if found else {})})
+        print_json({**state, **seconds, "splits": splits, **more})
         return
     out, count = console(), len(summary.cells)
     out.print(summary.name, style="bold", end="")
@@ -65,12 +75,24 @@ def plan(
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
+    for line in said:
+        out.print(line)
+
+
+def _power(request: Request, summary: Summary, difference: float) -> list[str]:
+    """Return how many runs a difference in mIoU takes, in lines."""
+    from bench.report import records, spread
+
+    runs = records.load(request.store, summary.cells)
+    return list(spread.explain(runs, summary.select, difference))
 
 
 @takes_request
 def run(
     request: Request,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Cells at a time; they share the cores.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Cells at a time; each has the grid's number of threads.")
+    ] = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
     as_json: JSON = False,
@@ -86,7 +108,7 @@ def run(
     planned = make_plan(request)
     cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell, key: cell.value(key))
     jobs, done = make_jobs(planned, cells, request, retry)
-    out = console(stderr=as_json)
+    out, jobs = console(stderr=as_json), _with_threads(jobs, planned, workers, as_json)
     if done:
         out.print(f"{done} of {len(cells)} cells are done already")
     begin, states = time.monotonic(), dict[str, "State"]()
@@ -101,6 +123,23 @@ def run(
                 out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
                 raise SystemExit(signal.exit_code) from None
     _report(out, states, request.store, time.monotonic() - begin, as_json, len(cells), done)
+
+
+def _with_threads(jobs: list[Job], planned: Plan, workers: int, as_json: bool) -> list[Job]:
+    """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
+    from bench.machine import default_threads, usable_cores
+    from bench.store.threads import with_threads
+
+    ids = (cell.cell.id for cell in planned.cells)
+    jobs = with_threads(jobs, planned.name, ids, default_threads(planned.grid.resources.device))
+    workers, cores = min(workers, len(jobs)), usable_cores()
+    threads = jobs[0].resources["threads"] if jobs else 0
+    if workers > 1 and workers * threads > cores:
+        console(stderr=as_json).print(
+            f"{workers} workers × {threads} threads on {cores} cores: `resources.threads: {max(cores // workers, 1)}` is "
+            "faster; it decides rounding, so set it before the grid's first run, not in the middle"
+        )
+    return jobs
 
 
 def _report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,12 +89,20 @@ def _again(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
     from bench.store.evaluations import TOLERANCE
 
     score = evaluator.score()
-    recorded = (read_json(found.result) or {}).get(which, {}).get("miou")
+    recorded_as = (read_json(found.result) or {}).get(which, {})
+    recorded = recorded_as.get("miou")
     shown = "–" if recorded is None else f"{recorded:.2f}"
     line = f"{found.id}: mIoU {score.miou:.2f} (recorded: {shown}), pixel accuracy {score.pixel_accuracy:.2f}"
     facts = {"run": found.id, "recorded_miou": recorded, **score.as_dict()}
-    differs = recorded is not None and abs(recorded - score.miou) > TOLERANCE
-    return _Outcome(facts, [line], differs, score.as_dict(), evaluator.reader.dataset.classes)
+    lines, differs = [line], recorded is not None and abs(recorded - score.miou) > TOLERANCE
+    if evaluator.data_changed:
+        lines.append(f"the data changed since the run: {evaluator.data_changed}")
+    elif recorded_as and not differs and (kept := evaluator.keep(found, which, score, recorded_as["step"])):
+        lines.append(f"{kept}: what was missing of its confusion matrices is kept now")
+    facts["data_changed"] = evaluator.data_changed
+    return _Outcome(
+        facts, lines, differs or bool(evaluator.data_changed), score.as_dict(), evaluator.reader.dataset.classes
+    )
 
 
 _WORDS = {
@@ -131,6 +139,9 @@ def evaluate(
     mode: MODE = None,
     size: SIZE = None,
     stride: STRIDE = None,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Also count pixels near boundaries, for `table --metric boundary-iou`.")
+    ] = False,
     draw: Annotated[
         int, typer.Option("--draw", min=0, metavar="N", help="Draw image, truth, prediction of N images.")
     ] = 0,
@@ -145,14 +156,21 @@ def evaluate(
     folder `evaluations`, beside its result and never instead of it; `table` takes the same options.
     """
     from bench.data.roots import DataRoots
+    from bench.errors import BenchError
     from bench.store.evaluations import find
     from bench.train.reevaluate import OWN, Evaluator
 
     asked, roots = asked_for(split, mode, size, stride) or OWN, DataRoots.parse(data or [])
+    if boundary and asked is not OWN:
+        raise BenchError(
+            "--boundary: pixels near boundaries are kept of a run's own evaluation only; leave the others out"
+        )
     outcomes = []
     for found in _runs(run, make_request(run, None, data, store)):
         own = find(found, asked, select.value) is None
         evaluator = Evaluator.open(found, select.value, roots, asked=asked)
+        if boundary:
+            evaluator = replace(evaluator, evaluation=evaluator.evaluation.model_copy(update={"boundary": True}))
         outcome = (_again if own else _otherwise)(found, select.value, evaluator)
         files = evaluator.draw(output / found.id, draw) if draw else []
         outcome.facts["drawings"] = [str(file) for file in files]

@@ -45,11 +45,27 @@ class Plot(str, Enum):
     RATIO = "ratio"
     CONVERGENCE = "convergence"
     MEMORY = "memory"
+    RANKS = "ranks"
+    VARIANCE = "variance"
 
 
+RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
     typer.Option("--compare", metavar="A B", help="Difference A − B per split and seed instead."),
+]
+METRIC = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Instead of mIoU: macc, accuracy, fwiou, dice, f1, precision, recall, kappa, image-miou, "
+        "miou-small, miou-medium, miou-large, boundary-iou.",
+    ),
+]
+MARGIN = Annotated[
+    float | None,
+    typer.Option("--margin", metavar="MIOU", min=0.001, help="With --compare: what counts as no difference (1.0)."),
 ]
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
 
@@ -61,26 +77,40 @@ def _made(
     per_class: bool,
     compare: tuple[str, str] | None,
     asked: OtherEvaluation | None,
+    metric: str | None,
+    margin: float | None,
+    aggregate: bool,
 ) -> Table:
-    from bench.report import records, tables
+    from bench.report import pairs, records, tables
 
-    rule, runs = select.value if select else None, records.load(store, summary.cells)
+    rule, runs, found = select.value if select else None, records.load(store, summary.cells), None
     missing: list[str] = []
+    grid = summary
     if asked is not None:
         from bench.report.evaluated import evaluated
 
         runs, missing = evaluated(runs, store, asked, rule or summary.select, as_options(asked))
-        summary = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
-    if compare:
-        from bench.report import pairs
+        grid = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
+    if metric not in RECORDED:
+        from bench.report import by_metric
 
-        table = pairs.build(runs, summary, *compare, rule)
+        runs, found = by_metric.scored(store, runs, metric, per_class)
+        grid = summary.model_copy(update={"published": None})  # whose figures are mIoU
+    if compare:
+        table = pairs.build(runs, grid, *compare, rule, margin)
     else:
-        table = (tables.per_class if per_class else tables.build)(runs, summary, rule)
+        table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
+    if found is not None:
+        table = by_metric.explained(table, found, papers=summary.published is not None)
+    if aggregate:
+        from bench.report.overall import overall
+
+        said, facts = overall(runs, table.rule.name)
+        table = replace(table, notes=(*said, *table.notes), facts={**table.facts, **facts})
     return replace(table, warnings=(*table.warnings, *missing))
 
 
-def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
+def _raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -> str:
     """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
     from bench.errors import BenchError
     from bench.report import frame
@@ -88,6 +118,10 @@ def _raw(store: Path, summary: Summary, fmt: Format | None) -> str:
     if fmt not in (None, Format.CSV, Format.JSON):
         raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
     runs = frame.load(store, summary.cells)
+    if metric not in RECORDED:
+        from bench.report import by_metric
+
+        runs = runs.join(by_metric.columns(store, runs, metric))
     if fmt is Format.JSON:
         return f"{runs.to_json(orient='records', indent=1)}\n"
     return str(runs.convert_dtypes().to_csv(index=False))
@@ -98,8 +132,15 @@ def table(
     request: Request,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="IoU of each class instead of mIoU.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")
+    ] = False,
     compare: COMPARE = None,
+    margin: MARGIN = None,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Also methods over all columns: interquartile mean, P(improvement).")
+    ] = False,
+    metric: METRIC = None,
     split: SPLIT = None,
     mode: MODE = None,
     size: SIZE = None,
@@ -123,13 +164,19 @@ def table(
     asked = asked_for(split, mode, size, stride)
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
+    if aggregate and (per_class or compare or each):
+        raise BenchError("--aggregate: is for the main table; leave --per-class, --compare and --runs out")
+    if margin is not None and not compare:
+        raise BenchError(f"--margin {margin:g}: is for --compare A B")
     if each and asked is not None:
         raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
+    if metric not in RECORDED and asked is not None:
+        raise BenchError(f"--metric {metric} {as_options(asked)}: matrices are kept of a run's own evaluation only")
     summary, chosen = find_summary(request), Format.JSON if as_json else fmt
     if each:
-        text = _raw(request.store, summary, chosen)
+        text = _raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare, asked)
+        made = _made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(made, screen.width))
@@ -154,8 +201,8 @@ def plot(
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
 
-    if select is not None and kind is not Plot.RATIO:
-        raise BenchError(f"--select {select.value}: only `plot ratio` has a selection rule; leave it out")
+    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE):
+        raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
 
@@ -173,11 +220,19 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
     from bench.report import records
 
     summary = find_summary(request)
-    runs = records.load(request.store, summary.cells)
+    runs, rule = records.load(request.store, summary.cells), select.value if select else None
     if kind is Plot.RATIO:
         from bench.report.figures.ratio import ratio
 
-        return ratio(runs, summary, output, select.value if select else None)
+        return ratio(runs, summary, output, rule)
+    if kind is Plot.RANKS:
+        from bench.report.figures.ranks import ranks
+
+        return ranks(runs, summary, output, rule)
+    if kind is Plot.VARIANCE:
+        from bench.report.figures.variance import variance
+
+        return variance(runs, summary, output, rule)
     from bench.report.curves import read_curves
     from bench.report.figures.convergence import convergence
 

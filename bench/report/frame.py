@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.report import environment
 from bench.report.cache import load_rows
 from bench.report.records import axes, coordinates
+from bench.report.rows import ENVIRONMENT
 from bench.store.summary import CellSummary
 
 
@@ -22,7 +24,8 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> pd
 
     Returns:
         The cell's id, slug, order and coordinates (text; the seed an integer), then the columns of
-        :data:`bench.report.rows.FIELDS`. mIoU, IoU and pixel accuracy are in %, times in seconds, memory in bytes.
+        :data:`bench.report.rows.FIELDS` and of :data:`bench.report.environment.FACTS`. mIoU, IoU and pixel accuracy are
+        in %, times in seconds, memory in bytes.
     """
     names = axes(cells)
     columns: dict[str, list[str] | list[int]] = {
@@ -34,7 +37,9 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> pd
     columns |= {name: [str(place[name]) for place in coords] for name in names}
     columns["seed"] = [int(place["seed"]) for place in coords]
     values = load_rows(store, (cell.id for cell in cells), refresh).to_pandas()
-    frame: pd.DataFrame = pd.concat([pd.DataFrame(columns), values], axis=1)
+    facts = environment.columns(values.pop(ENVIRONMENT))
+    own = {name: facts[name] for name in facts if name not in values}
+    frame: pd.DataFrame = pd.concat([pd.DataFrame(columns), values, pd.DataFrame(own)], axis=1)
     planned = pd.Series([cell.iterations for cell in cells], dtype="float64")
     frame["iterations"] = planned.fillna(frame["iterations"])
     return frame

@@ -12,7 +12,7 @@ LABEL = "best − last"
 
 
 def gaps(cell: TableCell) -> list[float]:
-    """Return best − last of each run that is done, in mIoU."""
+    """Return best − last of each run that is done, in what the table scores."""
     pairs = zip(cell.stats["best"].values, cell.stats["last"].values, strict=True)
     return [best - last for best, last in pairs if best is not None and last is not None]
 
@@ -33,15 +33,15 @@ def _with_gap(cell: TableCell, headline: str, line: bool) -> TableCell:
     return replace(cell, facts=facts, stats={**cell.stats, headline: stat})
 
 
-def _note(found: Sequence[float]) -> str:
+def _note(found: Sequence[float], score: str) -> str:
     runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
     middle, most = statistics.median(found), max(found)
     what = f"{LABEL}, what choosing the checkpoint on the reported images adds"
-    return f"Gap ({what}): median {middle:.1f}, at most {most:.1f} mIoU ({runs})."
+    return f"Gap ({what}): median {middle:.1f}, at most {most:.1f} {score} ({runs})."
 
 
-def with_gaps(table: Table, lines: bool) -> Table:
-    """Return a table of mIoU with the gap of its cells: for programs, in a note, and with `lines` below each score."""
+def with_gaps(table: Table, lines: bool, score: str) -> Table:
+    """Return a table of `score` with the gap of its cells: for programs, in a note, and with `lines` below each score."""
 
     def section(found: Section) -> Section:
         rows = (
@@ -51,5 +51,5 @@ def with_gaps(table: Table, lines: bool) -> Table:
         return replace(found, rows=tuple(rows))
 
     every = [gap for found in table.sections for row in found.rows for cell in row.cells for gap in gaps(cell)]
-    more = (_note(every),) if every else ()
+    more = (_note(every, score),) if every else ()
     return replace(table, sections=tuple(map(section, table.sections)), notes=(*table.notes, *more))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.headline import RULES, Rule
@@ -30,6 +30,7 @@ class RunScore:
             that the run doesn't know: `selected` where no images are held out.
         step, iterations: optimizer steps done and planned; 0 where unknown.
         evaluation, split: the evaluation protocol in words and the split's SHA-256; empty where the run is not done.
+        unknown: the rules under which a run that is done has a value that isn't known.
     """
 
     id: str
@@ -41,6 +42,7 @@ class RunScore:
     evaluation: str
     split: str
     values: Mapping[str, float | None]
+    unknown: frozenset[str] = frozenset()
 
     @property
     def progress(self) -> int:
@@ -104,6 +106,10 @@ class TableCell:
     def complete(self) -> bool:
         """Whether there are runs and all of them are done."""
         return bool(self.done) and not self.others
+
+    def unknown(self, rule: str) -> bool:
+        """Whether a run that is done has a value that isn't known."""
+        return any(rule in run.unknown for run in self.done)
 
     @property
     def states(self) -> dict[str, int]:
@@ -214,21 +220,29 @@ def _stat(values: Sequence[float | None], planned: int, otherwise: str) -> Stat:
 def cell(runs: Sequence[RunScore]) -> TableCell:
     """Return the cell that stands for these planned runs."""
     done = tuple(run for run in runs if run.state == "done")
-    waiting = _waiting(runs)
-    stats = {}
-    for name in RULES:
-        missing = ABSENT if any(name in run.values for run in done) else NOT_KNOWN
-        stats[name] = _stat([run.values.get(name) for run in done], len(runs), missing if done else waiting)
-    return TableCell(done, tuple(run for run in runs if run.state != "done"), stats)
+    made = TableCell(done, tuple(run for run in runs if run.state != "done"), {})
+    stats = {
+        name: _stat([run.values.get(name) for run in done], len(runs), _instead(made, name, runs)) for name in RULES
+    }
+    return replace(made, stats=stats)
+
+
+def _instead(cell: TableCell, rule: str, runs: Sequence[RunScore]) -> str:
+    """Return what a cell says where it has no value under a rule."""
+    if not cell.done:
+        return _waiting(runs)
+    if cell.unknown(rule):
+        return NOTHING
+    return ABSENT if any(rule in run.values for run in cell.done) else NOT_KNOWN
 
 
 def best(cells: Sequence[TableCell], rule: str) -> list[bool]:
     """Return which cells hold the highest mean as shown; all of them on a tie.
 
-    Only cells with all of their runs done take part, and alone a cell is not the best of anything.
+    Only cells with all of their runs done, and their values known, take part, and alone a cell is not the best of anything.
     """
     means = [
-        -math.inf if mean is None or not cell.complete else round(mean, 1)
+        -math.inf if mean is None or not cell.complete or cell.unknown(rule) else round(mean, 1)
         for cell, mean in ((cell, cell.stats[rule].mean) for cell in cells)
     ]
     rivals = [mean for mean in means if mean > -math.inf]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.report.headline import Rule
 from bench.report.model import STOPPED, Table, Unfinished
-from bench.report.records import Record, group, pick, varying
+from bench.report.records import Record, group, is_seed, pick, varying
 from bench.report.rows import STATES, one_line
 from bench.spec.deviations import Deviation
-from bench.store.rounding import went_on
 from bench.store.summary import Summary
 
 MAX_LINES = 20
-_PLACE = ("dataset", "network", "protocol", "labels")
+PLACE = ("dataset", "network", "protocol", "labels")
 _PLUS_MINUS = (
     "± is the sample standard deviation (n − 1) over seeds. In brackets: the number of runs n, or done/planned where runs "
     "are missing; a single run has no ±."
@@ -32,7 +30,8 @@ def name(place: Mapping[str, str]) -> str:
     )
 
 
-def _where(record: Record, names: Sequence[str]) -> str:
+def where(record: Record, names: Sequence[str]) -> str:
+    """Return a readable name for a record's coordinates on the named axes, see :func:`name`."""
     return name({axis: str(record.coords[axis]) for axis in names})
 
 
@@ -41,7 +40,7 @@ def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfi
 
     A cell without any run done says itself what its runs are waiting for.
     """
-    cell_axes = [axis for axis in names if axis != "seed"]
+    cell_axes = [axis for axis in names if not is_seed(axis)]
     vary = {"method", "labels", *varying(records, cell_axes)}
     shown = [axis for axis in cell_axes if axis in vary]
     for found in group(records, lambda record: pick(record, cell_axes)).values():
@@ -50,7 +49,7 @@ def unfinished(records: Sequence[Record], names: Sequence[str]) -> Iterator[Unfi
             run = record.run
             if run.state != "done":
                 listed = some or run.state in STOPPED
-                yield Unfinished(_where(record, shown), run.id, run.seed, run.state, run.status, listed)
+                yield Unfinished(where(record, shown), run.id, run.seed, run.state, run.status, listed)
 
 
 def missing(table: Table) -> list[str]:
@@ -115,18 +114,8 @@ def absent(grid: Summary) -> Iterator[str]:
         )
 
 
-def hardware(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
-    """Yield which runs went on on other hardware than they began on, where sums are rounded differently."""
-    found = [(record, words) for record in records if (words := went_on(json.loads(record.hardware or "[]")))]
-    vary = {"method", "labels", "seed", *varying(records, names)}
-    for record, said in found[:MAX_LINES]:
-        yield f"{_where(record, [axis for axis in names if axis in vary])} {one_line(said)}."
-    if len(found) > MAX_LINES:
-        yield f"And {len(found) - MAX_LINES} more runs went on on other hardware."
-
-
 def _members(records: Sequence[Record], axes: Sequence[str]) -> str:
-    found = list(dict.fromkeys(_where(record, axes) for record in records))
+    found = list(dict.fromkeys(where(record, axes) for record in records))
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
@@ -138,17 +127,16 @@ def _differences(records: Sequence[Record], value_of: Callable[[Record], str], a
     return "; ".join(f"{value[:width]}: {_members(found, axes)}" for value, found in groups.items())
 
 
-def _place_warnings(place: Sequence[Record], axes: Sequence[str]) -> Iterator[str]:
-    where = _where(place[0], _PLACE)
+def _place_warnings(place: Sequence[Record], axes: Sequence[str], seeds: Sequence[str]) -> Iterator[str]:
+    at = where(place[0], PLACE)
     if found := _differences(place, lambda record: record.run.evaluation, axes, 200):
-        yield f"Evaluation protocols differ at {where}; don't compare these runs ({found})."
-    by_seed = group(place, lambda record: record.run.seed)
+        yield f"Evaluation protocols differ at {at}; don't compare these runs ({found})."
+    by_seed = group(place, lambda record: where(record, seeds))
     differing = {seed: _differences(runs, lambda record: record.run.split, axes, 8) for seed, runs in by_seed.items()}
-    seeds = [seed for seed, found in differing.items() if found]
-    if seeds:
-        names = ", ".join(str(seed) for seed in seeds)
-        example = f"seed {seeds[0]}: {differing[seeds[0]]}"
-        yield f"Splits differ at {where}, seed {names}; don't compare these runs ({example})."
+    wrong = [seed for seed, found in differing.items() if found]
+    if wrong:
+        names = ", ".join([wrong[0], *(seed.removeprefix("seed ") for seed in wrong[1:])])
+        yield f"Splits differ at {at}, {names}; don't compare these runs ({wrong[0]}: {differing[wrong[0]]})."
 
 
 def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
@@ -156,11 +144,15 @@ def warnings(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
 
     Methods are compared on the same labelled images and under the same evaluation protocol, or not at all.
     """
-    axes = ["method", *(axis for axis in varying(records, names) if axis not in (*_PLACE, "method", "seed"))]
+    axes = [
+        "method",
+        *(axis for axis in varying(records, names) if axis not in (*PLACE, "method") and not is_seed(axis)),
+    ]
+    seeds = [axis for axis in names if is_seed(axis)]
     done = [record for record in records if record.run.state == "done"]
-    for place in group(done, lambda record: pick(record, _PLACE)).values():
-        yield from _place_warnings(place, axes)
+    for place in group(done, lambda record: pick(record, PLACE)).values():
+        yield from _place_warnings(place, axes, seeds)
     for same in group(records, lambda record: pick(record, names)).values():
         if len(same) > 1:
-            where = _where(same[0], [*_PLACE, *axes, "seed"])
-            yield f"{len(same)} planned runs have the same coordinates ({where}) and are pooled; give them an axis."
+            at = where(same[0], [*PLACE, *axes, *seeds])
+            yield f"{len(same)} planned runs have the same coordinates ({at}) and are pooled; give them an axis."

@@ -2,106 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from bench.errors import BenchError, unknown
 from bench.report import notes
+from bench.report.comparison import Difference, corrected, difference, explanations, lines, sentence, signed
 from bench.report.headline import RULES
 from bench.report.model import RunScore, Section, Stat, Table, TableCell
 from bench.report.records import Record, Runs, group, pick
+from bench.report.statistics.stored import between
 from bench.report.tables import budgets
-from bench.seeds import rng
+from bench.spec.grid import Published
 from bench.store.summary import Summary
 
-LEVEL = 0.95
-RESAMPLES = 10_000
-EXACT_UP_TO = 8  # pairs: 6,435 different resamples
-LEAST_PAIRS = 3
-_METHOD = (
-    f"95 % interval: of the mean difference, by the percentile bootstrap over pairs; up to {EXACT_UP_TO} pairs over all "
-    f"resamples, beyond that over {RESAMPLES:,} drawn with a fixed seed."
-)
-_SETTLED = (
-    f"Settled: at least {LEAST_PAIRS} pairs, and 0 outside both this interval and Student's t interval. The bootstrap knows "
-    "nothing beyond the pairs it has: with three, its interval covers the truth about three times in four, not 95 % of the "
-    "time. The t interval, which takes differences to be normal, is wide enough for few."
-)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What pairs say about a difference.
-
-    Attributes:
-        n: pairs.
-        mean: of their differences; None without pairs.
-        bootstrap, student: 95 % intervals of the mean; None below two pairs.
-    """
-
-    n: int
-    mean: float | None
-    bootstrap: tuple[float, float] | None
-    student: tuple[float, float] | None
-
-    @property
-    def settled(self) -> bool:
-        """Whether so many pairs tell which is better, by the rule that the table states."""
-        intervals = (self.bootstrap, self.student)
-        return self.n >= LEAST_PAIRS and all(i is not None and (i[0] > 0 or i[1] < 0) for i in intervals)
-
-
-def _resampled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the means of resamples with replacement, and the probability of each; both (R,)."""
-    n = len(values)
-    if n > EXACT_UP_TO:
-        picked = rng(0, "paired bootstrap", n).integers(0, n, size=(RESAMPLES, n))
-        return values[picked].mean(axis=1), np.full(RESAMPLES, 1 / RESAMPLES)
-    picked = np.array(list(combinations_with_replacement(range(n), n)))
-    counts = (picked[:, :, None] == np.arange(n)).sum(axis=1)
-    orders = [math.factorial(n) // math.prod(map(math.factorial, row)) for row in counts.tolist()]
-    return counts @ values / n, np.array(orders) / n**n
-
-
-def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> float:
-    """Return the smallest value whose share, with all smaller ones, is at least `level`."""
-    order = np.argsort(values)
-    # The last bit of a sum must not decide whether a share is reached.
-    position = int(np.searchsorted(np.cumsum(weights[order]) + 1e-12, level))
-    return float(values[order][min(position, len(values) - 1)])
-
-
-def bootstrap(values: Sequence[float]) -> tuple[float, float]:
-    """Return the percentile bootstrap's 95 % interval of the mean of at least one value.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. Up to :data:`EXACT_UP_TO` values, over
-    all resamples, each counted as often as it occurs; it is then as symmetric as the values are.
-    """
-    means, weights = _resampled(np.asarray(values, dtype=np.float64))
-    tail = (1 - LEVEL) / 2
-    return _quantile(means, weights, tail), -_quantile(-means, weights, tail)
-
-
-def student(values: Sequence[float]) -> tuple[float, float]:
-    """Return Student's 95 % interval of the mean of at least two values."""
-    from scipy.special import stdtrit
-
-    n, mean = len(values), float(np.mean(values))
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return mean - half, mean + half
-
-
-def difference(values: Sequence[float]) -> Difference:
-    """Return what differences of pairs say."""
-    mean = float(np.mean(values)) if values else None
-    if len(values) < 2:
-        return Difference(len(values), mean, None, None)
-    return Difference(len(values), mean, bootstrap(values), student(values))
+MARGIN = Published.model_fields["margin"].default  # mIoU, where the grid states none
 
 
 def _minus(one: RunScore, other: RunScore, name: str) -> RunScore:
@@ -138,62 +53,70 @@ def _pairs(runs: Runs, one: str, other: str) -> tuple[list[Record], list[str]]:
             warnings.append(f"Not compared at {where}: {why}.")
         else:
             run = _minus(a.run, b.run, one if a.run.state != "done" else other)
-            pairs.append(replace(a, coords={**a.coords, "method": f"{one} − {other}"}, run=run))
+            pairs.append(replace(a, coords={**a.coords, "method": f"{one} − {other}"}, run=run, sides=(a, b)))
     return pairs, warnings
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+class _Comparison:
+    """The differences of a table's cells, each under each rule; those of one rule are corrected for their number."""
+
+    def __init__(self, table: Table, pairs: Sequence[Record], runs: Runs, margin: float) -> None:
+        self._sides = {record.run.id: record.sides for record in pairs}
+        self._store = runs.store if runs.score == "mIoU" else None
+        self.margin = margin
+        cells = [cell for section in table.sections for row in section.rows for cell in row.cells if cell.planned]
+        self._found = {
+            rule: corrected({_key(c): self._one(c, rule) for c in cells if rule in c.stats}) for rule in RULES
+        }
+
+    def _one(self, cell: TableCell, rule: str) -> Difference:
+        values = [value for value in cell.stats[rule].values if value is not None]
+        sides = [self._sides[run.id] for run in cell.done]
+        over_images = between(self._store, [(a.run.id, b.run.id) for a, b in sides], rule) if self._store else None
+        return difference(values, self.margin, over_images)
+
+    def of(self, cell: TableCell, rule: str) -> Difference:
+        """Return what a cell's pairs say under a rule."""
+        return self._found[rule][_key(cell)]
+
+    def all(self, rule: str) -> list[Difference]:
+        """Return the differences of all cells under a rule."""
+        return list(self._found[rule].values())
+
+    def stat(self, cell: TableCell, rule: str) -> Stat:
+        """Return a difference's statistics with its sign, and what the pairs say below it."""
+        stat, found = cell.stats[rule], self.of(cell, rule)
+        text = stat.text if stat.mean is None else signed(stat.mean) + stat.text[len(f"{stat.mean:.1f}") :]
+        return replace(stat, text=text, bold=False, below=lines(found), facts=found.facts)
+
+    def section(self, section: Section, score: str) -> Section:
+        """Return a section whose cells say what their pairs say."""
+
+        def finished(cell: TableCell) -> TableCell:
+            return replace(cell, stats={rule: self.stat(cell, rule) for rule in cell.stats}) if cell.planned else cell
+
+        rows = tuple(replace(row, cells=tuple(map(finished, row.cells))) for row in section.rows)
+        return replace(section, title=section.title.replace(f"{score} in %", f"difference of {score}"), rows=rows)
 
 
-def _span(interval: tuple[float, float]) -> str:
-    return f"{_signed(interval[0])} to {_signed(interval[1])}"
+def _key(cell: TableCell) -> str:
+    return " ".join(run.id for run in (*cell.done, *cell.others))
 
 
-def _stat(stat: Stat) -> Stat:
-    """Return a difference's statistics with its sign, its interval and whether it is settled."""
-    found = difference([value for value in stat.values if value is not None])
-    text = stat.text if stat.mean is None else _signed(stat.mean) + stat.text[len(f"{stat.mean:.1f}") :]
-    below = {
-        "95 % interval": "" if found.bootstrap is None else _span(found.bootstrap),
-        "settled": "yes" if found.settled else "no",
-    }
-    facts = {"bootstrap": found.bootstrap, "student": found.student, "settled": found.settled}
-    return replace(stat, text=text, bold=False, below=below, facts=facts)
-
-
-def sentence(found: Difference, one: str, other: str) -> str:
-    """Return in plain words what the pairs say, e.g. `reco is 2.1 mIoU above classmix (…): 3 seeds settle it`."""
-    if found.mean is None:
-        return "no pair is done yet"
-    side = "above" if found.mean >= 0 else "below"
-    start = f"{one} is {abs(found.mean):.1f} mIoU {side} {other}"
-    if found.bootstrap is None or found.student is None:
-        return f"{start}: a single pair settles nothing"
-    start += f" (95 % interval {_span(found.bootstrap)}; Student's t {_span(found.student)})"
-    return f"{start}: {found.n} seeds {'settle' if found.settled else 'do not settle'} it"
-
-
-def _sentences(section: Section, rule: str, one: str, other: str, several: bool) -> Iterator[str]:
+def _sentences(
+    section: Section, rule: str, names: tuple[str, str], found: _Comparison, score: str, several: bool
+) -> Iterator[str]:
     for row in section.rows:
         for column, cell in zip(section.columns, row.cells, strict=True):
             if cell.planned:
                 rest = {name: value for name, value in row.keys.items() if name != "method"}
                 place = notes.name({**(section.keys if several else {}), **rest, "labels": column.keys["labels"]})
-                known = [value for value in cell.stats[rule].values if value is not None]
-                yield f"{place[0].upper()}{place[1:]}: {sentence(difference(known), one, other)}."
+                yield f"{place[0].upper()}{place[1:]}: {sentence(found.of(cell, rule), *names, score)}."
 
 
-def _finished(cell: TableCell) -> TableCell:
-    return replace(cell, stats={rule: _stat(stat) for rule, stat in cell.stats.items()})
-
-
-def _section(section: Section) -> Section:
-    rows = tuple(replace(row, cells=tuple(map(_finished, row.cells))) for row in section.rows)
-    return replace(section, title=section.title.replace("mIoU in %", "difference of mIoU"), rows=rows)
-
-
-def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = None) -> Table:
+def build(
+    runs: Runs, grid: Summary, one: str, other: str, select: str | None = None, margin: float | None = None
+) -> Table:
     """Return the table of `one` − `other`: per label budget the mean difference over pairs, its interval, and a verdict.
 
     A pair is two runs of the same dataset, network, label budget and seed, with the same coordinates on every other axis,
@@ -205,6 +128,7 @@ def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = 
         one: a method as the table names it.
         other: another one.
         select: overrides the grid's selection rule.
+        margin: the largest difference that counts as none; by default that of the grid's verdicts, 1.0 mIoU.
 
     Raises:
         BenchError: if the grid has no such method, or has nothing to pair.
@@ -218,14 +142,15 @@ def build(runs: Runs, grid: Summary, one: str, other: str, select: str | None = 
     pairs, warnings = _pairs(runs, one, other)
     if not pairs:
         raise BenchError(f"--compare {one} {other}: no two of their runs share label budget, seed and split")
-    made = budgets(Runs(pairs, runs.axes), grid, select, "")
-    sections = tuple(map(_section, made.sections))
-    below = [line for s in sections for line in _sentences(s, made.rule.name, one, other, len(sections) > 1)]
+    made = budgets(replace(runs, records=pairs), grid, select, "")
+    found = _Comparison(made, pairs, runs, margin or (grid.published.margin if grid.published else MARGIN))
+    rule, several = made.rule.name, len(made.sections) > 1
+    below = [line for s in made.sections for line in _sentences(s, rule, (one, other), found, runs.score, several)]
     return replace(
         made,
         title=f"{made.title}: {one} − {other}, paired",
-        sections=sections,
+        sections=tuple(found.section(section, runs.score) for section in made.sections),
         warnings=(*made.warnings, *warnings),
-        notes=(*below, *made.notes, _METHOD, _SETTLED),
-        facts={**made.facts, "compared": [one, other]},
+        notes=(*below, *made.notes, *explanations(found.all(rule), runs.score)),
+        facts={**made.facts, "compared": [one, other], "margin": found.margin},
     )

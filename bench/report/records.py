@@ -18,7 +18,7 @@ K = TypeVar("K", bound=Hashable)
 
 _COORDS = ("dataset", "network", "method", "protocol", "labels", "seed")
 _FIELDS = ("state", "reason", "step", "iterations", "evaluation", "split_sha256")
-_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "hardware")
+_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "environment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Record:
         labelled_images, labelled_pixels: of its split; None where the run is not done.
         classes: their names as a JSON list; empty where the run is not done.
         iou: per rule the IoU of each class in % as a JSON list, null for an absent class.
-        hardware: models of the devices that it was trained on, in order, as a JSON list; empty where unknown.
+        environment: what it was computed with, see :func:`bench.report.environment.parsed`; empty where unknown.
+        sides: where it stands for a pair of runs, these two.
     """
 
     coords: Coords
@@ -40,16 +41,23 @@ class Record:
     labelled_pixels: float | None
     classes: str
     iou: Mapping[str, str]
-    hardware: str = ""
+    environment: str = ""
+    sides: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A grid's runs, in its order, its axes, `seed` among them, and the store that they lie in."""
+    """A grid's runs, in its order, its axes, `seed` among them, the store they lie in, and what their values measure."""
 
     records: list[Record]
     axes: list[str]
     store: Path = Path()
+    score: str = "mIoU"
+
+
+def is_seed(axis: str) -> bool:
+    """Tell whether an axis is a seed: its runs are those of one cell of a table, also where splits and inits are crossed."""
+    return axis.partition(".")[0] in ("seed", "seeds")
 
 
 def axes(cells: Iterable[CellSummary]) -> list[str]:
@@ -79,7 +87,7 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
         list(zip(*(rows[f"{what}_{rule}"].to_pylist() for rule in RULES), strict=True)) for what in ("miou", "iou")
     )
     records = []
-    for i, (cell, score, (images, pixels, classes, hardware)) in enumerate(zip(cells, scores, rest, strict=True)):
+    for i, (cell, score, (images, pixels, classes, environment)) in enumerate(zip(cells, scores, rest, strict=True)):
         state, reason, step, iterations, evaluation, split = score
         coords = coordinates(cell, names)
         planned = iterations if cell.iterations is None else cell.iterations
@@ -95,7 +103,7 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
             values=_by_rule(mious[i]),
         )
         iou = {rule: text for rule, text in zip(RULES, ious[i], strict=True) if text or rule in run.values}
-        records.append(Record(coords, run, images, pixels, classes, iou, hardware))
+        records.append(Record(coords, run, images, pixels, classes, iou, environment))
     return Runs(records, names, store)
 
 

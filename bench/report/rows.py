@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.report import environment
+
 # Every state a run can be in, the worst first: the order in which tables name them.
 STATES = (
     "failed",
@@ -26,6 +28,7 @@ STATES = (
 )
 UNREADABLE = "unreadable"  # a run one of whose files can't be understood: in tables it is `failed`, whatever its state
 FILES = ("state.json", "result.json", "cost.json")
+ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,15 @@ FIELDS: dict[str, Field] = {
     "holdout_images": Field("result.json", ("holdout_images",), "number"),
     "labelled_pixels": Field("result.json", ("labelled_pixels",), "number"),
     "unlabelled_images": Field("result.json", ("unlabelled_images",), "number"),
+    "data_sha256": Field("result.json", ("data_sha256",), "text"),
     "seconds": Field("cost.json", ("seconds",), "number"),
-    "seconds_per_step": Field("cost.json", ("seconds_per_step",), "number"),
-    "images_per_s": Field("cost.json", ("images_per_s",), "number"),
+    "training_seconds_per_step": Field("cost.json", ("training_seconds_per_step",), "number"),
+    "training_images_per_s": Field("cost.json", ("training_images_per_s",), "number"),
     "peak_rss_bytes": Field("cost.json", ("peak_rss_bytes",), "number"),
     "peak_memory_bytes": Field("cost.json", ("peak_memory_bytes",), "number"),
-    "data_wait_share": Field("cost.json", ("data_wait_share",), "number"),
+    "training_wait_share": Field("cost.json", ("training_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
+    ENVIRONMENT: Field(environment.FILES[0], (), "text"),  # JSON text, see :func:`bench.report.environment.read`
 }
 RowValues = dict[str, Any]  # a row by column: number, text or JSON text, as its field says
 EMPTY: RowValues = {name: None if field.type == "number" else "" for name, field in FIELDS.items()}
@@ -178,4 +183,5 @@ def read(directory: Path) -> RowValues:
         row.update(state="done", reason="")
     elif row["state"] == "done":
         return _unreadable("result.json is missing although state.json says done")
+    row[ENVIRONMENT] = environment.read(directory, json.loads(row["hardware"] or "[]"), row["data_sha256"])
     return row

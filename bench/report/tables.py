@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench.report import notes
+from bench.report import differences, notes, variance
 from bench.report.gaps import with_gaps
 from bench.report.headline import RULES, rule
 from bench.report.model import Column, Row, RunScore, Section, Table, TableCell, best, cell
-from bench.report.records import Record, Runs, group, pick, varying
+from bench.report.records import Record, Runs, group, is_seed, pick, varying
 from bench.report.rows import one_line
 from bench.store.summary import Summary
 
@@ -20,7 +20,6 @@ Mark = Callable[[list[list[TableCell]]], list[list[TableCell]]]
 
 _SECTION = ("dataset", "network")
 _BUDGET = ("protocol", "labels")
-TOTAL = "mIoU"
 
 
 def _marked(cells: Sequence[TableCell]) -> list[TableCell]:
@@ -76,29 +75,29 @@ def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
     return columns
 
 
-def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys) -> Section:
+def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys, score: str) -> Section:
     items = [(pick(record, row_axes), pick(record, _BUDGET), record.run) for record in records]
     protocols = ", ".join(dict.fromkeys(str(record.coords["protocol"]) for record in records))
-    title = f"{notes.name(place)}: mIoU in % by label budget ({protocols})"
+    title = f"{notes.name(place)}: {score} in % by label budget ({protocols})"
     return _section(title, place, row_axes, _budgets(records), items, _mark_columns)
 
 
-def _class_items(record: Record, classes: Sequence[str], column: Keys) -> Iterator[Item]:
+def _class_items(record: Record, classes: Sequence[str], column: Keys, score: str) -> Iterator[Item]:
     run = record.run
     names = [one_line(name) for name in json.loads(record.classes or "[]")]
     found = {rule: dict(zip(names, json.loads(text or "[]"), strict=True)) for rule, text in record.iou.items()}
     for name in classes:
         yield (name,), column, replace(run, values={rule: values.get(name) for rule, values in found.items()})
-    yield (TOTAL,), column, run
+    yield (score,), column, run
 
 
-def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys) -> Section:
+def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys, score: str) -> Section:
     lists = dict.fromkeys(record.classes for record in records if record.classes)
     classes = list(dict.fromkeys(one_line(name) for text in lists for name in json.loads(text)))
     keys = dict.fromkeys(pick(record, column_axes) for record in records)
     columns = {key: Column(dict(zip(column_axes, key, strict=True)), ", ".join(key)) for key in keys}
-    items = [item for record in records for item in _class_items(record, classes, pick(record, column_axes))]
-    title = f"{notes.name(place)}: IoU in % per class"
+    items = [item for record in records for item in _class_items(record, classes, pick(record, column_axes), score)]
+    title = f"{notes.name(place)}: {score.removeprefix('mean ').replace('mIoU', 'IoU')} in % per class"
     return _section(title, place, ("class",), columns, items, _mark_rows)
 
 
@@ -107,19 +106,19 @@ def _gaps(sections: Sequence[Section]) -> list[str]:
     return ["Empty: not in the grid."] if any(not found.planned for found in cells) else []
 
 
-Layout = Callable[[Sequence[Record], Mapping[str, str], Keys], Section]
+Layout = Callable[[Sequence[Record], Mapping[str, str], Keys, str], Section]
 
 
 def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, section_axes: Keys, bold: str) -> Table:
     headline, records = rule(grid, select), runs.records
-    free = [axis for axis in runs.axes if axis not in (*_SECTION, *_BUDGET, "method", "seed")]
+    free = [axis for axis in runs.axes if axis not in (*_SECTION, *_BUDGET, "method") and not is_seed(axis)]
     vary = varying(records, free)
     sections = []
     for key, found in group(records, lambda record: pick(record, section_axes)).items():
         inner = varying(found, free)
         fixed = {axis: str(found[0].coords[axis]) for axis in vary if axis not in inner}
         place = {**dict(zip(section_axes, key, strict=True)), **fixed}
-        sections.append(layout(found, place, ("method", *inner)))
+        sections.append(layout(found, place, ("method", *inner), runs.score))
     return Table(
         name=grid.name,
         title=one_line(grid.title or grid.name),
@@ -127,12 +126,12 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
         done=sum(record.run.state == "done" for record in records),
         planned=len(records),
         sections=tuple(sections),
-        warnings=tuple(notes.warnings(records, runs.axes)),
+        warnings=(*notes.warnings(records, runs.axes), *differences.warnings(records, runs.axes)),
         notes=(
             *notes.notes(records, headline, bold),
             *notes.absent(grid),
             *notes.deviations(grid),
-            *notes.hardware(records, runs.axes),
+            *variance.lines(runs, headline.name),
             *_gaps(sections),
         ),
         unfinished=tuple(notes.unfinished(records, runs.axes)),
@@ -156,7 +155,7 @@ def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     Raises:
         BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    made = with_gaps(budgets(runs, grid, select), lines=grid.published is not None)
+    made = with_gaps(budgets(runs, grid, select), grid.published is not None, runs.score)
     if grid.published is None:
         return made
     from bench.report.papers.notes import annotated

@@ -23,7 +23,9 @@ def _packages() -> Iterator[Check]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield _check("python", "ok" if sys.version_info >= (3, 10) else "problem", python)
     for name, version in provenance.package_versions().items():
-        yield _check(name, "ok" if version else "problem", version or "not installed: make setup")
+        optional = name in provenance.OPTIONAL
+        missing = "not installed: only some plug-ins need it" if optional else "not installed: make setup"
+        yield _check(name, "ok" if version else "note" if optional else "problem", version or missing)
 
 
 def _code() -> Iterator[Check]:

@@ -14,12 +14,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench.machine import default_threads, gpu_for, let_threads_sleep
+from bench.machine import gpu_for, let_threads_sleep
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
@@ -66,7 +66,7 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
 
     Args:
         jobs: in order.
-        workers: processes at a time; the machine's cores are shared among them.
+        workers: processes at a time.
         show: called about four times a second, and when a cell starts or ends.
 
     Raises:
@@ -77,14 +77,13 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     context.set_forkserver_preload(PRELOAD)
     waiting, states = list(reversed(jobs)), dict[str, State]()
     running: dict[int, tuple[BaseProcess, Job]] = {}
-    threads = default_threads(workers)
     parent, ours = context.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
     with raising(), contextlib.closing(ours), contextlib.closing(parent), _stop_children(running):
         while waiting or running:
             for slot in sorted(set(range(workers)) - set(running)):
                 if not waiting:
                     break
-                job = _with_threads(waiting.pop(), threads)
+                job = waiting.pop()
                 process: BaseProcess = context.Process(target=_enter, args=(job, gpu_for(slot), parent))
                 process.start()
                 running[slot] = (process, job)
@@ -101,11 +100,6 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
 
 def _ids(running: dict[int, tuple[BaseProcess, Job]]) -> tuple[str, ...]:
     return tuple(job.cell_id for _, job in running.values())
-
-
-def _with_threads(job: Job, threads: int) -> Job:
-    resources = {**job.resources, "threads": job.resources.get("threads") or threads}
-    return replace(job, resources=resources)
 
 
 def _outcome(job: Job, process: BaseProcess) -> State:

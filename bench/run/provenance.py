@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import platform
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import cast
 
 from typing_extensions import NotRequired, TypedDict
 
 from bench import NUMERICS, __version__
-from bench.files import REPOSITORY, read_json
+from bench.files import REPOSITORY, file_digest, read_json
 from bench.machine import cpu_model, usable_cores
+from bench.registry import plugin_paths
 
 SNAPSHOT = "snapshot.json"  # the file at the root of a snapshot of the code that describes it
 SLURM_FACTS = (
@@ -27,24 +32,92 @@ SLURM_FACTS = (
     "SLURM_NODELIST",
     "SLURM_CPUS_PER_TASK",
 )
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scipy", "pandas", "submitit", "pydantic")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "scipy",
+    "pandas",
+    "submitit",
+    "pydantic",
+)
+OPTIONAL = ("timm",)  # of them, what only some plug-ins need
+# Environment variables by which libraries choose other kernels, whatever torch says that it asked for.
+KERNEL_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDNN_CONV_WSCAP_DBG",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_V8_API_DISABLED",
+)
+COMPUTING = ("bench", "datasets", "methods")  # rooms whose code can move a result …
+SHOWING = ("bench/cli", "bench/grids", "bench/report")  # … and what in them can't
 
 
 class CodeState(TypedDict):
-    """The commit of the code, and whether its tree has changes; `snapshot` names the copy that a queued job runs."""
+    """What the code was.
+
+    Attributes:
+        git_sha: its commit.
+        git_dirty: whether its tree has changes, or a plug-in file is in no commit, or changed since.
+        snapshot: names the copy that a queued job runs.
+    """
 
     git_sha: str | None
     git_dirty: bool | None
     snapshot: NotRequired[str]
 
 
-def _git(*arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+def _git(*arguments: str, folder: Path = REPOSITORY) -> str | None:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def _uncommitted(plugin: Path) -> bool:
+    """Tell whether a plug-in file is in no repository, not in a commit of its own, or changed since."""
+    path = plugin.resolve()
+    if not path.parent.is_dir() or not _git("ls-files", "--", path.name, folder=path.parent):
+        return True
+    return _git("status", "--porcelain", "--", path.name, folder=path.parent) != ""
+
+
+def plugin_hashes() -> dict[str, str]:
+    """Return the SHA-256 of each plug-in file by its name; a name that is there before gets a number: `mine.py 2`.
+
+    A file that can't be read is left out: what it would have registered is missing, and whoever asks for it says so.
+    """
+    found, names = dict[str, str](), Counter[str]()
+    for path in plugin_paths():
+        names[path.name] += 1
+        name = path.name if names[path.name] == 1 else f"{path.name} {names[path.name]}"
+        with contextlib.suppress(OSError):
+            found[name] = file_digest(path)
+    return found
+
+
+def code_digest(root: Path = REPOSITORY) -> str:
+    """Return a hash of the code that can move a result, so that two trees with changes can be told apart.
+
+    The same in a checkout and in a snapshot of it. What reports, and the grids, are left out.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for room in COMPUTING for path in (root / room).rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not name.startswith(SHOWING):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def code_state() -> CodeState:
-    """Return the commit of the code and whether the tree has changes; None where this is no checkout.
+    """Return the commit of the code and whether anything has changed since; None where this is no checkout.
 
     In a snapshot, which queued jobs run (see ``slurm/snapshot.py``), it is what was true when the snapshot was made.
     """
@@ -52,8 +125,9 @@ def code_state() -> CodeState:
     if known is not None:
         return cast(CodeState, known)
     try:
-        dirty = _git("status", "--porcelain", "--untracked-files=no")
-        return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": None if dirty is None else bool(dirty)}
+        changes = _git("status", "--porcelain", "--untracked-files=no")
+        dirty = True if any(map(_uncommitted, plugin_paths())) else None if changes is None else bool(changes)
+        return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": dirty}
     except FileNotFoundError:  # no git here
         return {"git_sha": None, "git_dirty": None}
 
@@ -79,10 +153,13 @@ def describe() -> dict[str, object]:
         "version": __version__,
         "numerics_version": NUMERICS,
         **code_state(),
+        "code_sha256": code_digest(),
+        "plugins": plugin_hashes(),
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": usable_cores(),
+        "kernel_variables": {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ},
         "slurm": {k[6:].lower(): os.environ[k] for k in SLURM_FACTS if k in os.environ} or None,
     }

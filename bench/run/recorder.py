@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from bench.files import append_jsonl, sync, write_json
+from bench.store.confusion import Confusion, confusion_path, save_confusion
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
 from bench.train import checkpoint
@@ -57,6 +58,11 @@ class Recorder:
     def keep_weights(self, which: str, weights: dict[str, Tensor]) -> None:
         """Write the weights of the `best` or `selected` evaluation so far."""
         self._writer.write(self.run.weights(which), weights)
+
+    def keep_confusion(self, which: str, confusion: Confusion) -> None:
+        """Write the matrices of an evaluation that is kept, before any later checkpoint that knows of it."""
+        path = confusion_path(self.run, which)
+        self._writer.call(lambda: save_confusion(path, confusion, self._still_ours))
 
     def finish(self) -> None:
         """Wait until everything is on the disk; raises what went wrong there."""

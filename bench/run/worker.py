@@ -24,6 +24,7 @@ from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
+from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
 from bench.store.job import Job
 from bench.store.rounding import as_it_began, began_anew, go_on
@@ -117,7 +118,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
     hardware = go_on(run, resources, device.type, model(device))
-    attempt = run.record_attempt({**provenance.describe(), **numerics})
+    goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
+    attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
     run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
@@ -157,6 +159,9 @@ def _make_trainer(
         log_memory=recorder.log_memory,
         checkpoint=recorder.checkpoint,
         keep_weights=recorder.keep_weights,
+        keep_images=lambda which, step, images: (
+            None if images is None else recorder.keep_confusion(which, Confusion(hooks.scored, step, images))
+        ),
         finish=recorder.finish,
         progress=hooks.progress,
         should_stop=hooks.should_stop,
@@ -204,6 +209,7 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
         **({"labelled_pixels": labelled_pixels(loader.reader, split)} if loader.partial else {}),
         **progress.evaluations,
         "weights_sha256": checkpoint.digest(weights),
+        "confusion_sha256": digests(run, {which: found["step"] for which, found in progress.evaluations.items()}),
     }
     write_json(run.result, result)
     run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])
@@ -211,19 +217,24 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
 
 
 def _write_cost(run: Run, trainer: Trainer) -> None:
-    """Write cost.json, and the throughput of the cell's shape for later projections."""
+    """Write cost.json, and the throughput of the cell's shape for later projections.
+
+    `seconds` are those of training and evaluations, over all attempts; `training_…` is of training alone, which is what an
+    optimizer step takes with waiting for data and for checkpoints, in seconds, images per second and a share. Files of
+    earlier versions have `seconds_per_step`, `images_per_s` and `data_wait_share` instead, with evaluations in them.
+    """
     from bench.store.throughput import Throughput, evaluations, keep
     from bench.train.meters import whole_run
     from bench.train.setup import hardware
 
     progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
-    memory = whole_run(device)
+    memory, training = whole_run(device), progress.seconds - progress.evaluation_seconds
     cost = {
         "seconds": progress.seconds,
-        "seconds_per_step": progress.seconds / steps,
         "evaluation_seconds": progress.evaluation_seconds,
-        "images_per_s": trainer.loader.images_per_step * steps / progress.seconds,
-        "data_wait_share": progress.data_wait_seconds / progress.seconds,
+        "training_seconds_per_step": training / steps,
+        "training_images_per_s": trainer.loader.images_per_step * steps / training,
+        "training_wait_share": progress.data_wait_seconds / training,
         "device": str(device),
         **memory,
     }
@@ -231,6 +242,5 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
     if peaks := [found["peak_memory_bytes"] for found in (memory, step) if "peak_memory_bytes" in found]:
         cost["peak_memory_bytes"] = max(peaks)
     write_json(run.cost, cost)
-    training = (progress.seconds - progress.evaluation_seconds) / steps
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Throughput(training, evaluation, hardware(device), run.id))
+    keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))

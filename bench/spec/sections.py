@@ -148,6 +148,7 @@ class Evaluation(Config):
         holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
             on, labelled or unlabelled.
         also: other evaluations of the weights that a run keeps, made when its training has ended (no part of the id).
+        boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (no part of the id).
         batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
             rounding).
     """
@@ -159,12 +160,20 @@ class Evaluation(Config):
     select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
+    boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
 
     @property
     def held_out(self) -> int:
         """Number of labelled images that are held out; 0 for none."""
         return self.holdout or 0
+
+    @property
+    def window_stride(self) -> Size | None:
+        """The stride of the sliding window in effect: as given, else two thirds of its size; None without a window."""
+        if self.mode != "sliding" or self.size is None:
+            return None
+        return self.stride or (max(2 * self.size[0] // 3, 1), max(2 * self.size[1] // 3, 1))
 
     @property
     def protocol(self) -> tuple[Mode, Size | None, Size | None]:
@@ -225,8 +234,9 @@ class Resources(Config):
     Attributes:
         device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
             that device is named here.
-        threads: CPU threads per cell; 0 shares the cores among the workers. A run that is resumed keeps the number it
-            started with, because sums depend on it.
+        threads: CPU threads per cell. Sums depend on it, so 0 takes what the grid's first run in the store had: all cores
+            that it could use (with GPUs, a GPU's share of them), on a cluster the profile's `cpus`. The number of workers
+            doesn't change it, and a run that is resumed keeps the number it started with.
         loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
         prefetch: batches made ahead.
         cache_mb: budget for decoded images in memory, per cell.

@@ -9,6 +9,7 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,31 +54,39 @@ class Writer:
         self._may_write = may_write
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._open: deque[Future[None]] = deque()
+        self._small: deque[Future[None]] = deque()
         self._failed = False  # only the thread changes it
 
     def write(self, path: Path, content: Any) -> None:
         """Copy `content` to host memory and write it in the background; blocks while too many files wait."""
         while self._open and (self._open[0].done() or len(self._open) > self.WAITING):
             self._open.popleft().result()
-        self._open.append(self._pool.submit(self._save, path, on_host(content)))
+        self._open.append(self._pool.submit(self._run, partial(save, path, on_host(content), self._may_write)))
 
-    def _save(self, path: Path, content: Any) -> None:
+    def call(self, write: Callable[[], None]) -> None:
+        """Write something small in its turn: it may wait beside the files that :meth:`write` counts."""
+        while self._small and self._small[0].done():
+            self._small.popleft().result()
+        self._small.append(self._pool.submit(self._run, write))
+
+    def _run(self, write: Callable[[], None]) -> None:
         if self._failed:
             return
         try:
-            save(path, content, self._may_write)
+            write()
         except BaseException:
             self._failed = True
             raise
 
     def finish(self) -> None:
         """Wait until everything is on the disk."""
-        while self._open:
-            self._open.popleft().result()
+        for waiting in (self._open, self._small):
+            while waiting:
+                waiting.popleft().result()
 
     def close(self) -> None:
         """Wait, and end the thread; errors are no longer raised."""
-        wait(self._open)
+        wait((*self._open, *self._small))
         self._pool.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""One evaluator for all methods: scores of the predictor, resized to the mask, into one confusion matrix."""
+"""One evaluator for all methods: scores of the predictor, resized to the mask, into a confusion matrix per image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.resize import bilinear
 from bench.spec.sections import Evaluation, Numerics
+from bench.train.boundary import boundary_counts
 from bench.train.host import empty_rows
-from bench.train.metrics import Score, confusion_matrix, score
+from bench.train.metrics import Score, Tally, confusion_matrices, score
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
@@ -30,13 +32,14 @@ WAITING = 8  # batches' worth of samples that may wait for others of their shape
 def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = "") -> str:
     """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``.
 
-    `split` is that of the dataset's configuration unless given.
+    A sliding window is named with its stride, on which scores depend. `split` is that of the dataset's configuration unless
+    given.
     """
-    size = evaluation.size
+    size, stride = evaluation.size, evaluation.window_stride
     how = {
         "whole": "whole image",
         "padded": f"padded to {size[0]}×{size[1]}" if size else "",
-        "sliding": f"sliding {size[0]}×{size[1]}" if size else "",
+        "sliding": f"sliding {size[0]}×{size[1]}, stride {stride[0]}×{stride[1]}" if size and stride else "",
     }[evaluation.mode]
     prepared = dataset.config.size
     return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {split or dataset.config.eval_split}"
@@ -83,7 +86,8 @@ def scores_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Te
 def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
     assert evaluation.size is not None
     rows, columns = evaluation.size
-    down, right = evaluation.stride or (max(2 * rows // 3, 1), max(2 * columns // 3, 1))
+    assert evaluation.window_stride is not None
+    down, right = evaluation.window_stride
     height, width = image.shape[2:]
     image = _reflect(image, rows, columns)
     total: Tensor | None = None
@@ -99,17 +103,24 @@ def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tenso
     return (total / count)[:, :, :height, :width]
 
 
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """Bring samples of equal shape together into batches of at most `size`; few of them wait for others of their shape."""
-    waiting: dict[tuple[int, ...], list[Sample]] = {}
-    for sample in samples:
+def _batches(samples: Iterable[Sample], size: int) -> Iterator[tuple[list[int], list[Sample]]]:
+    """Bring samples of equal shape together into batches of at most `size`, each with its place among all samples.
+
+    Few samples wait for others of their shape.
+    """
+    waiting: dict[tuple[int, ...], list[tuple[int, Sample]]] = {}
+    for place, sample in enumerate(samples):
         batch = waiting.setdefault(sample[0].shape, [])
-        batch.append(sample)
+        batch.append((place, sample))
         if len(batch) == size:
-            yield waiting.pop(sample[0].shape)
+            yield _apart(waiting.pop(sample[0].shape))
         elif sum(map(len, waiting.values())) > WAITING * size:
-            yield waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
-    yield from waiting.values()
+            yield _apart(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
+    yield from map(_apart, waiting.values())
+
+
+def _apart(batch: list[tuple[int, Sample]]) -> tuple[list[int], list[Sample]]:
+    return [place for place, _ in batch], [sample for _, sample in batch]
 
 
 def _stacked(arrays: Sequence[UInt8], device: torch.device) -> Tensor:
@@ -136,7 +147,8 @@ def evaluate(
 ) -> Score:
     """Score a predictor over (image, mask) samples, never compiled; its train/eval mode is restored.
 
-    Nothing waits for the device but the score at the end.
+    Nothing waits for the device but the score at the end, and :class:`Tally` where matrices are many and large. The matrix
+    of each image comes with the score.
 
     Args:
         predictor: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w).
@@ -148,16 +160,18 @@ def evaluate(
     """
     was_training = predictor.training
     predictor.eval()
-    total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    tally = Tally(num_classes, device)
     memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
-        for batch in _batches(samples, evaluation.batch_size):
+        for places, batch in _batches(samples, evaluation.batch_size):
             image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
             image = image.permute(0, 3, 1, 2)
             image = image.to(torch.float32, memory_format=memory) / 255
             with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
                 scores = scores_of(predictor, image, evaluation)
-            total += confusion_matrix(scores.argmax(1), label, num_classes)
+            found = scores.argmax(1)
+            near = boundary_counts(found, label, num_classes) if evaluation.boundary else None
+            tally.add(places, confusion_matrices(found, label, num_classes), near)
     finally:
         predictor.train(was_training)
-    return score(total)
+    return replace(score(tally.total), images=tally.images())

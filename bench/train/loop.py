@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import NotRequired
 
 from bench.spec.sections import Resources
+from bench.store.confusion import ImageCounts
 from bench.train.loader import Loader
 from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
 from bench.train.metrics import Score, ScoreRecord
@@ -68,10 +69,12 @@ class Calls:
         evaluate: score the method's predictor on the evaluation split.
         evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
         log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
-        log_timing: keep a line of what differs between identical runs.
+        log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
+            (with waiting for data and checkpoints, without evaluations), images per second, and memory in bytes.
         log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_weights: keep the predictor's weights as those of the `best` or `selected` evaluation so far.
+        keep_images: keep an evaluation's matrices per image, `best` or `selected` so far or `last` of the run, and its step.
         finish: return when all that was to be kept is on the disk.
         progress: called with the steps done and the last evaluation's mIoU, at every step.
         should_stop: tell whether the run was asked to stop.
@@ -84,6 +87,7 @@ class Calls:
     log_memory: Callable[[MemoryReport], None] = _ignore
     checkpoint: Callable[[CheckpointContent], None] = _ignore
     keep_weights: Callable[[str, dict[str, Tensor]], None] = _ignore
+    keep_images: Callable[[str, int, ImageCounts | None], None] = _ignore
     finish: Callable[[], None] = _ignore
     progress: Callable[[int, float | None], None] = _ignore
     should_stop: Callable[[], bool] = lambda: False
@@ -207,9 +211,11 @@ class Trainer:
         also = {} if held_out is None else {"holdout": held_out.as_dict()}
         self.calls.log({"step": step, "eval": score.as_dict(), **also})
         record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
-        self._keep_evaluation(record, None if held_out is None else held_out.miou)
+        self._keep_evaluation(record, None if held_out is None else held_out.miou, score.images)
 
-    def _keep_evaluation(self, record: EvaluationRecord, holdout_miou: float | None) -> None:
+    def _keep_evaluation(
+        self, record: EvaluationRecord, holdout_miou: float | None, images: ImageCounts | None
+    ) -> None:
         """Note an evaluation, and keep the weights if it is the first with the highest mIoU, on val or on the holdout."""
         known = self.progress.evaluations
         rises = [] if "best" in known and record["miou"] <= known["best"]["miou"] else ["best"]
@@ -220,6 +226,9 @@ class Trainer:
         for which in rises:
             known[which] = record
             self.calls.keep_weights(which, self.stepper.method.predictor.state_dict())
+            self.calls.keep_images(which, record["step"], images)
+        if record["step"] == self.cell.schedule.iterations:
+            self.calls.keep_images("last", record["step"], images)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from bench.data.content import content_of
 from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.spec.cell import Cell
 from bench.spec.sections import Device, Evaluation, OtherEvaluation, Resources, ScoredSplit
-from bench.store.cells import read_cell
+from bench.store.cells import data_of, read_cell
+from bench.store.confusion import Confusion, confusion_path, read_confusion, write_confusion
+from bench.store.contents import changes
 from bench.store.evaluations import StoredEvaluation
 from bench.store.rounding import as_it_began
 from bench.store.run import Run
@@ -28,6 +32,8 @@ from bench.train.host import decoding_threads
 from bench.train.metrics import Score
 from bench.train.reader import Reader
 from bench.train.setup import set_up_torch, torch_environment
+from datasets.base import SplitName
+from datasets.content import read_content
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
@@ -38,7 +44,15 @@ OWN = OtherEvaluation()  # the run's own split and protocol
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A run's predictor with its weights, and the data it is scored on."""
+    """A run's predictor with its weights, and the data it is scored on.
+
+    Attributes:
+        cell: the run's.
+        predictor, weights_sha256: with the run's weights.
+        reader, ids, split: what it is scored on.
+        device, evaluation: how.
+        data_changed: how the data differ from those of the run, in words; None where they are the same or it isn't known.
+    """
 
     cell: Cell
     predictor: nn.Module
@@ -48,6 +62,7 @@ class Evaluator:
     split: str
     evaluation: Evaluation
     weights_sha256: str
+    data_changed: str | None
 
     @classmethod
     def open(
@@ -83,7 +98,8 @@ class Evaluator:
         predictor.load_state_dict(weights)
         reader = Reader(dataset, ids, 0, visible_labels(cell, budget), decoding_threads(place))
         split = asked.split or dataset.config.eval_split
-        return cls(cell, predictor.eval(), reader, ids, place, split, evaluation, checkpoint.digest(weights))
+        changed = changes(run.path.parent, data_of(run), content_of(cell.dataset, roots))
+        return cls(cell, predictor.eval(), reader, ids, place, split, evaluation, checkpoint.digest(weights), changed)
 
     def score(self, watch: Callable[[Iterator[Sample]], Iterator[Sample]] = iter) -> Score:
         """Evaluate over the whole split; `watch` passes the samples on, and may raise."""
@@ -100,6 +116,7 @@ class Evaluator:
             weights=which,
             step=step,
             weights_sha256=self.weights_sha256,
+            data_fingerprint=self._content(dataset),
             split=self.split,
             images=len(self.ids),
             mode=mode,
@@ -111,6 +128,28 @@ class Evaluator:
             seconds=seconds,
             environment=torch_environment(self.device),
         )
+
+    def _content(self, dataset: SegmentationDataset) -> str:
+        """Return the hash of what the scored split contains; held-out images are training images."""
+        names = {name: name for name in get_args(SplitName)}
+        return read_content(dataset, [names.get(self.split, "train")]).sha256
+
+    def keep(self, run: Run, which: str, score: Score, step: int) -> Path | None:
+        """Write what the run has no sound copy of: the matrices of its own evaluation, its pixels near boundaries.
+
+        Returns:
+            The file; None where nothing was missing.
+        """
+        kept, images = None, score.images
+        assert images is not None
+        with contextlib.suppress(BenchError):
+            kept = read_confusion(run, which)
+        if kept is not None:
+            if images.near is None or kept.images.near is not None:
+                return None
+            images = replace(kept.images, near=images.near)
+        write_confusion(run, which, Confusion(self.ids, step, images))
+        return confusion_path(run, which)
 
     @torch.inference_mode()
     def predict(self, image_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

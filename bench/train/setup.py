@@ -55,12 +55,14 @@ def _tf32_in_effect() -> dict[str, bool]:
 def torch_environment(device: torch.device) -> dict[str, Any]:
     """Return the device, and the determinism that is in effect: what torch reports, not what was asked for.
 
-    `device` is its model; `tf32` is of matrix products, `tf32_convolutions` of convolutions.
+    `device` is its model; `cpu_capability` the CPU's instructions that torch's kernels use, e.g. `AVX2`; `tf32` is of matrix
+    products, `tf32_convolutions` of convolutions.
     """
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda if cuda else None,
         "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),

@@ -141,8 +141,8 @@ class Augmentation:
     """The ReCo authors' recipe: random scale and crop, colour jitter, Gaussian blur, horizontal flip.
 
     Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences: images stay real
-    numbers after loading (the authors round to 8 bits after every operation), and the blur is a true Gaussian cut off
-    at 3 sigma of the largest sigma (PIL's is made of box filters).
+    numbers after loading (the authors' PIL images are cut down to 8 bits after every operation), and the blur is a true
+    Gaussian cut off at 3 sigma of the largest sigma (PIL's is made of box filters). See ``docs/differences.md``.
 
     Thread safe: it keeps no state but its options.
     """

@@ -49,8 +49,8 @@ def pseudo_label_loss(
     """Return the cross-entropy on pseudo-labels, weighted per image by the fraction of its pixels that are confident.
 
     The weight is the share of an image's valid pixels whose confidence is at least `threshold`; all valid pixels take
-    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``; ClassMix,
-    WACV 2021, section 3.2.
+    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``. The ClassMix
+    authors' code has one such share for the whole batch.
 
     Args:
         logits: (B, K, h, w).

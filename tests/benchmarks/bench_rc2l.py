@@ -3,11 +3,11 @@
 Run from the root of the repository: ``python -m tests.benchmarks.bench_rc2l [--rounds N] [--threads N] [--json]``.
 
 Setting: one image, 256 channels, 21 classes, float32, maps of 81x81 and 129x129; 32 student and 16 teacher regions, all
-present. "Masks included" is all four losses from mask logits and pixel features on, and the matching; "between regions"
-is the two contrasts once masks and features have been reduced to similarities, which is all that remains of the pixels.
-Seconds: the least of the rounds. Memory: the peak of bytes of tensors alive beyond the inputs, gradients included, under
-torch's MemTracker on fake tensors: the same figure as on real ones, without needing the memory. A version that needs
-more than the machine has free is not timed.
+present; once more two images with 50 regions on either side. "Masks included" is all four losses from mask logits and
+pixel features on, and the matching; "between regions" is the two contrasts once masks and features have been reduced to
+similarities, which is all that remains of the pixels. Seconds: the least of the rounds. Memory: the peak of bytes of
+tensors alive beyond the inputs, gradients included, under torch's MemTracker on fake tensors: the same figure as on real
+ones, without needing the memory. A version that needs more than the machine has free is not timed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from methods.losses.mask_classification import Targets, Weights, pairwise_cost
 from methods.losses.matching import Matching, match
 from methods.losses.pixel_contrast import pixel_contrast_loss
 from methods.networks.mask_classifier import semantic_scores
+from tests.benchmarks.figures import Figure, note
 
 CHANNELS, CLASSES, REGIONS, TEACHER_REGIONS = 256, 21, 32, 16
 SIZES = (81, 129)
@@ -37,11 +39,11 @@ Inputs = dict[str, Tensor]
 Version = tuple[Callable[[int], Inputs], Callable[[Inputs], Tensor]]
 
 
-def pixel_inputs(size: int) -> Inputs:
+def pixel_inputs(size: int, images: int = 1) -> Inputs:
     """Return a representation and labels."""
     return {
-        "representation": torch.rand(1, CHANNELS, size, size).requires_grad_(),
-        "label": torch.arange(size * size).remainder(CLASSES).view(1, size, size),
+        "representation": torch.rand(images, CHANNELS, size, size).requires_grad_(),
+        "label": torch.arange(size * size).remainder(CLASSES).view(1, size, size).repeat(images, 1, 1),
     }
 
 
@@ -53,21 +55,21 @@ def dense(inputs: Inputs) -> Tensor:
     )
 
 
-def region_inputs(size: int) -> Inputs:
+def region_inputs(size: int, images: int = 1, regions: int = REGIONS, teachers: int = TEACHER_REGIONS) -> Inputs:
     """Return what the student's network gives, and the teacher's regions."""
     return {
-        "classes": torch.rand(1, REGIONS, CLASSES + 1).requires_grad_(),
-        "masks": torch.rand(1, REGIONS, size, size).requires_grad_(),
-        "pixels": torch.rand(1, CHANNELS, size, size).requires_grad_(),
-        "teacher_masks": torch.rand(1, TEACHER_REGIONS, size, size).round(),
-        "teacher_features": torch.rand(1, TEACHER_REGIONS, CHANNELS),
-        "semantic": torch.rand(1, CLASSES, size, size),
+        "classes": torch.rand(images, regions, CLASSES + 1).requires_grad_(),
+        "masks": torch.rand(images, regions, size, size).requires_grad_(),
+        "pixels": torch.rand(images, CHANNELS, size, size).requires_grad_(),
+        "teacher_masks": torch.rand(images, teachers, size, size).round(),
+        "teacher_features": torch.rand(images, teachers, CHANNELS),
+        "semantic": torch.rand(images, CLASSES, size, size),
     }
 
 
 def teacher(masks: Tensor) -> Targets:
     """Return regions that are all present."""
-    label = torch.arange(TEACHER_REGIONS).remainder(CLASSES)[None]
+    label = torch.arange(masks.shape[1]).remainder(CLASSES).repeat(len(masks), 1)
     return Targets(label, masks, torch.ones_like(label, dtype=torch.bool), torch.ones_like(masks[:, 0]))
 
 
@@ -110,7 +112,17 @@ VERSIONS: dict[str, Version] = {
     "dense pixel contrast": (pixel_inputs, dense),
     "RC²L, masks included": (region_inputs, four_losses),
     "RC²L, between regions": (reduced_inputs, between_regions),
+    "dense, 2 images": (partial(pixel_inputs, images=2), dense),
+    "RC²L, 2 images, 50 regions": (partial(region_inputs, images=2, regions=50, teachers=50), four_losses),
 }
+
+
+COMPARED = (
+    ("RC²L, masks included", "dense pixel contrast"),
+    ("RC²L, between regions", "dense pixel contrast"),
+    ("RC²L, 2 images, 50 regions", "dense, 2 images"),
+)
+LEAST = 50.0  # times less memory than dense contrast
 
 
 def step(version: str, inputs: Inputs) -> float:
@@ -147,10 +159,10 @@ def measure(version: str, size: int, rounds: int) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as text."""
-    lines = [f"{'one image':24}{'map':>9}{'seconds':>12}{'tensors MB':>13}"]
+    lines = [f"{'':28}{'map':>9}{'seconds':>12}{'tensors MB':>13}"]
     for row in rows:
         seconds = f"{row['seconds']:.4f}" if row["seconds"] is not None else "no memory"
-        lines.append(f"{row['version']:24}{row['size']:>6}^2{seconds:>12}{row['tensors_mb']:>13.1f}")
+        lines.append(f"{row['version']:28}{row['size']:>6}^2{seconds:>12}{row['tensors_mb']:>13.1f}")
     return "\n".join(lines).replace("^2", "² ")
 
 
@@ -164,6 +176,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     rows = [measure(version, size, options.rounds) for version in VERSIONS for size in SIZES]
+    for one, reference in COMPARED:
+        by_version = {row["version"]: row["tensors_mb"] for row in rows if row["size"] == SIZES[-1]}
+        parts = {"tensors_mb": by_version[one], "reference_mb": by_version[reference]}
+        what = f"memory of the region losses, map {SIZES[-1]}²: {one}"
+        note(Figure(what, reference, by_version[reference] / by_version[one], "×", ">=", LEAST, parts=parts))
     print(json.dumps(rows, indent=1) if options.json else table(rows))
 
 

@@ -13,6 +13,7 @@ import yaml
 from scipy.stats import chisquare
 from typer.testing import CliRunner
 
+from bench import registry
 from bench.cli.app import app
 from bench.data.splits import load_split, read_manifest, split_path
 from bench.errors import BenchError
@@ -24,9 +25,8 @@ from datasets.protocols.partial import Partial, PartialConfig
 from datasets.protocols.ratio import Ratio, RatioConfig
 from datasets.split import Protocol, Split, hold_out
 from tests.conftest import GRID
-from tests.toy import Toy
 
-TOY = Toy(Toy.Config(), Path())
+TOY = registry.get("dataset", "toy")(registry.get("dataset", "toy").Config(), Path())
 PROTOCOLS: list[Protocol] = [
     FewLabels(FewLabelsConfig(labels=8)),
     Ratio(RatioConfig(share="1/2")),

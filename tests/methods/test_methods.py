@@ -4,18 +4,21 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
+from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from bench.arrays import IGNORE_INDEX
 from bench.registry import get
+from bench.seeds import rng
 from methods.base import Batch, Method
 from methods.mean_teacher import sigmoid_ramp
 from methods.supervised import Supervised, SupervisedConfig
-from methods.teacher import TeacherMethod
+from methods.teacher import TeacherMethod, in_8_bits
 from tests.methods.fakes import CLASSES, SHIFT, batch, method
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -23,7 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("mean_teacher", {}),
     ("mean_teacher", {"joint_forward": True, "teacher_buffers": "average", "ramp_up": 0}),
     ("classmix", {}),
-    ("classmix", {"mix": "cutmix", "joint_forward": True}),
+    ("classmix", {"mix": "cutmix", "joint_forward": True, "confidence": "8bit"}),
     ("classmix", {"mix": "cutout", "reduction": "valid", "teacher_buffers": "copy"}),
     ("classmix", {"mix": "none", "threshold": 0.3, "predict_with": "student"}),
 ]
@@ -212,3 +215,13 @@ def test_ramp() -> None:
     assert sigmoid_ramp(5, 10) == pytest.approx(0.286504797)  # exp(-1.25)
     assert [sigmoid_ramp(step, 10) for step in (10, 11)] == [1, 1]
     assert sigmoid_ramp(0, 0) == 1
+
+
+def test_a_confidence_of_8_bits_is_that_of_pils_image_and_back() -> None:
+    confidence = torch.from_numpy(rng(0, "test").random((3, 20, 30)).astype(np.float32))
+    confidence[0, 0, :4] = torch.tensor([0.0, 1.0, 0.97, 0.7])
+    image = [to_tensor(to_pil_image(one))[0] for one in confidence]  # what the ReCo authors' code does with it
+    assert torch.equal(in_8_bits(confidence), torch.stack(image))
+    for threshold, acts_as in ((0.97, 248 / 255), (0.70, 179 / 255)):
+        passes = in_8_bits(confidence) >= threshold
+        assert torch.equal(passes, confidence * 255 >= round(acts_as * 255))

@@ -16,6 +16,7 @@ from bench.report import notes, records
 from bench.report.cache import load_rows
 from bench.report.description.model import DataFacts, GridFacts, RunFacts, SplitFacts
 from bench.report.description.recipe import options
+from bench.report.environment import parsed
 from bench.report.records import Record
 from bench.store.contents import kept_content
 from bench.store.environments import attempts, tally
@@ -93,7 +94,7 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         unlabelled=_count(row["unlabelled_images"]),
         classes=len(json.loads(record.classes or "[]")),
         merged=(run.path / "origin.json").exists(),
-        went_on=len(json.loads(record.hardware or "[]")) > 1,
+        went_on=len(parsed(record.environment).get("device_model", ())) > 1,
     )
 
 

@@ -51,11 +51,23 @@ def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) ->
     ]
     assert {Path(p).suffix for p in plots} == {".png", ".svg", ".pdf"}
     assert all(Path(p).stat().st_size > 1000 for p in plots)
+    kept = tmp_path / "store" / cell["id"] / "confusion-last.npz"
+    content = kept.read_bytes()
+    kept.unlink()
     again = json.loads(
-        bench("evaluate", cell["id"], *store, "--json", "--draw", "1", "--output", str(tmp_path / "masks"))
+        bench(
+            "evaluate", cell["id"], *store, "--json", "--boundary", "--draw", "1", "--output", str(tmp_path / "masks")
+        )
     )
     assert again["miou"] == pytest.approx(again["recorded_miou"], abs=1e-9)
     assert Path(again["drawings"][0]).exists()
+    assert len(kept.read_bytes()) > len(content)
+    boundary, accuracy = (
+        json.loads(bench("table", grid, *store, "--json", "--metric", m)) for m in ("boundary-iou", "accuracy")
+    )
+    assert boundary["sections"][0]["cells"][0]["last"]["mean"] > 0
+    mean = accuracy["sections"][0]["cells"][0]["last"]["mean"]
+    assert mean == pytest.approx(float(row["pixel_accuracy_last"]), abs=1e-4)
 
 
 @pytest.mark.parametrize(

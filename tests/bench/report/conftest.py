@@ -69,7 +69,7 @@ class Store:
             **facts,
         }
         (run / "cost.json").write_text(
-            json.dumps({"seconds": 65.2, "images_per_s": 50.0, "peak_rss_bytes": 10**9, "device": "cpu"})
+            json.dumps({"seconds": 65.2, "training_images_per_s": 50.0, "peak_rss_bytes": 10**9, "device": "cpu"})
         )
         (run / "result.json").write_text(json.dumps(result))
 

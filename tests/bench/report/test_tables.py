@@ -112,15 +112,6 @@ def test_cells_without_any_run_done_tell_their_states(store: Store, grid: Grid) 
     assert "Empty: not in the grid." in build(store, grid).notes
 
 
-def test_runs_that_went_on_on_other_hardware_are_named(store: Store, grid: Grid) -> None:
-    for seed, models in enumerate([["A100"], ["A100", "H100"], None]):
-        run = store.plan("a", "20", seed)
-        store.done(run, 53.0)
-        store.state(run, "done", step=400, hardware=models)
-    found = [note for note in build(store, grid).notes if "went on" in note]
-    assert found == ["a, labels 20, seed 1 began on A100 and went on on H100."]
-
-
 def test_running_cells_tell_how_far_they_are() -> None:
     def running(step: float, seed: int) -> model.RunScore:
         return model.RunScore("r", seed, "running", "", step, 400, "", "", {"last": None, "best": None})

@@ -72,10 +72,24 @@ def _after_evaluation(which: int) -> None:
     Trainer._evaluate = evaluate  # type: ignore[method-assign]
 
 
+def _before_matrices(which: int) -> None:
+    """Die when the n-th file of matrices is to be written; the weights that it belongs to have been."""
+    from bench.run import recorder
+
+    original, tick = recorder.save_confusion, _after(which, _die)  # type: ignore[attr-defined]
+
+    def save(*content: Any) -> None:
+        tick()
+        original(*content)
+
+    recorder.save_confusion = save  # type: ignore[attr-defined, assignment]
+
+
 POINTS: dict[str, Callable[[int], None]] = {
     "step": _at_step,
     "write": _in_checkpoint_write,
     "evaluation": _after_evaluation,
+    "matrices": _before_matrices,
 }
 
 

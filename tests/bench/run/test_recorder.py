@@ -181,4 +181,16 @@ def test_the_share_of_time_waited_for_data_counts_every_attempt(pair: tuple[Job,
     torch.save(content, run.checkpoint)
     assert run_in_child(killed) == 0
     assert list(read_jsonl(run.attempts))[-1]["attempt"] == 2
-    assert 0.3 < read_json(run.cost)["data_wait_share"] < 0.55
+    assert 0.3 < read_json(run.cost)["training_wait_share"] < 0.55
+
+
+def test_cost_has_one_definition_of_a_steps_seconds(pair: tuple[Job, Job]) -> None:
+    whole, _ = pair
+    assert run_cell(whole) is State.DONE
+    cost = read_json(run_of(whole).cost)
+    steps = read_json(run_of(whole).result)["iterations"]
+    training = steps * cost["training_seconds_per_step"]
+    assert training + cost["evaluation_seconds"] == pytest.approx(cost["seconds"])
+    images = cost["training_images_per_s"] * training / steps
+    assert images == pytest.approx(round(images)) and images >= 4
+    assert not {"seconds_per_step", "images_per_s", "data_wait_share"} & cost.keys()

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 import yaml
 from typer.testing import CliRunner
 
+from bench import registry
 from bench.cli import reports
 from bench.cli.app import app
 from bench.errors import BenchError
@@ -35,7 +36,6 @@ from bench.train import checkpoint
 from bench.train.build import build_method
 from bench.train.evaluate import Sample
 from tests.conftest import GRID
-from tests.toy import Toy
 
 ALSO = [{"split": "test"}, {"mode": "sliding", "size": [24, 24], "stride": [12, 16]}, {"split": "holdout"}]
 FILES = {f"{name}-{weights}.json" for name in ("test", "val-sliding-24x24-12x16", "holdout") for weights in
@@ -84,7 +84,8 @@ def miou_by_hand(run: Run, which: str, split: Any) -> float:
     predictor = build_method(read_cell(run), 3).predictor
     predictor.load_state_dict(checkpoint.load(run.weights(which)))
     predictor.eval()
-    toy, truth, predicted = Toy(Toy.Config(), Path()), [], []
+    cls = registry.get("dataset", "toy")
+    toy, truth, predicted = cls(cls.Config(), Path()), [], []
     for image_id in toy.ids(split):
         image = torch.from_numpy(toy.image(image_id)).permute(2, 0, 1)[None] / 255
         with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from bench.files import read_json, read_jsonl
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
+from bench.store.confusion import read_confusion
 from bench.store.job import Job
 from bench.store.run import Run
 from tests.bench.run.killing import run_in_child
@@ -19,7 +21,8 @@ from tests.conftest import GRID
 from tests.devices import on_every_device
 from tests.noop_cuda import counters
 
-COMPARED = ("weights-last.pt", "weights-best.pt", "metrics.jsonl", "result.json")
+MATRICES = ("confusion-last.npz", "confusion-best.npz")
+COMPARED = ("weights-last.pt", "weights-best.pt", *MATRICES, "metrics.jsonl", "result.json")
 
 
 def make_job(folder: Path, method: str, precision: str = "fp32", accumulate: int = 1, device: str = "cpu") -> Job:
@@ -78,6 +81,26 @@ def test_so_it_is_under_bf16_and_with_accumulation(
     assert run_in_child(killed, "step", 5) == -9
     assert run_in_child(killed) == 0
     assert outcome(killed) == outcome(whole)
+
+
+def test_killed_between_best_weights_and_their_matrices_which_are_those_of_the_scores(tmp_path: Path) -> None:
+    """The scores in the result, and the digests, are those of the sum of the matrices, image by image of the split."""
+    whole, killed = (make_job(tmp_path / name, "supervised") for name in ("whole", "killed"))
+    assert run_in_child(whole) == 0
+    for number in (1, 2):
+        assert run_in_child(killed, "matrices", number) == -9
+    assert run_in_child(killed) == 0
+    assert outcome(killed) == outcome(whole)
+    run = Run(Path(killed.store) / killed.cell_id)
+    result = read_json(run.result)
+    for which in ("last", "best"):
+        kept = read_confusion(run, which)
+        assert kept is not None
+        assert (kept.step, result["confusion_sha256"][which]) == (result[which]["step"], kept.sha256())
+        hit = np.einsum("nkk->k", kept.matrices())
+        union = kept.total().sum(0) + kept.total().sum(1) - hit
+        assert result[which]["iou"] == [100 * h / u if u else None for h, u in zip(hit, union, strict=True)]
+        assert len(set(kept.ids)) == len(kept.ids) == 6
 
 
 def test_a_done_cell_is_not_touched_again(tmp_path: Path) -> None:

@@ -24,7 +24,13 @@ from methods.base import Method
 from tests.bench.run.killing import run_in_child
 from tests.conftest import GRID
 
-COMPARED = ("weights-last.pt", "weights-best.pt", "weights-selected.pt", "metrics.jsonl", "result.json")
+RULES = ("last", "best", "selected")
+COMPARED = (
+    *(f"weights-{which}.pt" for which in RULES),
+    *(f"confusion-{which}.npz" for which in RULES),
+    "metrics.jsonl",
+    "result.json",
+)
 
 
 def make_job(folder: Path, protocol: Any = None, holdout: int = 2, method: str = "classmix", every: int = 2) -> Job:

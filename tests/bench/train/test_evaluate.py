@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.spec.sections import Evaluation
-from bench.train.evaluate import WAITING, Sample, _batches, _starts, evaluate, scores_of
-from bench.train.metrics import confusion_matrix, score
+from bench.train.evaluate import WAITING, Sample, _batches, _starts, describe, evaluate, scores_of
+from bench.train.metrics import Tally, confusion_matrix, score
+from datasets.folder import Folder, FolderConfig
 
 CPU = torch.device("cpu")
 
@@ -112,9 +114,27 @@ def test_mode_of_the_module_is_restored() -> None:
 def test_samples_of_one_shape_come_together_though_others_lie_between_and_none_is_lost() -> None:
     data = samples([(30, 40), (40, 30)] * 6 + [(20 + i, 30) for i in range(40)])
     batches = list(_batches(iter(data), 4))
-    assert [len(b) for b in batches[:2]] == [4, 4]
-    assert all(len({s[0].shape for s in batch}) == 1 for batch in batches)
-    assert sorted(id(s) for batch in batches for s in batch) == sorted(id(s) for s in data)
+    assert [len(b) for _, b in batches[:2]] == [4, 4]
+    assert all(len({s[0].shape for s in batch}) == 1 for _, batch in batches)
+    assert sorted(place for places, _ in batches for place in places) == list(range(len(data)))
+    assert all(s is data[place] for places, batch in batches for place, s in zip(places, batch, strict=True))
+
+
+@pytest.mark.parametrize("waiting", [Tally.WAITING, 20])
+def test_each_image_has_its_matrix_in_the_order_of_the_samples(monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
+    """Images of three shapes that are batched in another order, one of them void; counted pixel by pixel here."""
+    monkeypatch.setattr(Tally, "WAITING", waiting)
+    data = samples([(6, 4), (4, 6), (3, 5)] * 5 + [(6, 4)])
+    data[4][1][:] = 255
+    found = evaluate(Brightness(), data, 2, Evaluation(batch_size=3), CPU)
+    assert found.images is not None
+    for (image, mask), matrix in zip(data, found.images.matrices(), strict=True):
+        expected = [[0, 0], [0, 0]]
+        for pixel, label in zip(image.reshape(-1, 3), mask.reshape(-1), strict=True):
+            if label != 255:
+                expected[label][int(pixel.astype(float).mean() > 127.5)] += 1
+        assert matrix.tolist() == expected
+    assert found == score(torch.from_numpy(found.images.total()))
 
 
 def test_few_samples_wait_for_others_of_their_shape() -> None:
@@ -127,7 +147,23 @@ def test_few_samples_wait_for_others_of_their_shape() -> None:
             yield sample
 
     given = 0
-    for batch in _batches(counted(), 2):
+    for _, batch in _batches(counted(), 2):
         given += len(batch)
         assert taken - given <= WAITING * 2
     assert given == 100
+
+
+def test_without_samples_there_is_no_score() -> None:
+    with pytest.raises(ValueError, match="no pixel"):
+        evaluate(Brightness(), [], 2, Evaluation(), CPU)
+
+
+def test_a_sliding_window_is_named_with_the_stride_in_effect(tmp_path: Path) -> None:
+    dataset = Folder(FolderConfig(), tmp_path)
+    texts = [
+        describe(Evaluation(mode="sliding", size=(512, 1024), stride=stride), dataset)
+        for stride in (None, (341, 682), (256, 512))
+    ]
+    assert texts[0] == texts[1] == "sliding 512×1024, stride 341×682, original size, val"
+    assert texts[2] == "sliding 512×1024, stride 256×512, original size, val"
+    assert describe(Evaluation(), dataset, "test") == "whole image, original size, test"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from bench.train.metrics import confusion_matrix, score
+from bench.train.metrics import confusion_matrices, confusion_matrix, score
 
 
 def test_confusion_matches_torchmetrics() -> None:
@@ -15,6 +15,8 @@ def test_confusion_matches_torchmetrics() -> None:
     mine = confusion_matrix(prediction, label.to(torch.uint8), 7)
     theirs = MulticlassConfusionMatrix(7, ignore_index=255)
     assert torch.equal(mine, theirs(prediction, label))
+    each = confusion_matrices(prediction, label, 7)
+    assert torch.equal(each, torch.stack([theirs(p, n) for p, n in zip(prediction, label, strict=True)]))
     jaccard = MulticlassJaccardIndex(7, average="macro", ignore_index=255)
     assert score(mine).miou == pytest.approx(100 * float(jaccard(prediction, label)), abs=1e-4)
 

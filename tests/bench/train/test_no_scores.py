@@ -34,7 +34,6 @@ from bench.train.step import Stepper
 from datasets.split import Split
 from methods.base import Batch, Method
 from tests.conftest import GRID
-from tests.toy import Toy
 
 SCORES = (61.40625, 17.28125)  # on val and on the holdout; exact in every floating-point type but bfloat16
 KNOWING = ("bench.run", "bench.store", "bench.train.loop", "bench.train.metrics", "bench.train.reader")
@@ -197,7 +196,8 @@ class Peeker(Method):
 
 def test_a_method_that_keeps_all_it_is_given_has_no_score(grid_file: Path) -> None:
     cell = make_plan(Request(str(grid_file), (), (), grid_file.parent / "store")).cells[0].cell
-    method, toy = Peeker(), Toy(Toy.Config(), Path())
+    cls = registry.get("dataset", "toy")
+    method, toy = Peeker(), cls(cls.Config(), Path())
     stepper = Stepper(cell, method, torch.device("cpu"))
     ids = toy.ids("train")
     reader = Reader(toy, ids, 0)

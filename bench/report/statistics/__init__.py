@@ -1,0 +1,1 @@
+"""What can be concluded from runs: intervals, tests, power, and where variance comes from. On numbers alone, no files."""
