@@ -55,8 +55,8 @@ def _details(grid: GridFacts, rule: Rule) -> list[Item]:
         ),
         Item(
             "Which images were labelled?",
-            f"{number(count_splits(grid.splits), 'label split')}, listed below with seeds and hashes of image ids; the label "
-            "masks of unlabelled images can't be read during training.",
+            f"{number(count_splits(grid.splits), 'label split')}, listed below with seeds and hashes of image ids; the "
+            "label masks of unlabelled images can't be read during training.",
         ),
         Item(
             "How was the checkpoint chosen, and how often were the images of the score looked at?",

@@ -70,8 +70,8 @@ def splits(found: Sequence[SplitFacts]) -> str:
     listed = "The hashes of their lists of image ids are listed below"
     listed += f"; {unknown} are {UNKNOWN} where the data isn't." if unknown else "."
     return (
-        f"{number(count_splits(found), 'label split')}, each drawn from its seed alone, never from the method, so that methods "
-        f"are compared on the same labelled images: {each}. {listed}"
+        f"{number(count_splits(found), 'label split')}, each drawn from its seed alone, never from the method, so that "
+        f"methods are compared on the same labelled images: {each}. {listed}"
     )
 
 

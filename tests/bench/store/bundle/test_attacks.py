@@ -278,7 +278,6 @@ def test_a_run_of_other_code_is_merged_with_a_note(
 
 
 def runs(store: Path) -> dict[str, bytes]:
-    """Return the files of runs, but the note of the bundle that they came from."""
     return {n: data for n, data in content(store).items() if n[0] != "." and not n.endswith("origin.json")}
 
 
