@@ -67,7 +67,8 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
     run = Run(store / cell.id)
     identity: Mapping[str, Any] = summary.identity(cell)
     if not run.path.is_dir():
-        return RunFacts(cell, record.run.state, record.run.status, identity, data=cell.data_sha256)
+        split, data = _hash(identity.get("split")), cell.data_sha256
+        return RunFacts(cell, record.run.state, record.run.status, identity, split=split, data=data)
     tries, known = attempts(run), _mapping(run.cell)
     last = tries[-1] if tries else {}
     on_cpu = last.get("device") == "cpu"
@@ -87,7 +88,7 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         began=_time(tries[0].get("time")) if tries else None,
         ended=_time(_mapping(run.state).get("time")),
         evaluation=record.run.evaluation,
-        split=record.run.split or str(identity.get("split") or ""),
+        split=record.run.split or _hash(identity.get("split")),
         data=cell.data_sha256 or str(known.get("data_sha256") or ""),
         labelled=_count(record.labelled_images),
         unlabelled=_count(row["unlabelled_images"]),
@@ -95,6 +96,11 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         merged=(run.path / "origin.json").exists(),
         went_on=len(parsed(record.environment).get("device_model", ())) > 1,
     )
+
+
+def _hash(value: Any) -> str:
+    """Return a split's hash; "" where the plan doesn't know it, because the data isn't here."""
+    return value if isinstance(value, str) and len(value) == 64 else ""
 
 
 def _number(value: float | None) -> float | None:

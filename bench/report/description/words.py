@@ -13,6 +13,7 @@ from bench.report.headline import Rule
 from bench.store.environments import Tally, counted_values
 
 SHOWN = 20  # runs that are named one by one
+WAITING = frozenset({"pending", "queued"})
 # Facts of an attempt by the names that people use; a value of "None" is one that doesn't apply.
 SOFTWARE = {
     **{"python": "Python", "torch": "PyTorch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN"},
@@ -64,12 +65,19 @@ def splits(found: Sequence[SplitFacts]) -> str:
     budgets: dict[tuple[str, str, str], list[SplitFacts]] = {}
     for split in found:
         budgets.setdefault((split.dataset, split.protocol, split.labels), []).append(split)
-    hashes = {split.sha256 for split in found if split.sha256}
     each = "; ".join(_budget(*key, some) for key, some in budgets.items())
+    unknown = sum(not split.sha256 for split in found)
+    listed = "The hashes of their lists of image ids are listed below"
+    listed += f"; {unknown} are {UNKNOWN} where the data isn't." if unknown else "."
     return (
-        f"{number(len(hashes), 'label split')}, each drawn from its seed alone, never from the method, so that methods are "
-        f"compared on the same labelled images: {each}. The hashes of their lists of image ids are listed below."
+        f"{number(count_splits(found), 'label split')}, each drawn from its seed alone, never from the method, so that "
+        f"methods are compared on the same labelled images: {each}. {listed}"
     )
+
+
+def count_splits(found: Sequence[SplitFacts]) -> int:
+    """Return how many different label splits there are; those whose hash is unknown differ by how they are drawn."""
+    return len({split.sha256 or (split.dataset, split.protocol, split.labels, split.seed) for split in found})
 
 
 def _budget(dataset: str, protocol: str, labels: str, found: Sequence[SplitFacts]) -> str:
@@ -146,14 +154,16 @@ def evaluations(found: Sequence[RunFacts]) -> list[int]:
 def runs(grid: GridFacts) -> str:
     """Say how many runs there are, what ± means, and which are missing and why."""
     found, done = grid.runs, len(grid.done)
-    text = f"{done:,} of {number(len(found), 'planned run')} are done. {statistics(found)}"
+    text = f"Done: {done:,} of {number(len(found), 'planned run')}. {statistics(found)}"
     if went := sum(run.went_on for run in found):
         text += f" {number(went, 'run')} went on on other hardware than it began on."
     if again := sum(run.attempts > 1 for run in found):
         text += f" {number(again, 'run')} took more than one attempt; a resumed run goes on exactly where it was."
     if merged := sum(run.merged for run in found):
         text += f" {number(merged, 'run')} came from another store, in a bundle with checksums."
-    missing = [f"{run.cell.id}: {run.status}" for run in found if not run.done]
+    if waiting := sum(run.state in WAITING for run in found):
+        text += f" Not begun: {number(waiting, 'run')}."
+    missing = [f"{run.cell.id}: {run.status}" for run in found if not run.done and run.state not in WAITING]
     if missing:
         rest = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         text += f" Not done: {'; '.join(missing[:SHOWN])}{rest}."
