@@ -10,7 +10,7 @@ from bench.report.description.compute import figures, hours
 from bench.report.description.model import UNKNOWN, GridFacts, Item, joined, number
 from bench.report.description.words import count_splits, determinism, evaluations, seeds, software, statistics
 from bench.report.headline import Rule
-from bench.store.environments import counted_values, mixed
+from bench.report.tally import counted_values, mixed
 
 
 def checklist(grid: GridFacts, rule: Rule) -> list[Item]:
@@ -28,7 +28,7 @@ def _access(grid: GridFacts) -> list[Item]:
     return [
         Item(
             "Can readers get the code, and in which state was it?",
-            software(grid.software),
+            software(grid),
             "the address of the code, and its licence.",
         ),
         Item(

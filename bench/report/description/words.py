@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.report.description.compute import compute
 from bench.report.description.model import UNKNOWN, DataFacts, GridFacts, Passage, RunFacts, SplitFacts, joined, number
 from bench.report.description.recipe import SECTIONS, methods, options, said, variants
+from bench.report.environment import fact
 from bench.report.headline import Rule
-from bench.store.environments import Tally, counted_values
+from bench.report.tally import Tally, counted_values
 
 SHOWN = 20  # runs that are named one by one
 WAITING = frozenset({"pending", "queued"})
-# Facts of an attempt by the names that people use; a value of "None" is one that doesn't apply.
-SOFTWARE = {
-    **{"python": "Python", "torch": "PyTorch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN"},
-    **{"numpy": "NumPy", "scipy": "SciPy", "pillow": "Pillow", "version": "SemiSegBench"},
-}
-SWITCHES = {
-    "deterministic_algorithms": "PyTorch's deterministic algorithms",
-    "deterministic_warn_only": "warnings only where an operator has none",
-    "cudnn_benchmark": "cuDNN's benchmark mode",
-    "tf32": "TF32 in matrix products",
-    "tf32_convolutions": "TF32 in convolutions",
-}
+# Names that people use; other packages keep theirs.
+_NAMES = {"python": "Python", "torch": "PyTorch", "cuda": "CUDA", "cudnn": "cuDNN", "numpy": "NumPy", "scipy": "SciPy"}
+_SAID = ("commit", "device_model", "threads")  # facts that are said elsewhere
 
 
 def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
@@ -37,7 +29,7 @@ def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
         Passage("Evaluation and selection", evaluation(grid, rule)),
         Passage("Runs and statistics", runs(grid)),
         Passage("Hardware and compute", compute(grid.runs)),
-        Passage("Software and determinism", f"{software(grid.software)} {determinism(grid.software)}"),
+        Passage("Software and determinism", f"{software(grid)} {determinism(grid.software)}"),
         Passage("How to repeat it", commands(grid)),
     ]
 
@@ -182,19 +174,19 @@ def statistics(found: Sequence[RunFacts]) -> str:
     return f"Each entry of a table is the mean of {each} runs, ± their sample standard deviation over seeds (n − 1)."
 
 
-def software(found: Tally) -> str:
-    """Say which versions the runs were made with, and where they differ."""
-    if not found:
-        return f"Versions: {UNKNOWN}."
-    versions = [f"{name} {_values(found[fact])}" for fact, name in SOFTWARE.items() if _known(found.get(fact))]
-    dirty = found.get("git_dirty", Counter()).get("True", 0)
-    code = f"Code: commit {_values(found['git_sha'])}" if _known(found.get("git_sha")) else f"Code: commit {UNKNOWN}"
+def software(grid: GridFacts) -> str:
+    """Say which versions and which code the runs were made with, and where they differ."""
+    versions = [
+        f"{_NAMES.get(column, column)} {_values(of)}" for column, of in grid.software.items() if _is_version(column)
+    ]
+    commits = Counter(run.commit for run in grid.runs if run.commit)
+    dirty = sum(run.dirty for run in grid.runs)
     changed = f", with uncommitted changes in {number(dirty, 'run')}" if dirty else ""
-    return f"Versions: {joined(versions) or UNKNOWN}. {code}{changed}."
+    return f"Versions: {joined(versions) or UNKNOWN}. Code: commit {_values(commits) if commits else UNKNOWN}{changed}."
 
 
-def _known(values: Counter[str] | None) -> bool:
-    return values is not None and any(value != "None" for value in values)
+def _is_version(column: str) -> bool:
+    return column in ("python", "cuda", "cudnn") or fact(column).path[:1] == ("packages",)
 
 
 def _values(values: Counter[str]) -> str:
@@ -202,24 +194,17 @@ def _values(values: Counter[str]) -> str:
 
 
 def determinism(found: Tally) -> str:
-    """Say which switches of determinism were in effect."""
-    words = list(_switches(found))
-    if not words:
+    """Say which switches of determinism were in effect, and what else rounds sums."""
+    facts = {column: values for column, values in found.items() if not _is_version(column) and column not in _SAID}
+    if not facts:
         return f"Determinism: {UNKNOWN}."
+    words = [f"{fact(column).label}: {_values(values)}" for column, values in facts.items()]
     threads = found.get("threads")
     counted = f"; CPU threads a run: {_values(threads)}" if threads else ""
     return (
-        f"In effect, as PyTorch reported it: {', '.join(words)}{counted}. Every random draw is a function of seed, purpose, "
+        f"In effect, as PyTorch reported it: {'; '.join(words)}{counted}. Every random draw is a function of seed, purpose, "
         "step and slot. Results are the same bits on the same model of device, with the same versions and number of threads."
     )
-
-
-def _switches(found: Tally) -> Iterator[str]:
-    for fact, name in SWITCHES.items():
-        if (values := found.get(fact)) and not (fact == "deterministic_warn_only" and [*values] == ["False"]):
-            one = next(iter(values))
-            on = {"True": "on", "False": "off"}.get(one, one) if len(values) == 1 else _values(values)
-            yield f"{name} {on}"
 
 
 def commands(grid: GridFacts) -> str:

@@ -160,7 +160,7 @@ def _stage(bundle: Bundle, folder: Path, new: list[str]) -> None:
     _write(folder / MANIFEST, bundle.manifest.model_dump(mode="json"))
     for run_id in new:
         _write_origin(bundle, folder / "runs" / run_id)
-    with ThreadPoolExecutor(_SYNCS) as pool:  # one after the other they take ten times as long
+    with ThreadPoolExecutor(_SYNCS) as pool:  # one after the other they take more than twice as long
         list(pool.map(sync, [path for path in folder.rglob("*") if path.is_file()]))
 
 

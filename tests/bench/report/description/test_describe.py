@@ -135,7 +135,9 @@ def test_a_store_without_anything_says_unknown(lab: Lab, tmp_path: Path) -> None
     shutil.rmtree(lab.store)
     found = described(lab)
     texts = [passage.text for passage in found.passages] + [item.answer for item in found.items]
-    assert passage(found, "Software and determinism") == "Versions: unknown. Determinism: unknown."
+    assert (
+        passage(found, "Software and determinism") == "Versions: unknown. Code: commit unknown. Determinism: unknown."
+    )
     assert "Devices, one a run: unknown. Hours: unknown." in passage(found, "Hardware and compute")
     assert "number unknown" in passage(found, "Data") and "There is no score yet." in passage(
         found, "Runs and statistics"
