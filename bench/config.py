@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from functools import lru_cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
+
+
+@lru_cache(maxsize=1024)
+def _types(annotation: Any) -> frozenset[Any]:
+    """Return what a field may be: the members of a union, without their constraints."""
+    if get_origin(annotation) is Annotated:
+        return _types(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return frozenset().union(*map(_types, get_args(annotation)))
+    return frozenset([annotation])
+
+
+def _check_meant(annotation: Any, value: Any) -> None:
+    """Refuse words and numbers for a truth value, a truth value for a number, and a number that may be octal.
+
+    Raises:
+        ValueError: saying what to write.
+    """
+    types = _types(annotation)
+    numbers = bool(types & {int, float})
+    if isinstance(value, bool):
+        if numbers and bool not in types:
+            raise ValueError(f"expected a number, not {str(value).lower()}")
+    elif bool in types and isinstance(value, (str, int, float)) and not numbers and str not in types:
+        raise ValueError(f"write true or false, not {value!r}")
+    elif numbers and str not in types and isinstance(value, str) and _LEADING_ZERO.fullmatch(value):
+        raise ValueError(f"{value} has a leading zero, which some read as octal: write {int(value)}")
 
 
 class Config(BaseModel):
@@ -16,6 +48,13 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what would silently become another type than the one that is written: `on` or 1 True, and True 1."""
+        _check_meant(cls.model_fields[str(info.field_name)].annotation, value)
+        return value
 
     def __hash__(self) -> int:
         """Hash by value; a field that can't be hashed, such as a plug-in's list, counts by its JSON."""

@@ -94,7 +94,7 @@ def submit_cells(options: SubmitOptions) -> None:
 def _cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> list[PlannedCell]:
     """Return the cells to submit, after completing interrupted submissions; print how many are left alone."""
     store = options.request.store
-    cells = matching(plan.cells, lambda cell: cell.coords, options.only, lambda cell, key: cell.value(key))
+    cells = matching(plan.cells, lambda cell: cell.coords, options.only, lambda cell: cell.cell)
     if not options.dry_run:
         _recover(options.request, out)
     status = grid_status(store, summarise(plan, store))

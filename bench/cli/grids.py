@@ -106,7 +106,7 @@ def run(
     from bench.store.activity import grid_activity
 
     planned = make_plan(request)
-    cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell, key: cell.value(key))
+    cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell: cell.cell)
     jobs, done = make_jobs(planned, cells, request, retry)
     out, jobs = console(stderr=as_json), _with_threads(jobs, planned, workers, as_json)
     if done:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import gc
 import inspect
@@ -15,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
+    from bench.spec.cell import Cell
 
 T = TypeVar("T")
 Verb = Callable[..., None]
@@ -34,7 +34,12 @@ SET = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 ONLY = Annotated[
-    str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="Only these cells, e.g. method=classmix,seed=0.")
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="KEY=VALUE,…",
+        help='Only these cells, e.g. method=classmix,optimizer.lr=1e-3; with a comma: method="a, b".',
+    ),
 ]
 ALL = Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")]
 
@@ -88,55 +93,30 @@ def matching(
     items: Sequence[T],
     coords: Callable[[T], Mapping[str, Any]],
     only: str | None,
-    value: Callable[[T, str], Any] | None = None,
+    cell: Callable[[T], Cell] | None = None,
 ) -> list[T]:
     """Return the items that match ``--only key=value,…``.
 
     Args:
         items: cells of a grid, or rows of its status.
-        coords: the coordinates of one, which are the keys; ``1e-3`` is ``0.001``.
-        only: what was given; an item with a comma in it stands in double quotes.
-        value: returns what one has at any other key, or None where it has no such key.
+        coords: the coordinates of one. Names are compared as they are written, other values as what they mean: ``1e-3`` is
+            ``0.001``.
+        only: what was given. A value with a comma stands in quotes; ``[a, b]`` is met by either.
+        cell: returns the cell of one, of which any key may be asked for, such as `optimizer.lr`.
 
     Raises:
         BenchError: for an unknown key, or if nothing matches.
     """
-    from bench.errors import BenchError, unknown
+    from bench.cli.only import asked_for, choose
+    from bench.errors import BenchError
 
     found = list(items)
-    for item in next(csv.reader([only or ""]), []):
-        key, equals, wanted = item.strip().partition("=")
-        if not equals:
-            raise BenchError(f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0")
-        keys = {k for i in items for k in coords(i)}
-        have = {
-            k: coords(i).get(key) if key in keys else (value(i, key) if value else None) for k, i in enumerate(items)
-        }
-        if key not in keys and all(v is None for v in have.values()):
-            raise unknown("key of --only", key, keys)
-        fitting = {id(i) for k, i in enumerate(items) if _is(have[k], wanted)}
-        if not fitting:
-            values = {str(v) for v in have.values()}
-            raise unknown(f"value of --only {key}", wanted, values)
-        found = [i for i in found if id(i) in fitting]
+    for wanted in asked_for(only or ""):
+        chosen = choose(items, coords, wanted, cell)
+        found = [item for item in found if id(item) in chosen]
     if not found:
         raise BenchError(f"--only {only}: no cell of the grid matches all of it")
     return found
-
-
-def _is(have: Any, wanted: str) -> bool:
-    """Tell whether a coordinate, or another value of a cell, is what was written on the command line."""
-    from bench.errors import BenchError
-    from bench.spec.conditions import same
-    from bench.spec.yaml import parse_yaml
-
-    if str(have) == wanted:
-        return True
-    try:
-        asked = parse_yaml(wanted, "--only")
-        return same(have, asked) or (isinstance(have, str) and same(parse_yaml(have, "--only"), asked))
-    except BenchError:  # what is no YAML is text
-        return False
 
 
 def disable_gc() -> None:

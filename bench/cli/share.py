@@ -53,16 +53,17 @@ def bundle(
     Runs that have ended are in it, failed ones too, with splits, plan, grid and versions; cells still open are only named.
     """
     from bench.plan.summary import find_summary
+    from bench.report import records
+    from bench.report.tally import mixed, tally
     from bench.run import provenance
     from bench.spec.grid import grid_path
     from bench.store.bundle.layout import ENDED
     from bench.store.bundle.write import Asked, write_bundle
-    from bench.store.environments import mixed, tally
     from bench.store.status import stale_runs
 
     summary = find_summary(request)
-    cells = matching(summary.cells, lambda cell: cell.coords, only, lambda cell, key: summary.value(cell, key))
-    runs = tally(request.store, (cell.id for cell in cells))
+    cells = matching(summary.cells, lambda cell: cell.coords, only)
+    runs = tally(records.load(request.store, cells).records)
     asked = Asked(
         store=request.store,
         summary=summary.model_copy(update={"cells": cells}),
@@ -131,7 +132,7 @@ def _print_merged(out: Console, file: Path, store: Path, merged: Merged) -> None
     for note in merged.notes:
         out.print(f"note: {note}")
     if said.open:
-        out.print(f"{counted(len(said.open), 'cell')} of the grid weren't done there: {_states(said.open)}")
+        out.print(f"not done there: {counted(len(said.open), 'cell')} ({_states(said.open)})")
     if merged.grid is not None:
         sets = [word for value in said.sets for word in ("--set", value)]
         out.print(f"its grid is kept: {shlex.join(['table', str(merged.grid), *sets])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ from bench.errors import BenchError
 from bench.plan.absent import UNKNOWN, StoredRuns, choose
 from bench.plan.coordinates import coordinates
 from bench.plan.request import Request, read_request
-from bench.registry import Kind, get
+from bench.registry import Kind
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, resolve_part
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
+from bench.spec.network import own_network
 from bench.spec.sections import Seeds
 from bench.spec.yaml import Raw, RawView
 from bench.store.summary import Coords
@@ -25,10 +26,6 @@ from bench.store.summary import Coords
 if TYPE_CHECKING:
     from datasets.content import Content
     from datasets.split import Manifest
-
-
-# What the networks of a grid share where a method brings its own: the encoder and its initial weights.
-_ENCODER = ("backbone", "weights")
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,6 @@ class PlannedCell:
     values: Raw = field(default_factory=dict)
     profile: Raw = field(default_factory=dict)
     data_sha256: str = ""
-
-    def value(self, key: str) -> Any:
-        """Return what the resolved cell has at a dotted key; None where it has no such key."""
-        node: Any = self.cell.spec()
-        for step in key.split("."):
-            node = node.get(step) if isinstance(node, Mapping) else None
-        return node.get("name") if isinstance(node, Mapping) else node
 
 
 @dataclass(frozen=True)
@@ -114,17 +104,9 @@ class Resolver:
         return part
 
     def network(self, recipe: Part, method: Part) -> Part:
-        """Return the network that a method needs: the recipe's, or another one on the same encoder.
-
-        A network's own options, such as its output stride, are no option of the other one.
-        """
-        wanted = getattr(method.cls, "network", None)
-        if wanted in (None, recipe.name):
-            return recipe
-        fields = get("network", wanted).Config.model_fields
-        options = recipe.config.model_dump(mode="json", include=set(_ENCODER) & recipe.config.model_fields_set)
-        shared = {key: value for key, value in options.items() if key in fields}
-        return self.part("network", {"name": wanted, **shared})
+        """Return the network that a cell has in the end: the recipe's, or the method's own on the same encoder."""
+        own = own_network(recipe, method)
+        return recipe if own is None else self.part("network", own)
 
     def recipe(self, raw: RawView) -> Raw:
         """Resolve the parts and sections of a raw cell: all of it that needs no data."""
@@ -191,7 +173,7 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     """
     asked = read_request(request)
     where, resolver = asked.where, Resolver(asked.where, DataRoots.parse(request.data))
-    points = list(expand(asked.grid, where, asked.rest, replaced=bool(request.sets)))
+    points = list(expand(asked.grid, where, asked.rest, replaced=any(key in asked.written.axes for key in asked.sets)))
     if not points:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
     recipes = [resolver.recipe(point.raw) for point in points]

@@ -37,7 +37,7 @@ def parse_sets(values: tuple[str, ...]) -> Raw:
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise BenchError(f"--set {text}: expected key=value, e.g. --set schedule.iterations=100")
-        sets[key] = parse_yaml(value, f"--set {key}")
+        sets[key] = parse_yaml(value, f"--set {key}", key)
     return sets
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.spec.cell import PARTS, SECTIONS, canonical, part_mapping
+from bench.spec.cell import PARTS, SECTIONS
+from bench.spec.conditions import Resolved, same
 from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
 from bench.spec.yaml import Raw, RawView
 
@@ -35,10 +36,14 @@ class Deviation(BaseModel):
 
 
 def _same(key: str, one: Any, other: Any) -> bool:
-    """Tell whether two values mean the same; a part may be written in several ways."""
-    if key in PARTS:
-        one, other = (part_mapping(key, value, key) for value in (one, other))
-    return canonical(one) == canonical(other)
+    """Tell whether two values of a key are the same once they are resolved; a part's label changes nothing."""
+    look, found = Resolved(), list[Any]()
+    for value in (one, other):
+        raw: Raw = {}
+        apply(raw, key, value, key)
+        resolved = look.value(raw, key)
+        found.append({k: v for k, v in resolved.items() if k != "label"} if isinstance(resolved, dict) else resolved)
+    return same(*found)
 
 
 def _recipe(grid: Grid) -> Raw:
@@ -73,8 +78,7 @@ def deviations(written: Grid, sets: RawView, points: Sequence[RawView]) -> tuple
             ]
         else:
             usual = lookup(recipe, key)
-            same = usual is not None and _same(key, value, usual)
-            hit = [] if same else list(range(len(points)))
+            hit = [] if usual is not None and _same(key, value, usual) else list(range(len(points)))
         for i in hit:
             keys[i].append(key)
         if hit:

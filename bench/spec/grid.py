@@ -192,8 +192,12 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
     """
     first, *rest = key.split(".")
     if first in PARTS and not rest:
-        raw[first] = part_mapping(first, value, where)
+        # A copy, since a later key may change an option in it: an axis' value is that of many cells.
+        raw[first] = _copy(part_mapping(first, value, where))
+        _check_label(raw[first], where)
         return
+    if first in SECTIONS and not rest and not isinstance(value, Mapping):
+        raise BenchError(f"{where}: expected keys and values, not {value!r}")
     if isinstance(value, Mapping) and (first not in PARTS or rest):
         for inner, inner_value in value.items():
             apply(raw, f"{key}.{inner}", inner_value, where)
@@ -204,6 +208,13 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
         if not isinstance(node, dict):
             raise BenchError(f"{where}: '{step}' has no keys, so '{key}' can't be set")
     node[[first, *rest][-1]] = value
+    if first in PARTS and rest == ["label"]:
+        _check_label(node, where)
+
+
+def _check_label(part: RawView, where: str) -> None:
+    if not (isinstance(label := part.get("label", "-"), str) and label.strip()):
+        raise BenchError(f"{where}: label: expected a text, not {label!r}; a word such as null is one in quotes")
 
 
 def lookup(raw: RawView, key: str) -> Any:
@@ -237,6 +248,8 @@ def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Ite
     resolved = Resolved()
     overrides = [(Condition(f"overrides.{i}.when", o.when, resolved), o.set) for i, o in enumerate(grid.overrides)]
     excludes = [Condition(f"exclude.{i}", when, resolved) for i, when in enumerate(grid.exclude)]
+    for condition in (*(condition for condition, _ in overrides), *excludes):
+        condition.check_sections(where)
     for combination in itertools.product(*grid.axes.values()):
         raw = _copy(base)
         values = dict(zip(grid.axes, combination, strict=True))
@@ -251,6 +264,7 @@ def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Ite
         hits = [condition for condition in excludes if condition(raw)]  # each is asked, since each notes what it meets
         if not hits:
             yield Point(raw, values)
-    if not (sets or replaced):
-        for condition in (*(condition for condition, _ in overrides), *excludes):
+    if not replaced:
+        # What is set for all cells is set after the overrides, so their conditions don't see it.
+        for condition in (*(condition for condition, _ in overrides), *(() if sets else excludes)):
             condition.check(where)

@@ -50,7 +50,7 @@ def validate(model: type[M], data: Any, where: str) -> M:
         BenchError: one line that names every problem of the section.
     """
     if data is not None and not isinstance(data, Mapping):
-        raise BenchError(f"{where}: expected keys and values, not {data!r}")
+        raise BenchError(f"{where.removesuffix(': ')}: expected keys and values, not {data!r}")
     try:
         return model.model_validate(data or {})
     except ValidationError as error:

@@ -118,13 +118,6 @@ class Summary(_Stored):
         """Why a dataset isn't here, by its name; its cells are those of the store's runs."""
         return {str(known.dataset["name"]): known.reason for known in self.freshness.data if known.reason}
 
-    def value(self, cell: CellSummary, key: str) -> Any:
-        """Return what identifies a planned cell at a dotted key, of a part its name; None where it has no such key."""
-        node: Any = self.identity(cell)
-        for step in key.split("."):
-            node = node.get(step) if isinstance(node, dict) else None
-        return node.get("name") if isinstance(node, dict) else node
-
     def identity(self, cell: CellSummary) -> dict[str, Any]:
         """Return what identifies a planned cell, as its run's cell.json has it."""
         return dict(self.identities[place] for place in cell.pieces)

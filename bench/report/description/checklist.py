@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bench.report.description.compute import figures, hours
 from bench.report.description.model import UNKNOWN, GridFacts, Item, joined, number
-from bench.report.description.words import determinism, evaluations, seeds, software, statistics
+from bench.report.description.words import count_splits, determinism, evaluations, seeds, software, statistics
 from bench.report.headline import Rule
-from bench.store.environments import counted_values, mixed
+from bench.report.tally import counted_values, mixed
 
 
 def checklist(grid: GridFacts, rule: Rule) -> list[Item]:
@@ -28,7 +28,7 @@ def _access(grid: GridFacts) -> list[Item]:
     return [
         Item(
             "Can readers get the code, and in which state was it?",
-            software(grid.software),
+            software(grid),
             "the address of the code, and its licence.",
         ),
         Item(
@@ -46,7 +46,6 @@ def _access(grid: GridFacts) -> list[Item]:
 
 def _details(grid: GridFacts, rule: Rule) -> list[Item]:
     times = joined(map(str, evaluations(grid.runs))) or UNKNOWN
-    hashes = {split.sha256 for split in grid.splits if split.sha256}
     changed = "; ".join(grid.deviations)
     return [
         Item(
@@ -56,8 +55,8 @@ def _details(grid: GridFacts, rule: Rule) -> list[Item]:
         ),
         Item(
             "Which images were labelled?",
-            f"{number(len(hashes), 'label split')}, listed below with seeds and hashes of image ids; the label masks of "
-            "unlabelled images can't be read during training.",
+            f"{number(count_splits(grid.splits), 'label split')}, listed below with seeds and hashes of image ids; the "
+            "label masks of unlabelled images can't be read during training.",
         ),
         Item(
             "How was the checkpoint chosen, and how often were the images of the score looked at?",

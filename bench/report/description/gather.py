@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.files import read_json
+from bench.files import read_json, read_jsonl
 from bench.report import notes, records
 from bench.report.cache import load_rows
 from bench.report.description.model import DataFacts, GridFacts, RunFacts, SplitFacts
 from bench.report.description.recipe import options
 from bench.report.environment import parsed
 from bench.report.records import Record
+from bench.report.tally import tally
 from bench.store.contents import kept_content
-from bench.store.environments import attempts, tally
 from bench.store.run import Run
 from bench.store.summary import CellSummary, Summary
 
@@ -49,7 +49,7 @@ def gather(store: Path, summary: Summary, grid: str, sets: Sequence[str] = ()) -
         runs=runs,
         data=tuple(_data(store, runs)),
         splits=tuple(_splits(store, runs)),
-        software=tally(store, ids),
+        software=tally(known),
         deviations=tuple(map(notes.changed, summary.deviations or ())),
     )
 
@@ -63,12 +63,21 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _attempts(run: Run) -> list[dict[str, Any]]:
+    """Return the recorded attempts at a run, in order; none where they are missing or damaged."""
+    try:
+        return [row for row in read_jsonl(run.attempts) if isinstance(row, dict)]
+    except (ValueError, OSError):
+        return []
+
+
 def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: Mapping[str, Any]) -> RunFacts:
     run = Run(store / cell.id)
     identity: Mapping[str, Any] = summary.identity(cell)
     if not run.path.is_dir():
-        return RunFacts(cell, record.run.state, record.run.status, identity, data=cell.data_sha256)
-    tries, known = attempts(run), _mapping(run.cell)
+        split, data = _hash(identity.get("split")), cell.data_sha256
+        return RunFacts(cell, record.run.state, record.run.status, identity, split=split, data=data)
+    tries, known = _attempts(run), _mapping(run.cell)
     last = tries[-1] if tries else {}
     on_cpu = last.get("device") == "cpu"
     identity = identity or known.get("identity") or {}
@@ -87,14 +96,21 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         began=_time(tries[0].get("time")) if tries else None,
         ended=_time(_mapping(run.state).get("time")),
         evaluation=record.run.evaluation,
-        split=record.run.split or str(identity.get("split") or ""),
+        split=record.run.split or _hash(identity.get("split")),
         data=cell.data_sha256 or str(known.get("data_sha256") or ""),
         labelled=_count(record.labelled_images),
         unlabelled=_count(row["unlabelled_images"]),
         classes=len(json.loads(record.classes or "[]")),
+        commit=str(last.get("git_sha") or ""),
+        dirty=bool(last.get("git_dirty")),
         merged=(run.path / "origin.json").exists(),
         went_on=len(parsed(record.environment).get("device_model", ())) > 1,
     )
+
+
+def _hash(value: Any) -> str:
+    """Return a split's hash; "" where the plan doesn't know it, because the data isn't here."""
+    return value if isinstance(value, str) and len(value) == 64 else ""
 
 
 def _number(value: float | None) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bench.store.environments import Tally
+from bench.report.tally import Tally
 from bench.store.summary import CellSummary
 
 UNKNOWN = "unknown"
@@ -30,6 +30,7 @@ class RunFacts:
         evaluation, split, data: protocol of evaluation in words, hashes of split and data; "" where unknown.
         labelled, unlabelled: images; None where it isn't done.
         classes: number of classes; 0 where it isn't done.
+        commit, dirty: of the code in its last attempt, "" where unknown; and whether that had changes.
         merged: it came from another store.
         went_on: it began on other hardware.
     """
@@ -52,6 +53,8 @@ class RunFacts:
     labelled: int | None = None
     unlabelled: int | None = None
     classes: int = 0
+    commit: str = ""
+    dirty: bool = False
     merged: bool = False
     went_on: bool = False
 
@@ -113,7 +116,7 @@ class GridFacts:
         commands: what makes its runs and its table.
         runs: the planned runs, in grid order.
         data, splits: its datasets and label splits.
-        software: values of each fact of an attempt, with the number of runs.
+        software: what runs were computed with: the values of each fact, with the number of runs.
         deviations: what ``--set`` changed of the recipe, in words.
     """
 

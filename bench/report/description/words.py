@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.report.description.compute import compute
 from bench.report.description.model import UNKNOWN, DataFacts, GridFacts, Passage, RunFacts, SplitFacts, joined, number
 from bench.report.description.recipe import SECTIONS, methods, options, said, variants
+from bench.report.environment import fact
 from bench.report.headline import Rule
-from bench.store.environments import Tally, counted_values
+from bench.report.tally import Tally, counted_values
 
 SHOWN = 20  # runs that are named one by one
-# Facts of an attempt by the names that people use; a value of "None" is one that doesn't apply.
-SOFTWARE = {
-    **{"python": "Python", "torch": "PyTorch", "torchvision": "torchvision", "cuda": "CUDA", "cudnn": "cuDNN"},
-    **{"numpy": "NumPy", "scipy": "SciPy", "pillow": "Pillow", "version": "SemiSegBench"},
-}
-SWITCHES = {
-    "deterministic_algorithms": "PyTorch's deterministic algorithms",
-    "deterministic_warn_only": "warnings only where an operator has none",
-    "cudnn_benchmark": "cuDNN's benchmark mode",
-    "tf32": "TF32 in matrix products",
-    "tf32_convolutions": "TF32 in convolutions",
-}
+WAITING = frozenset({"pending", "queued"})
+# Names that people use; other packages keep theirs.
+_NAMES = {"python": "Python", "torch": "PyTorch", "cuda": "CUDA", "cudnn": "cuDNN", "numpy": "NumPy", "scipy": "SciPy"}
+_SAID = ("commit", "device_model", "threads")  # facts that are said elsewhere
 
 
 def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
@@ -36,7 +29,7 @@ def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
         Passage("Evaluation and selection", evaluation(grid, rule)),
         Passage("Runs and statistics", runs(grid)),
         Passage("Hardware and compute", compute(grid.runs)),
-        Passage("Software and determinism", f"{software(grid.software)} {determinism(grid.software)}"),
+        Passage("Software and determinism", f"{software(grid)} {determinism(grid.software)}"),
         Passage("How to repeat it", commands(grid)),
     ]
 
@@ -64,12 +57,19 @@ def splits(found: Sequence[SplitFacts]) -> str:
     budgets: dict[tuple[str, str, str], list[SplitFacts]] = {}
     for split in found:
         budgets.setdefault((split.dataset, split.protocol, split.labels), []).append(split)
-    hashes = {split.sha256 for split in found if split.sha256}
     each = "; ".join(_budget(*key, some) for key, some in budgets.items())
+    unknown = sum(not split.sha256 for split in found)
+    listed = "The hashes of their lists of image ids are listed below"
+    listed += f"; {unknown} are {UNKNOWN} where the data isn't." if unknown else "."
     return (
-        f"{number(len(hashes), 'label split')}, each drawn from its seed alone, never from the method, so that methods are "
-        f"compared on the same labelled images: {each}. The hashes of their lists of image ids are listed below."
+        f"{number(count_splits(found), 'label split')}, each drawn from its seed alone, never from the method, so that "
+        f"methods are compared on the same labelled images: {each}. {listed}"
     )
+
+
+def count_splits(found: Sequence[SplitFacts]) -> int:
+    """Return how many different label splits there are; those whose hash is unknown differ by how they are drawn."""
+    return len({split.sha256 or (split.dataset, split.protocol, split.labels, split.seed) for split in found})
 
 
 def _budget(dataset: str, protocol: str, labels: str, found: Sequence[SplitFacts]) -> str:
@@ -146,14 +146,16 @@ def evaluations(found: Sequence[RunFacts]) -> list[int]:
 def runs(grid: GridFacts) -> str:
     """Say how many runs there are, what ± means, and which are missing and why."""
     found, done = grid.runs, len(grid.done)
-    text = f"{done:,} of {number(len(found), 'planned run')} are done. {statistics(found)}"
+    text = f"Done: {done:,} of {number(len(found), 'planned run')}. {statistics(found)}"
     if went := sum(run.went_on for run in found):
         text += f" {number(went, 'run')} went on on other hardware than it began on."
     if again := sum(run.attempts > 1 for run in found):
         text += f" {number(again, 'run')} took more than one attempt; a resumed run goes on exactly where it was."
     if merged := sum(run.merged for run in found):
         text += f" {number(merged, 'run')} came from another store, in a bundle with checksums."
-    missing = [f"{run.cell.id}: {run.status}" for run in found if not run.done]
+    if waiting := sum(run.state in WAITING for run in found):
+        text += f" Not begun: {number(waiting, 'run')}."
+    missing = [f"{run.cell.id}: {run.status}" for run in found if not run.done and run.state not in WAITING]
     if missing:
         rest = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         text += f" Not done: {'; '.join(missing[:SHOWN])}{rest}."
@@ -172,19 +174,19 @@ def statistics(found: Sequence[RunFacts]) -> str:
     return f"Each entry of a table is the mean of {each} runs, ± their sample standard deviation over seeds (n − 1)."
 
 
-def software(found: Tally) -> str:
-    """Say which versions the runs were made with, and where they differ."""
-    if not found:
-        return f"Versions: {UNKNOWN}."
-    versions = [f"{name} {_values(found[fact])}" for fact, name in SOFTWARE.items() if _known(found.get(fact))]
-    dirty = found.get("git_dirty", Counter()).get("True", 0)
-    code = f"Code: commit {_values(found['git_sha'])}" if _known(found.get("git_sha")) else f"Code: commit {UNKNOWN}"
+def software(grid: GridFacts) -> str:
+    """Say which versions and which code the runs were made with, and where they differ."""
+    versions = [
+        f"{_NAMES.get(column, column)} {_values(of)}" for column, of in grid.software.items() if _is_version(column)
+    ]
+    commits = Counter(run.commit for run in grid.runs if run.commit)
+    dirty = sum(run.dirty for run in grid.runs)
     changed = f", with uncommitted changes in {number(dirty, 'run')}" if dirty else ""
-    return f"Versions: {joined(versions) or UNKNOWN}. {code}{changed}."
+    return f"Versions: {joined(versions) or UNKNOWN}. Code: commit {_values(commits) if commits else UNKNOWN}{changed}."
 
 
-def _known(values: Counter[str] | None) -> bool:
-    return values is not None and any(value != "None" for value in values)
+def _is_version(column: str) -> bool:
+    return column in ("python", "cuda", "cudnn") or fact(column).path[:1] == ("packages",)
 
 
 def _values(values: Counter[str]) -> str:
@@ -192,24 +194,17 @@ def _values(values: Counter[str]) -> str:
 
 
 def determinism(found: Tally) -> str:
-    """Say which switches of determinism were in effect."""
-    words = list(_switches(found))
-    if not words:
+    """Say which switches of determinism were in effect, and what else rounds sums."""
+    facts = {column: values for column, values in found.items() if not _is_version(column) and column not in _SAID}
+    if not facts:
         return f"Determinism: {UNKNOWN}."
+    words = [f"{fact(column).label}: {_values(values)}" for column, values in facts.items()]
     threads = found.get("threads")
     counted = f"; CPU threads a run: {_values(threads)}" if threads else ""
     return (
-        f"In effect, as PyTorch reported it: {', '.join(words)}{counted}. Every random draw is a function of seed, purpose, "
+        f"In effect, as PyTorch reported it: {'; '.join(words)}{counted}. Every random draw is a function of seed, purpose, "
         "step and slot. Results are the same bits on the same model of device, with the same versions and number of threads."
     )
-
-
-def _switches(found: Tally) -> Iterator[str]:
-    for fact, name in SWITCHES.items():
-        if (values := found.get(fact)) and not (fact == "deterministic_warn_only" and [*values] == ["False"]):
-            one = next(iter(values))
-            on = {"True": "on", "False": "off"}.get(one, one) if len(values) == 1 else _values(values)
-            yield f"{name} {on}"
 
 
 def commands(grid: GridFacts) -> str:

@@ -62,8 +62,7 @@ class Bundle:
 
     def files_of(self, run_id: str) -> list[str]:
         """Return the paths of a run's files in its directory."""
-        found = (run_of(name) for name in self.manifest.files)
-        return [entry[1] for entry in found if entry is not None and entry[0] == run_id]
+        return self._of_run[run_id]
 
     def hashes(self, folder: str) -> list[str]:
         """Return the hashes by which the members of a folder, `splits` or `data`, are named."""
@@ -179,8 +178,10 @@ class Bundle:
                 self.refuse(name, "is in the manifest but not in the archive")
             if sizes[name] != entry.size:
                 self.refuse(name, f"has {sizes[name]:,} bytes, the manifest says {entry.size:,}")
-        found = {place[0] for name in listed if (place := run_of(name)) is not None}
-        if odd := found ^ self.manifest.runs.keys():
+        self._of_run: dict[str, list[str]] = {}
+        for run_id, file in filter(None, map(run_of, listed)):
+            self._of_run.setdefault(run_id, []).append(file)
+        if odd := self._of_run.keys() ^ self.manifest.runs.keys():
             self.refuse(f"runs/{min(odd)}", "the manifest's list of runs and its files don't agree")
         if not is_name(self.manifest.grid):
             self.refuse(MANIFEST, f"the grid's name {self.manifest.grid!r} can't be a file's")

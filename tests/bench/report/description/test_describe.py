@@ -84,7 +84,7 @@ def test_what_differs_between_runs_and_what_is_missing_is_said(lab: Lab) -> None
     same = next(item for item in found.items if item.question.startswith("Were all runs"))
     assert same.answer.startswith("No: ") and "torch 2.9.0 (3 runs), 2.8.0 (1 run)" in same.answer
     runs = passage(found, "Runs and statistics")
-    assert runs.startswith("3 of 4 planned runs are done. Each entry of a table is the mean of 3 runs, ±")
+    assert runs.startswith("Done: 3 of 4 planned runs. Each entry of a table is the mean of 3 runs, ±")
     assert "1 run took more than one attempt" in runs
     assert f"Not done: {lab.runs[3].id}: failed at step 8: ValueError: a [bad] thing_1." in runs
     left_out = next(item for item in found.items if item.question == "Is any run left out?")
@@ -122,17 +122,28 @@ def test_a_recipe_that_differs_between_methods_says_whose_it_is(grid_file: Path,
     )
 
 
+def test_images_held_out_count_as_labelled_and_are_named(grid_file: Path, tmp_path: Path) -> None:
+    grid_file.write_text(grid_file.read_text().replace("{every: 3}", "{every: 3, select_on: holdout, holdout: 1}"))
+    found = described(make_lab(tmp_path / "lab", grid_file))
+    assert (found.splits[0].labelled, found.splits[0].unlabelled, found.splits[0].held_out) == (4, 20, 1)
+    assert "4 labelled (1 of them held out to choose a checkpoint) and 20 unl" in passage(found, "Label splits")
+    assert "Done: 0 of 1 planned run." in passage(found, "Runs and statistics")
+    assert "Not begun: 1 run." in passage(found, "Runs and statistics")
+
+
 def test_a_store_without_anything_says_unknown(lab: Lab, tmp_path: Path) -> None:
     shutil.rmtree(lab.store)
     found = described(lab)
     texts = [passage.text for passage in found.passages] + [item.answer for item in found.items]
-    assert passage(found, "Software and determinism") == "Versions: unknown. Determinism: unknown."
+    assert (
+        passage(found, "Software and determinism") == "Versions: unknown. Code: commit unknown. Determinism: unknown."
+    )
     assert "Devices, one a run: unknown. Hours: unknown." in passage(found, "Hardware and compute")
     assert "number unknown" in passage(found, "Data") and "There is no score yet." in passage(
         found, "Runs and statistics"
     )
     assert not [text for text in texts if "None" in text or "nan" in text]
-    json.loads(render(found, "json"))
+    assert [split["labelled"] for split in json.loads(render(found, "json"))["splits"]] == [None] * 4
 
 
 @pytest.mark.parametrize("file", ["cell.json", "attempts.jsonl", "cost.json", "state.json", "result.json"])
