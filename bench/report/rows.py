@@ -165,6 +165,22 @@ def _unreadable(reason: str) -> RowValues:
     return {**EMPTY, "state": UNREADABLE, "reason": one_line(reason)}
 
 
+def _with_stride(directory: Path, protocol: str) -> str:
+    """Return an evaluation protocol as runs of today name it: those of earlier versions left a window's stride out."""
+    window, comma, rest = protocol.partition(", ")
+    if not window.startswith("sliding ") or rest.startswith("stride "):
+        return protocol
+    from bench.errors import BenchError
+    from bench.store.evaluations import own_protocol
+    from bench.store.run import Run
+
+    try:
+        stride = own_protocol(Run(directory))[1].window_stride
+    except BenchError:
+        return protocol
+    return f"{window}, stride {stride[0]}×{stride[1]}{comma}{rest}" if stride else protocol
+
+
 def read(directory: Path) -> RowValues:
     """Return the row of one run, with the columns of :data:`FIELDS`.
 
@@ -183,5 +199,6 @@ def read(directory: Path) -> RowValues:
         row.update(state="done", reason="")
     elif row["state"] == "done":
         return _unreadable("result.json is missing although state.json says done")
+    row["evaluation"] = _with_stride(directory, row["evaluation"])
     row[ENVIRONMENT] = environment.read(directory, json.loads(row["hardware"] or "[]"), row["data_sha256"])
     return row

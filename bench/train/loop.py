@@ -126,6 +126,7 @@ class Trainer:
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
         self._waited = 0.0  # seconds of the loader's waiting that `progress` has
+        self._timed = (self.began, 0, 0.0)  # time, step and seconds of evaluations at the last line of timing
 
     def train(self) -> Progress:
         """Train to the last iteration; return the progress, with its evaluations.
@@ -137,19 +138,17 @@ class Trainer:
         self.stepper.method.train()
         if self._evaluation_is_missing():  # the last attempt was stopped in the middle of it
             self._evaluate()
-        start, last_time, last_step = self.stepper.done, time.monotonic(), self.stepper.done
+        start = self.stepper.done
+        self._timed = (time.monotonic(), start, self.progress.evaluation_seconds)
         meters = meter_only_looks(self.device, bool(self.resources.compile))
         for batches in self.loader.steps(start):
             self._step(batches, measured=meters and self.stepper.done < start + 2)
             step, ends = self.stepper.done, self.stepper.done == self.cell.schedule.iterations
             if step % self.resources.log_every == 0 or ends:
                 self._log()
-                now = time.monotonic()
-                self._log_timing(step, (now - last_time) / max(step - last_step, 1))
-                last_time, last_step = now, step
+                self._log_timing()
             if self._evaluation_is_missing():
                 self._evaluate()
-                last_time = time.monotonic()
             last = self.progress.evaluations.get("last")
             self.calls.progress(step, None if last is None else last["miou"])
             if not ends:
@@ -184,7 +183,12 @@ class Trainer:
         losses = self.stepper.take_mean_losses()
         self.calls.log({"step": self.stepper.done, "lr": self.stepper.rate, "losses": losses})
 
-    def _log_timing(self, step: int, seconds: float) -> None:
+    def _log_timing(self) -> None:
+        """Log what a step took since the line before; evaluations in between are left out, wherever they fell."""
+        (then, before, evaluated), step = self._timed, self.stepper.done
+        self._timed = (time.monotonic(), step, self.progress.evaluation_seconds)
+        training = self._timed[0] - then - (self._timed[2] - evaluated)
+        seconds = training / max(step - before, 1)
         rate = self.loader.images_per_step / seconds if seconds else None
         row = {"step": step, "seconds_per_step": seconds, "images_per_s": rate}
         self.calls.log_timing({**row, "data_wait_seconds": self.loader.waited, **whole_run(self.device)})

@@ -100,6 +100,7 @@ def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir:
     marks = scores.spread("line: mean, band: least to greatest", (len(line.runs) for line in drawn))
     if not all(line.done for line in drawn):
         marks += "; where no run is done: unfinished runs"
+    marks += scores.mixed(runs)
     with style.styled():
         figure, panels = style.panels(len(places), "mIoU (%)", share_x=True)
         for (title, lines), axes in zip(places.items(), panels, strict=True):

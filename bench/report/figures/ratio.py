@@ -119,6 +119,7 @@ def ratio(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None) -
     marks += f"; rule '{table.rule.name}'"
     if any(cell.done and cell.others for cell in cells):
         marks += "; hollow: seeds missing"
+    marks += scores.mixed(runs)
     with style.styled():
         figure, panels = style.panels(len(table.sections), "mIoU (%)")
         for section, axes in zip(table.sections, panels, strict=True):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from matplotlib.lines import Line2D
 
 from bench.errors import BenchError
+from bench.report import differences
 from bench.report.figures import style
 from bench.report.model import Row, Table
 from bench.report.records import Runs
@@ -29,6 +30,13 @@ def styled_table(runs: Runs, grid: Summary, select: str | None) -> tuple[Table, 
     if not table.sections:
         raise BenchError(f"grid '{table.name}' has no cells to plot; check --only")
     return table, style.line_styles(dict.fromkeys(row_name(row) for section in table.sections for row in section.rows))
+
+
+def mixed(runs: Runs) -> str:
+    """Return a second line of the marks: what differs between the runs and can move results; or nothing."""
+    found = differences.labels(runs.records, runs.axes)
+    more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+    return f"\nruns differ in {', '.join(found[:2])}{more}: see `table`" if found else ""
 
 
 def legend(styles: Mapping[str, style.LineStyle], with_data: Iterable[str]) -> list[Line2D]:

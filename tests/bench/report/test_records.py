@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,20 @@ def test_a_run_that_can_not_be_read_stays_failed_whatever_its_ticket_says(store:
     (record,) = records.load(store.path, store.cells).records
     assert record.run.state == "failed"
     assert record.run.reason.startswith(f"{file} cannot be read")
+
+
+def test_a_window_without_its_stride_gets_it_from_the_cell(store: Store) -> None:
+    """Runs of earlier versions left it out; they are pooled with those of today where it is the same."""
+    spec = {"dataset": {}, "evaluation": {"mode": "sliding", "size": [512, 1024]}}
+    other = {"dataset": {}, "evaluation": {**spec["evaluation"], "stride": [256, 512]}}
+    old, new = "sliding 512×1024, original size, val", "sliding 512×1024, stride 341×682, original size, val"
+    for seed, (said, cell) in enumerate([(old, spec), (new, spec), (old, other), (old, None)]):
+        run = store.plan("a", "20", seed)
+        store.done(run, 50.0, evaluation=said)
+        if cell is not None:
+            (run / "cell.json").write_text(json.dumps({"spec": cell}))
+    found = [record.run.evaluation for record in records.load(store.path, store.cells).records]
+    assert found == [new, new, new.replace("341×682", "256×512"), old]
 
 
 def test_reporting_imports_neither_torch_nor_what_it_does_not_need() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 import torch
 
 from bench.files import read_json, read_jsonl
+from bench.run.hooks import Hooks
 from bench.run.recorder import Recorder
 from bench.run.worker import run_cell
 from bench.store.job import Job
 from bench.store.run import Run, State
 from bench.train import checkpoint
+from bench.train.step import Stepper
 from tests.bench.run.killing import run_in_child
 from tests.bench.run.test_resume import make_job, outcome
 
@@ -194,3 +198,27 @@ def test_cost_has_one_definition_of_a_steps_seconds(pair: tuple[Job, Job]) -> No
     images = cost["training_images_per_s"] * training / steps
     assert images == pytest.approx(round(images)) and images >= 4
     assert not {"seconds_per_step", "images_per_s", "data_wait_share"} & cost.keys()
+
+
+def test_timing_leaves_evaluations_out_wherever_they_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of timing are of five and three steps, evaluations come after every third."""
+    made = make_job(tmp_path / "slow", "supervised")
+    job = replace(made, resources={**made.resources, "log_every": 5})
+    take, evaluate = Stepper.take, Hooks.evaluate
+
+    def slow(method: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def slower(*arguments: Any) -> Any:
+            time.sleep(seconds)
+            return method(*arguments)
+
+        return slower
+
+    monkeypatch.setattr(Stepper, "take", slow(take, 0.05))
+    monkeypatch.setattr(Hooks, "evaluate", slow(evaluate, 0.3))
+    assert run_cell(job) is State.DONE
+    lines, cost = list(read_jsonl(run_of(job).timing)), read_json(run_of(job).cost)
+    assert [line["step"] for line in lines] == [5, 8]
+    assert min(line["seconds_per_step"] for line in lines) >= 0.05
+    assert cost["evaluation_seconds"] >= 3 * 0.3
+    together = 5 * lines[0]["seconds_per_step"] + 3 * lines[1]["seconds_per_step"]
+    assert together <= 8 * cost["training_seconds_per_step"]

@@ -44,6 +44,15 @@ def test_ratio_follows_the_rule(store: Store, grid: Summary, tmp_path: Path, dra
     assert marks(drawn[0]).endswith("rule 'best'")
 
 
+def test_plots_say_what_runs_differ_in(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    for seed, torch in enumerate(("2.3.1", "2.15.0")):
+        run = store.plan("a", "20", seed)
+        store.done(run, 50.0)
+        (run / "attempts.jsonl").write_text(f'{{"packages": {{"torch": "{torch}"}}, "device": "cpu"}}\n')
+    ratio(store, grid, tmp_path)
+    assert marks(drawn[0]).endswith("\nruns differ in torch: see `table`")
+
+
 def test_ratio_of_partial_labels_counts_pixels(
     store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]
 ) -> None:
