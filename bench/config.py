@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -14,7 +14,9 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 @lru_cache(maxsize=1024)
 def _types(annotation: Any) -> frozenset[Any]:
-    """Return what a field may be: the members of a union, without their constraints."""
+    """Return what a field may be: the members of a union, without their constraints; of a Literal, its values' types."""
+    if get_origin(annotation) is Literal:
+        return frozenset(map(type, get_args(annotation)))
     if get_origin(annotation) is Annotated:
         return _types(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -33,7 +35,7 @@ def _check_meant(annotation: Any, value: Any) -> None:
     if isinstance(value, bool):
         if numbers and bool not in types:
             raise ValueError(f"expected a number, not {str(value).lower()}")
-    elif bool in types and isinstance(value, (str, int, float)) and not numbers and str not in types:
+    elif bool in types and not numbers and isinstance(value, (int, float) if str in types else (int, float, str)):
         raise ValueError(f"write true or false, not {value!r}")
     elif numbers and str not in types and isinstance(value, str) and _LEADING_ZERO.fullmatch(value):
         raise ValueError(f"{value} has a leading zero, which some read as octal: write {int(value)}")

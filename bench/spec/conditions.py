@@ -7,6 +7,7 @@ asked, with its parts' and sections' defaults, and with the network of a method 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, get_args
@@ -233,7 +234,7 @@ class Condition:
             return
         self._missing.discard(key)
         shown = [value.get("name"), value.get("label")] if key in PARTS else [value]
-        self._have[key].update({repr(one): one for one in shown if one is not None or key not in PARTS})
+        self._have[key].update({_said(one): one for one in shown if one is not None or key not in PARTS})
 
     def check_sections(self, where: str) -> None:
         """Raise if a key names nothing in a section, whose keys are the same in all cells.
@@ -256,11 +257,10 @@ class Condition:
                 raise self._no_key(where, key, self._names.get(key, ()))
         for key, i in sorted(self._unmet):
             values = listed(self.when[key])
+            none = all((key, k) in self._unmet for k in range(len(values)))
             wanted = (
-                values[i]
-                if len(values) == 1 or any((key, k) not in self._unmet for k in range(len(values)))
-                else values
-            )
+                self.when[key] if none else values[i]
+            )  # a list of which nothing is met may have been meant as a value
             raise BenchError(
                 f"{where}: {self.name}: {key} {wanted!r} matches no cell of the grid{self._hint(key, wanted)}"
             )
@@ -278,6 +278,11 @@ class Condition:
         )
         more = ", …" if len(have) > _SHOWN else ""
         return f"{near}; cells have {', '.join(sorted(have)[:_SHOWN])}{more}" if have else near
+
+
+def _said(value: Any) -> str:
+    """Write a value as a grid would have it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def _keys(node: Any, prefix: str) -> Iterator[str]:

@@ -208,8 +208,8 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
         if not isinstance(node, dict):
             raise BenchError(f"{where}: '{step}' has no keys, so '{key}' can't be set")
     node[[first, *rest][-1]] = value
-    if first in PARTS and rest == ["label"]:
-        _check_label(node, where)
+    if first in PARTS and rest[0] == "label":
+        _check_label(raw[first], where)
 
 
 def _check_label(part: RawView, where: str) -> None:

@@ -128,7 +128,9 @@ def parse_yaml(text: str, where: str, key: str = "") -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise BenchError(f"{where}{_line(mark)}: {_problem(error)}") from None
-    except (ValueError, RecursionError) as error:  # of an explicit tag, such as `!!int many`
+    except RecursionError:
+        raise BenchError(f"{where}: an anchor within itself, or too many lists within lists") from None
+    except ValueError as error:  # of an explicit tag, such as `!!int many`
         raise BenchError(f"{where}: {error}") from None
     finally:
         loader.dispose()

@@ -316,7 +316,7 @@ CONDITIONS: list[tuple[dict[str, Any], str]] = [
     ({"method.mixx": 1}, "overrides.0.when.method.mixx: no cell of the grid has this key"),
     (
         {"optimizer.nesterov": 1},
-        "optimizer.nesterov 1 matches no cell of the grid; cells have True",
+        "optimizer.nesterov 1 matches no cell of the grid; cells have true",
     ),
     ({"method": "supervised", "seed": 1}, "overrides.0.when: seed 1 matches no cell"),
 ]
