@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -50,6 +50,8 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    # From which values a method's own options are drawn where a grid is tuned, by option (see ``bench/spec/tune.py``).
+    ranges: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @field_validator("*", mode="before")
     @classmethod

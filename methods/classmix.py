@@ -8,6 +8,8 @@ and void left out of the draw of classes. See ``docs/differences.md``.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 from pydantic import Field
 from torch import Tensor
@@ -29,6 +31,12 @@ class ClassMixConfig(TeacherConfig):
         reduction: over which pixels the weighted loss is averaged: ``nonzero`` as in the authors' code, ``valid`` as in
             the papers' formulas (see ``pseudo_label_loss``).
     """
+
+    # This project's choice, around the published values; the papers report no search of them.
+    ranges: ClassVar[dict[str, dict[str, Any]]] = {
+        "threshold": {"choice": [0.7, 0.8, 0.9, 0.95, 0.97]},
+        "unsupervised_weight": {"log_uniform": [0.1, 10.0]},
+    }
 
     mix: Mix = "classmix"
     threshold: float = Field(default=0.97, ge=0, le=1)

@@ -9,7 +9,7 @@ buffers. See ``docs/differences.md``.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -33,6 +33,12 @@ class MeanTeacherConfig(TeacherConfig):
         ramp_up: length of the weight's sigmoid ramp-up as a fraction of all iterations; 0 is none. The Mean Teacher
             authors' code has 40,000 of 150,000 steps.
     """
+
+    # This project's choice, around the values of both papers' codes.
+    ranges: ClassVar[dict[str, dict[str, Any]]] = {
+        "unsupervised_weight": {"log_uniform": [0.1, 100.0]},
+        "ramp_up": {"choice": [0.0, 0.1, 0.27, 0.5]},
+    }
 
     ramp_up: float = Field(default=0.27, ge=0, le=1)
 

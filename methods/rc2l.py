@@ -10,7 +10,7 @@ choice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -64,6 +64,15 @@ class RC2LConfig(TeacherConfig):
         mix: of the unlabelled images after the strong augmentation, so that the warped regions are cut exactly as the
             images are: `classmix` by the classes that the teacher predicts, or `cutmix` (project's choice).
     """
+
+    # This project's choice, around the published values; the papers report no search of them.
+    ranges: ClassVar[dict[str, dict[str, Any]]] = {
+        "rmc_weight": {"log_uniform": [0.01, 1.0]},
+        "rfc_weight": {"log_uniform": [0.01, 1.0]},
+        "rcc_weight": {"log_uniform": [0.1, 10.0]},
+        "smc_weight": {"log_uniform": [0.1, 10.0]},
+        "min_confidence": {"choice": [0.5, 0.7, 0.9]},
+    }
 
     class_weight: float = Field(default=4.0, ge=0)
     focal_weight: float = Field(default=20.0, ge=0)

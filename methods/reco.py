@@ -8,7 +8,7 @@ predictor is the base method's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -51,6 +51,14 @@ class ReCoConfig(TeacherConfig):
         query: which valid pixels are queries (for the ablation of the sampling).
         key: how the negatives' classes are drawn: by similarity (`active`) or uniformly (`random`).
     """
+
+    # This project's choice, around the published values; the papers report no search of them.
+    ranges: ClassVar[dict[str, dict[str, Any]]] = {
+        "threshold": {"choice": [0.7, 0.8, 0.9, 0.95, 0.97]},
+        "unsupervised_weight": {"log_uniform": [0.1, 10.0]},
+        "reco_weight": {"log_uniform": [0.1, 10.0]},
+        "temperature": {"choice": [0.1, 0.3, 0.5, 1.0]},
+    }
 
     base: Base = "classmix"
     batch_factor: int = Field(default=2, ge=1)

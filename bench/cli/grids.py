@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from bench.cli.rounds import Rounds
     from bench.cost.predict import Prediction
-    from bench.plan.cells import Plan
     from bench.plan.request import Request
-    from bench.store.job import Job
-    from bench.store.run import State
     from bench.store.status import GridStatus, StatusRow
     from bench.store.summary import Summary
 
@@ -97,62 +94,43 @@ def run(
     ] = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
+    with_what_is_there: Annotated[
+        bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
+    ] = False,
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
-    from bench.cli.progress import GridProgress
-    from bench.plan.jobs import make_jobs
+    from bench.cli.rounds import Rounds
     from bench.plan.summary import make_plan
-    from bench.run.local import run_local
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity
 
+    out, begin = console(stderr=as_json), time.monotonic()
+    rounds = Rounds(request, workers, retry, out)
     planned = make_plan(request)
-    cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell: cell.cell)
-    jobs, done = make_jobs(planned, cells, request, retry)
-    out, jobs = console(stderr=as_json), _with_threads(jobs, planned, workers, as_json)
     print_warnings(out, planned.warnings)
-    if done:
-        out.print(f"{done} of {len(cells)} cells are done already")
-    begin, states = time.monotonic(), dict[str, "State"]()
-    if jobs:
-        sizes = {c.cell.id: c.cell.schedule.iterations for c in cells}
-        bar = GridProgress(request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, out)
-        with grid_activity(request.store, planned.name), bar as progress:
-            try:
-                states = run_local(jobs, min(workers, len(jobs)), progress.show)
-            except Interrupted as signal:
-                progress.stop()
-                out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
-                raise SystemExit(signal.exit_code) from None
-    _report(out, states, request.store, time.monotonic() - begin, as_json, len(cells), done)
+    if with_what_is_there:
+        planned = rounds.leave_out(planned)
+    with grid_activity(request.store, planned.name):
+        try:
+            while rounds.run(planned, matching(planned.runnable(), lambda c: c.coords, only, lambda c: c.cell)):
+                planned = make_plan(request)
+        except Interrupted as signal:
+            out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
+            raise SystemExit(signal.exit_code) from None
+    _report(out, rounds, time.monotonic() - begin, as_json)
 
 
-def _with_threads(jobs: list[Job], planned: Plan, workers: int, as_json: bool) -> list[Job]:
-    """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
-    from bench.machine import default_threads, usable_cores
-    from bench.store.threads import with_threads
-
-    ids = (cell.cell.id for cell in planned.cells)
-    jobs = with_threads(jobs, planned.name, ids, default_threads(planned.grid.resources.device))
-    workers, cores = min(workers, len(jobs)), usable_cores()
-    threads = jobs[0].resources["threads"] if jobs else 0
-    if workers > 1 and workers * threads > cores:
-        console(stderr=as_json).print(
-            f"{workers} workers × {threads} threads on {cores} cores: `resources.threads: {max(cores // workers, 1)}` is "
-            "faster; it decides rounding, so set it before the grid's first run, not in the middle"
-        )
-    return jobs
-
-
-def _report(
-    out: Console, states: dict[str, State], store: Path, seconds: float, as_json: bool, cells: int, done: int
-) -> None:
+def _report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
     from bench.store.run import Run, State
 
-    bad = {i: s for i, s in states.items() if s is not State.DONE}
+    states, store = rounds.states, rounds.request.store
+    settled = (State.DONE, State.STOPPED)
+    bad = {i: s for i, s in states.items() if s not in settled and not (s is State.DIVERGED and i in rounds.trials)}
     if as_json:
-        print_json({"cells": cells, "done_before": done, "states": {i: s.value for i, s in states.items()}})
+        more = {"waiting": rounds.waiting} if rounds.waiting else {}
+        found = {"cells": rounds.cells, "done_before": rounds.done, "states": {i: s.value for i, s in states.items()}}
+        print_json({**found, **more})
     elif states:
         counts = ", ".join(f"{n} {s.value}" for s, n in Counter(states.values()).items())
         out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
@@ -163,7 +141,9 @@ def _report(
             owner = run.owner()
             reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
         sys.stderr.write(f"{cell_id}: {state.value}: {reason}\n")
-    if bad:
+    for line in rounds.waiting:
+        sys.stderr.write(f"{line}\n")
+    if bad or rounds.waiting:
         raise SystemExit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.plan.absent import UNKNOWN, StoredRuns, choose
 from bench.plan.coordinates import coordinates
 from bench.plan.request import Request, read_request
+from bench.plan.tuning import Tuned, apply_settings, check_seeds
 from bench.registry import Kind
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, resolve_part
 from bench.spec.grid import Grid, Point, expand
@@ -23,6 +24,8 @@ from bench.spec.network import own_network
 from bench.spec.sections import Seeds
 from bench.spec.yaml import Raw, RawView
 from bench.store.summary import Coords
+
+WAITS = "waits for its setting"  # stands for the split of a cell whose setting is yet to be chosen
 
 if TYPE_CHECKING:
     from datasets.content import Content
@@ -39,6 +42,8 @@ class PlannedCell:
         values: value per axis, as the grid has it.
         profile: the grid's changes to a cluster's profile for this cell.
         data_sha256: hash of what the dataset's files contain, whether it is part of the cell's id or not.
+        until: the step at which a run of it stops for now, a rung of halving; None for its end.
+        waits: a setting is yet to be chosen for it, so that it can't run and no run is it.
     """
 
     cell: Cell
@@ -46,6 +51,8 @@ class PlannedCell:
     values: Raw = field(default_factory=dict)
     profile: Raw = field(default_factory=dict)
     data_sha256: str = ""
+    until: int | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Plan:
         sets: the ``--set`` values.
         absent: why a dataset's files can't be used, where that is allowed.
         warnings: what a person should know of the data, a line each; only where they had to be here.
+        tuned: the groups of a tuned grid; `trials` are the cells of their trials.
         left_out: ids of the store's runs that are cells on absent data, but on other data than the cells taken.
     """
 
@@ -74,6 +82,16 @@ class Plan:
     absent: dict[Part, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    tuned: Tuned | None = None
+    trials: list[PlannedCell] = field(default_factory=list)
+
+    def runnable(self) -> list[PlannedCell]:
+        """Return the cells that can run now: all of the grid's; of a tuned grid's, open trials and settled cells."""
+        if self.tuned is None:
+            return self.cells
+        todo = {cell: until for group in self.tuned.groups if group.outcome for cell, until in group.outcome.todo}
+        trials = [replace(trial, until=todo[trial.cell.id]) for trial in self.trials if trial.cell.id in todo]
+        return [*trials, *(cell for cell in self.cells if not cell.waits)]
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,12 @@ class Resolver:
                 found[i] = unknown if candidate is None else Resolved(candidate.cell, candidate.data_sha256)
         return [found[i] if i in found else self.cell(recipe) for i, recipe in enumerate(recipes)], absent, left_out
 
+    def all_cells(
+        self, recipes: Sequence[Raw], store: Path, absent: bool
+    ) -> tuple[list[Resolved], dict[Part, str], list[str]]:
+        """Resolve recipes; see :meth:`known_cells` for `absent`, without which all data must be here."""
+        return self.known_cells(recipes, store) if absent else (self.cells(recipes), {}, [])
+
     def absence(self, part: Part) -> str:
         """Return why a dataset's files can't be used; "" where they can."""
         try:
@@ -192,24 +216,72 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     if not points:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
     recipes = [resolver.recipe(point.raw) for point in points]
-    warnings = list[str]()
-    if absent:
-        resolved, missing, left_out = resolver.known_cells(recipes, request.store)
-    else:
-        resolved, missing, left_out = resolver.cells(recipes), {}, []
-        warnings = resolver.warnings(resolved)
-    _check_distinct(points, resolved, where)
+    unsplit = [Cell(**recipe, split_sha256=UNKNOWN) for recipe in recipes]
+    coords = coordinates(list(zip(points, unsplit, strict=True)), asked.grid, where)
+    tuned, trial_recipes, waiting = None, list[Raw](), set[int]()
+    if asked.grid.tune is not None:
+        tuned = Tuned.of(request.name, asked.grid, points, where)
+        check_seeds(asked.grid.tune, unsplit, where)
+        trial_recipes = [resolver.recipe(raw) for raw in tuned.raws()]
+    trials, missing, left_out = resolver.all_cells(trial_recipes, request.store, absent)
+    if tuned is not None:
+        tuned.settle(one.cell for one in trials)
+        tuned.look(coords, request.store)
+        recipes, waiting = _chosen(resolver, tuned, points, where)
+    known = [i for i in range(len(points)) if i not in waiting]
+    found, more_missing, more_left = resolver.all_cells([recipes[i] for i in known], request.store, absent)
+    resolved = [Resolved(Cell(**recipe, split_sha256=WAITS), "") for recipe in recipes]
+    for i, one in zip(known, found, strict=True):
+        resolved[i] = one
+    warnings = [] if absent else resolver.warnings([*found, *trials])
+    _check_distinct([points[i] for i in known], found, where)
     if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved):
         raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
-    coords = coordinates([(p, r.cell) for p, r in zip(points, resolved, strict=True)], asked.grid, where)
     cells = [
-        PlannedCell(one.cell, labels, point.values, point.raw.get("profile", {}), one.data_sha256)
-        for point, one, labels in zip(points, resolved, coords, strict=True)
+        PlannedCell(one.cell, labels, p.values, p.raw.get("profile", {}), one.data_sha256, waits=i in waiting)
+        for i, (p, one, labels) in enumerate(zip(points, resolved, coords, strict=True))
     ]
-    manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
-    contents = {one.content.sha256: one.content for one in resolved if one.content is not None}
-    written, sets = asked.written, asked.sets
-    return Plan(request.name, asked.grid, cells, manifests, contents, written, sets, missing, left_out, warnings)
+    every = [*found, *trials]
+    return Plan(
+        name=request.name,
+        grid=asked.grid,
+        cells=cells,
+        manifests={one.split.sha256: one.split for one in every if one.split is not None},
+        contents={one.content.sha256: one.content for one in every if one.content is not None},
+        written=asked.written,
+        sets=asked.sets,
+        absent={**missing, **more_missing},
+        left_out=list(dict.fromkeys([*left_out, *more_left])),
+        warnings=warnings,
+        tuned=tuned,
+        trials=[] if tuned is None else _planned_trials(tuned, points, trials),
+    )
+
+
+def _chosen(resolver: Resolver, tuned: Tuned, points: Sequence[Point], where: str) -> tuple[list[Raw], set[int]]:
+    """Return the recipes of a tuned grid's cells, with the chosen settings, and the places of those that wait for one."""
+    raws, waiting = [point.raw for point in points], set[int]()
+    for group in tuned.groups:
+        changes = tuned.changes(group)
+        for place in group.places:
+            if changes is None:
+                waiting.add(place)
+            else:
+                raws[place] = apply_settings(raws[place], changes, where)
+    return [resolver.recipe(raw) for raw in raws], waiting
+
+
+def _planned_trials(tuned: Tuned, points: Sequence[Point], resolved: Sequence[Resolved]) -> list[PlannedCell]:
+    """Return the cells of all trials, each once: two trials may have the same setting."""
+    rest, found = iter(resolved), dict[str, PlannedCell]()
+    for group in tuned.groups:
+        point = points[group.places[0]]
+        for trial in group.trials:
+            for seed in tuned.tune.seeds:
+                one, labels = next(rest), tuned.labels(group, trial, seed)
+                planned = PlannedCell(one.cell, labels, point.values, point.raw.get("profile", {}), one.data_sha256)
+                found.setdefault(one.cell.id, planned)
+    return list(found.values())
 
 
 def _check_distinct(points: Sequence[Point], resolved: Sequence[Resolved], where: str) -> None:

@@ -27,8 +27,10 @@ def freshness(plan: Plan, store: Path) -> Freshness:
     the store's runs where cells rest on them.
     """
     splits, data, parts = dict[Any, str](), dict[Part, str](), set[Part]()
-    for planned in plan.cells:
+    for planned in [*plan.trials, *plan.cells]:
         cell = planned.cell
+        if planned.waits:
+            continue
         if cell.dataset not in plan.absent:
             splits[cell.dataset, cell.protocol, cell.seeds.split, cell.evaluation.held_out] = cell.split_sha256
         data[cell.dataset] = planned.data_sha256
@@ -46,7 +48,11 @@ def freshness(plan: Plan, store: Path) -> Freshness:
     written = {text for part in parts for text in _texts(part.spec())}
     texts = sorted({text.replace("{seed}", str(seed)) for text in written for seed in seeds})
     files = {text: stamp for text in texts if (stamp := _stamp(text))}
-    return Freshness(splits=drawn, data=known, files=files, runs=names_hash(store) if plan.absent else "")
+    groups = [] if plan.tuned is None else plan.tuned.groups
+    chosen = [None if group.outcome is None else group.outcome.chosen for group in groups]
+    return Freshness(
+        splits=drawn, data=known, files=files, runs=names_hash(store) if plan.absent else "", chosen=chosen
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -31,5 +31,6 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
             done += 1
             continue
         write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
-        jobs.append(Job(str(request.store.resolve()), planned.cell.id, roots, resources, retry))
+        job = Job(str(request.store.resolve()), planned.cell.id, roots, resources, retry, until=planned.until)
+        jobs.append(job)
     return jobs, done

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bench.data.splits import keep_split
 from bench.errors import BenchError
 from bench.files import REPOSITORY, write_json
 from bench.machine import child_environment
-from bench.plan.cells import Plan, resolve_grid
+from bench.plan.cells import Plan, PlannedCell, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
 from bench.plan.request import Request
 from bench.plugin_code import code_hash
@@ -35,6 +36,7 @@ from bench.spec.grid import grid_path
 from bench.store.contents import keep_content
 from bench.store.summary import CellSummary, Summary
 from bench.store.throughput import workload
+from bench.store.trials import outcome
 
 # What makes a summary: a change of this code makes kept ones void.
 _ROOMS = ("methods", "datasets", "bench/spec", "bench/data", "bench/plan")
@@ -77,6 +79,7 @@ def summarise(plan: Plan, store: Path) -> Summary:
         store: whose runs stand for cells on absent data.
     """
     grid, cells = plan.grid, [planned.cell for planned in plan.cells]
+    trials = [planned.cell for planned in plan.trials]
     more: dict[str, object] = {}
     of_cells: list[dict[str, object]] = [{} for _ in cells]
     if grid.published is not None:
@@ -91,6 +94,9 @@ def summarise(plan: Plan, store: Path) -> Summary:
     if plan.left_out:
         more["left_out"] = plan.left_out
     identities = Identities()
+    if plan.tuned is not None:
+        more["tuning"] = plan.tuned.summary([cell.id for cell in cells])
+        more["trials"] = [_summary(planned, order, identities, {}) for order, planned in enumerate(plan.trials)]
     return Summary.model_validate(
         {
             "name": plan.name,
@@ -100,24 +106,28 @@ def summarise(plan: Plan, store: Path) -> Summary:
             "recipe": grid.recipe,
             "axes": [(key, len(values)) for key, values in grid.axes.items()],
             "cells": [
-                CellSummary.model_validate(
-                    {
-                        "id": planned.cell.id,
-                        "slug": planned.cell.slug,
-                        "order": order,
-                        "coords": planned.coords,
-                        "iterations": planned.cell.schedule.iterations,
-                        "data_sha256": planned.data_sha256,
-                        "pieces": identities.places(planned.cell),
-                        **known,
-                    }
-                )
+                _summary(planned, order, identities, known)
                 for order, (planned, known) in enumerate(zip(plan.cells, of_cells, strict=True))
             ],
-            "work": workload(cells),
+            "work": workload([*trials, *cells]),
             "freshness": freshness(plan, store),
             "identities": identities.pieces,
             **more,
+        }
+    )
+
+
+def _summary(planned: PlannedCell, order: int, identities: Identities, known: Mapping[str, object]) -> CellSummary:
+    return CellSummary.model_validate(
+        {
+            "id": planned.cell.id,
+            "slug": planned.cell.slug,
+            "order": order,
+            "coords": planned.coords,
+            "iterations": planned.cell.schedule.iterations,
+            "data_sha256": planned.data_sha256,
+            "pieces": identities.places(planned.cell),
+            **known,
         }
     )
 
@@ -175,13 +185,19 @@ def planned_summary(request: Request) -> Summary:
         BenchError: see :func:`plan_and_keep`.
     """
     known = read_kept(request)
-    if (
-        known is None
-        or not (known.checked or known.absent)
-        or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data))
-    ):
+    if known is None or not (known.checked or known.absent) or not _holds(known, request):
         return plan_and_keep(request)[1]
     return known
+
+
+def _holds(known: Summary, request: Request) -> bool:
+    """Tell whether what a kept summary depends on is as it was: data, files, splits, and the trials of a tuned grid."""
+    tuning, store = known.tuning, request.store
+    if tuning is not None:
+        chosen = [outcome(store, tuning, group).chosen for group in tuning.groups]
+        if chosen != known.freshness.chosen:
+            return False
+    return is_fresh(known.freshness, store, DataRoots.parse(request.data))
 
 
 def find_summary(request: Request) -> Summary:
@@ -193,7 +209,7 @@ def find_summary(request: Request) -> Summary:
         BenchError: what planning raised.
     """
     known = read_kept(request)
-    if known is None or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data)):
+    if known is None or not _holds(known, request):
         command = [sys.executable, "-m", "bench.plan", json.dumps([request.grid, request.sets, request.data])]
         command.append(str(request.store))
         done = subprocess.run(command, capture_output=True, text=True, env=child_environment())

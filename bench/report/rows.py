@@ -20,6 +20,7 @@ STATES = (
     "timed-out",
     "cancelled",
     "preempted",
+    "stopped",
     "running",
     "queued",
     "pending",

@@ -35,6 +35,7 @@ class Hooks:
         self.beat = time.monotonic()
         self.first: tuple[int, float] | None = None
         self.taken_back = False
+        self.step = 0
 
     def open(self, cell: Cell, reader: Reader, split: Split, device: torch.device) -> None:
         """Take what an evaluation needs."""
@@ -44,7 +45,12 @@ class Hooks:
 
     def should_stop(self) -> bool:
         """Tell whether a signal came, or the run's ticket was cancelled or given to another submission."""
-        return self.taken_back or self.signals.received is not None
+        return self.taken_back or self.signals.received is not None or self.at_rung
+
+    @property
+    def at_rung(self) -> bool:
+        """Whether the run has come to the step at which its job stops for now."""
+        return self.job.until is not None and self.step >= self.job.until
 
     def still_ours(self) -> None:
         """Raise :class:`Lost` if another process has claimed the run."""
@@ -53,7 +59,7 @@ class Hooks:
 
     def progress(self, step: int, miou: float | None) -> None:
         """Note a step and the last evaluation's mIoU in percent; every few seconds write a heartbeat."""
-        now = time.monotonic()
+        now, self.step = time.monotonic(), step
         if self.first is None:  # the first step warms up; the rate counts from its end
             self.first = (step, now)
         elif now - self.beat >= HEARTBEAT:

@@ -91,6 +91,9 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         run.write_state(State.DIVERGED, step=error.step, reason=str(error))
         return State.DIVERGED
     except Stopped as error:
+        if hooks.at_rung and signals.received is None:
+            run.write_state(State.STOPPED, step=error.step, reason=f"at a rung, {error}")
+            return State.STOPPED
         run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
         return State.PREEMPTED
     except Exception as error:

@@ -21,6 +21,7 @@ from bench.spec.cell import PARTS, SECTIONS, part_mapping
 from bench.spec.conditions import Condition, Resolved
 from bench.spec.messages import validate
 from bench.spec.sections import Resources
+from bench.spec.tune import Tune
 from bench.spec.yaml import Raw, RawView, read_yaml
 
 GRIDS = Path(__file__).parents[1] / "grids"
@@ -105,6 +106,7 @@ class Grid(Config):
             the images that ``evaluation.holdout`` holds out.
         resources: threads, device, memory: nothing that changes a result.
         published: the papers' figures that the table shows beside the grid's own.
+        tune: settings are searched first, with the same number of trials for every method, see :mod:`bench.spec.tune`.
     """
 
     title: str = ""
@@ -115,6 +117,7 @@ class Grid(Config):
     select: Literal["last", "best", "selected"] = "last"
     resources: Resources = Resources()
     published: Published | None = None
+    tune: Tune | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Job:
         data: folder per dataset.
         resources: ``Resources`` as a mapping.
         retry: also run a cell that diverged.
+        until: the step after whose evaluation the run stops for now, see ``bench.store.trials``; None for its end.
         submission: the submission to a cluster that this job belongs to; "" for one that runs at once.
     """
 
@@ -28,6 +29,7 @@ class Job:
     resources: dict[str, Any] = field(default_factory=dict)
     retry: bool = False
     submission: str = ""
+    until: int | None = None
 
 
 def holds_ticket(run: Run, job: Job) -> bool:

@@ -26,6 +26,7 @@ class State(str, Enum):
     QUEUED = "queued"
     RUNNING = "running"
     PREEMPTED = "preempted"
+    STOPPED = "stopped"  # a trial at a rung, which goes on only if it is among the best there
     DONE = "done"
     DIVERGED = "diverged"
     OUT_OF_MEMORY = "out-of-memory"

@@ -71,7 +71,7 @@ class GridStatus(TypedDict):
 
 def grid_status(store: Path, summary: Summary) -> GridStatus:
     """Return the state of each cell of a grid, totals, and runs of the grid that its spec no longer contains."""
-    rows = [_row(store, cell) for cell in summary.cells]
+    rows = [_row(store, cell) for cell in [*summary.trials, *summary.cells]]
     stale = stale_runs(store, summary)
     status: GridStatus = {
         "grid": summary.name,
@@ -112,8 +112,9 @@ def _eta(rows: Sequence[StatusRow]) -> float | None:
 
 def stale_runs(store: Path, summary: Summary) -> list[StaleRow]:
     """Return runs of this grid that are no longer in it: the spec, the data or a version of the code has moved since."""
-    planned, by_slug = {cell.id for cell in summary.cells}, dict[str, list[CellSummary]]()
-    for cell in summary.cells:
+    every = [*summary.trials, *summary.cells]
+    planned, by_slug = {cell.id for cell in every}, dict[str, list[CellSummary]]()
+    for cell in every:
         by_slug.setdefault(cell.slug, []).append(cell)
     stale: list[StaleRow] = []
     for name in sorted(_directories(store)):

@@ -73,12 +73,59 @@ class Freshness(_Stored):
         data: the datasets of all cells.
         files: size in bytes and time of change in ns of every file that an option names, by its path.
         runs: hash of the names of the store's runs; "" where all data is here, so that no cell rests on them.
+        chosen: of a tuned grid, the number of the chosen trial of each group, None while trials are open.
     """
 
     splits: list[DrawnSplit] = []
     data: list[KnownData] = []
     files: dict[str, tuple[int, int]] = {}
     runs: str = ""
+    chosen: list[int | None] = []
+
+
+class TrialSummary(_Stored):
+    """A trial: its number, its settings by dotted key (none for trial 0), and its cells, one per seed of the trials."""
+
+    number: int
+    settings: dict[str, Any] = {}
+    cells: list[str]
+
+
+class TunedGroup(_Stored):
+    """The cells that share a setting: all but seeds is the same.
+
+    Attributes:
+        coords: their labels per axis, without the seed.
+        steps: the rungs at which trials are compared, in optimizer steps; the last one is their end.
+        trials: by number.
+        reported: the ids of the cells that get the chosen setting.
+    """
+
+    coords: dict[str, str]
+    steps: list[int]
+    trials: list[TrialSummary]
+    reported: list[str] = []
+
+
+class Tuning(_Stored):
+    """How a grid is tuned.
+
+    Attributes:
+        grid: its name.
+        on: the images on which a setting is chosen, `holdout` or `val-as-in-the-papers`; `images` is how many are held out.
+        rule: the evaluation of a trial that counts: `last`, `selected` or `best`.
+        trials: planned for each group.
+        keep: share of trials that go on after a rung; None without halving.
+        groups: in grid order.
+    """
+
+    grid: str
+    on: str = "holdout"
+    images: int | None = None
+    rule: str = "last"
+    trials: int = 1
+    keep: float | None = None
+    groups: list[TunedGroup] = []
 
 
 class Summary(_Stored):
@@ -98,6 +145,8 @@ class Summary(_Stored):
         identities: what identifies the cells, each piece once: its key in a cell's identity, and its value.
         left_out: runs of the store that a cell of absent data could be, on other data than the others.
         warnings: what a person should know of the data before runs are made on it.
+        tuning: how the cells' settings are chosen; None where they are as written.
+        trials: the cells of all trials; `cells` are those that are reported.
         checked: the data were here, and were looked at for what would make a run fail or its score meaningless.
     """
 
@@ -116,6 +165,8 @@ class Summary(_Stored):
     left_out: list[str] = []
     warnings: list[str] = []
     checked: bool = False
+    tuning: Tuning | None = None
+    trials: list[CellSummary] = []
 
     @property
     def absent(self) -> dict[str, str]:

@@ -1,0 +1,131 @@
+"""The rounds of ``run``: one for an ordinary grid; of a tuned one, trials rung by rung, then cells with their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.cli.progress import GridProgress
+from bench.errors import BenchError
+from bench.machine import default_threads, usable_cores
+from bench.plan.jobs import make_jobs
+from bench.plan.summary import make_plan
+from bench.run.local import run_local
+from bench.store.run import State
+from bench.store.threads import with_threads
+from bench.store.trials import leave_out
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.plan.cells import Plan, PlannedCell
+    from bench.plan.request import Request
+    from bench.plan.tuning import Group
+    from bench.store.job import Job
+
+
+class Rounds:
+    """Runs what can run, again and again, until nothing new can.
+
+    Attributes:
+        states: of the cells that ran, by id.
+        trials: ids of those that are trials.
+        cells, done: how many cells were asked for, and how many of them were done before.
+        waiting: a line for each setting that couldn't be chosen.
+    """
+
+    def __init__(self, request: Request, workers: int, retry: bool, out: Console) -> None:
+        self.request, self._workers, self._retry, self._out = request, workers, retry, out
+        self.states: dict[str, State] = {}
+        self.trials: set[str] = set()
+        self.cells = self.done = 0
+        self.waiting: list[str] = []
+        self._tried: set[tuple[str, int | None]] = set()
+
+    def run(self, planned: Plan, cells: Sequence[PlannedCell]) -> bool:
+        """Run cells that weren't run yet; return whether another round may have more to do.
+
+        Raises:
+            Interrupted: after Ctrl-C, TERM or HUP.
+        """
+        self.trials |= {trial.cell.id for trial in planned.trials}
+        jobs, done = make_jobs(planned, cells, self.request, self._retry)
+        if not self._tried:
+            self.cells, self.done = len(cells), done
+            if done:
+                self._out.print(f"{done} of {len(cells)} cells are done already")
+        jobs = [job for job in jobs if (job.cell_id, job.until) not in self._tried]
+        self.waiting = _waiting(planned)
+        if not jobs:
+            return False
+        self._tried |= {(job.cell_id, job.until) for job in jobs}
+        sizes = {c.cell.id: c.until or c.cell.schedule.iterations for c in cells}
+        if planned.tuned is not None:
+            self._out.print(_said(planned, jobs, self.trials))
+        jobs = self._with_threads(jobs, planned)
+        with GridProgress(self.request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, self._out) as progress:
+            self.states |= run_local(jobs, min(self._workers, len(jobs)), progress.show)
+        return planned.tuned is not None
+
+    def leave_out(self, planned: Plan) -> Plan:
+        """Let no choice wait for trials that aren't finished; return the plan with the choices made.
+
+        Raises:
+            BenchError: if the grid isn't tuned, or a setting has no finished trial at all.
+        """
+        if planned.tuned is None:
+            raise BenchError("--with-what-is-there: the grid has no `tune` section")
+        summary = planned.tuned.summary()
+        for group, kept in zip(planned.tuned.groups, summary.groups, strict=True):
+            while group.outcome is not None and (missing := group.outcome.missing):
+                if len(missing) == group.outcome_open:
+                    raise BenchError(f"--with-what-is-there: no trial of {_named(group)} is far enough to be compared")
+                leave_out(self.request.store, summary, kept, missing)
+                group.look_again(summary, self.request.store)
+        return make_plan(self.request)
+
+    def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
+        """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
+        ids = (cell.cell.id for cell in [*planned.trials, *planned.cells])
+        jobs = with_threads(jobs, planned.name, ids, default_threads(planned.grid.resources.device))
+        workers, cores = min(self._workers, len(jobs)), usable_cores()
+        threads = jobs[0].resources["threads"] if jobs else 0
+        if workers > 1 and workers * threads > cores:
+            self._out.print(
+                f"{workers} workers × {threads} threads on {cores} cores: `resources.threads: {max(cores // workers, 1)}` "
+                "is faster; it decides rounding, so set it before the grid's first run, not in the middle"
+            )
+        return jobs
+
+
+def _named(group: Group) -> str:
+    assert group.summary is not None
+    return ", ".join(dict.fromkeys(group.summary.coords.values()))
+
+
+def _waiting(planned: Plan) -> list[str]:
+    """Return which settings aren't chosen yet, and for which trials that waits."""
+    lines = []
+    for group in planned.tuned.groups if planned.tuned is not None else ():
+        found = group.outcome
+        if found is None or found.chosen is not None:
+            continue
+        if found.missing:
+            waits = (
+                f"waits for trial {', '.join(map(str, found.missing))}; --with-what-is-there chooses among the others"
+            )
+        else:
+            waits = "every trial diverged"
+        lines.append(f"{_named(group)}: no setting is chosen: {waits}")
+    return lines
+
+
+def _said(planned: Plan, jobs: Sequence[Job], trials: set[str]) -> str:
+    """Return in words what a round of a tuned grid runs."""
+    of_trials = [job for job in jobs if job.cell_id in trials]
+    rungs = sorted({job.until for job in of_trials if job.until is not None})
+    words = (
+        [f"{len(of_trials)} trials" + (f" to step {', '.join(map(str, rungs))}" if rungs else "")] if of_trials else []
+    )
+    rest = len(jobs) - len(of_trials)
+    return "next: " + " and ".join([*words, *([f"{rest} cells with the chosen settings"] if rest else [])])
