@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
+
+from typing_extensions import NotRequired, TypedDict
 
 from bench import registry
 
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class ListEntry(TypedDict):
-    """An entry of ``list``: a name, one line about it, and its options with their defaults."""
+    """An entry of ``list``: name, one line about it, options with their defaults, and from which values they are drawn."""
 
     name: str
     summary: str
     options: Mapping[str, object]
+    space: NotRequired[Mapping[str, str]]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,11 @@ data_app = typer.Typer(
 )
 
 
-def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: JSON = False) -> None:
+def list_entries(
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    space: Annotated[bool, typer.Option("--space", help="Also from which values `tune` draws options.")] = False,
+    as_json: JSON = False,
+) -> None:
     """List what can be named in a grid, with its options and their defaults."""
     from bench import registry
 
@@ -59,6 +63,8 @@ def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], 
         rows = [
             {"name": e.name, "summary": e.summary, "options": _options(e.cls.Config)} for e in registry.entries(kind)
         ]
+        if space:
+            rows = [{**row, "space": _space(kind, row["name"])} for row in rows]
     if as_json:
         print_json({"entries": rows, "broken_plugins": registry.failures})
         return
@@ -68,6 +74,8 @@ def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], 
         out.print(f"  {row['summary']}")
         if row["options"]:
             out.print("    " + ", ".join(f"{k}={v}" for k, v in row["options"].items()), style="dim")
+        for key, values in row.get("space", {}).items():
+            out.print(f"    {key}: {values}")
     for path, why in registry.failures.items():
         out.print(f"broken plug-in {path}: {why}", style="red")
 
@@ -79,6 +87,16 @@ def _options(config: Any) -> dict[str, Any]:
         else getattr(field.get_default(call_default_factory=True), "value", field.default)
         for name, field in config.model_fields.items()
     }
+
+
+def _space(kind: Kind, name: str) -> dict[str, str]:
+    """Return from which values ``tune`` draws an entry's options, in words."""
+    from bench import registry
+    from bench.spec.messages import validate
+    from bench.spec.tune import Range
+
+    ranges = registry.get(kind, name).Config.ranges
+    return {key: str(validate(Range, value, f"{kind} {name}: {key}")) for key, value in ranges.items()}
 
 
 def _grids() -> list[ListEntry]:

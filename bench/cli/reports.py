@@ -47,6 +47,7 @@ class Plot(str, Enum):
     MEMORY = "memory"
     RANKS = "ranks"
     VARIANCE = "variance"
+    TUNING = "tuning"
 
 
 RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
@@ -102,6 +103,10 @@ def _made(
         table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
     if found is not None:
         table = by_metric.explained(table, found, papers=summary.published is not None)
+    if summary.tuning is not None:
+        from bench.report.tuning.tables import with_trials
+
+        table = with_trials(table, store, summary, column=not (compare or per_class))
     if aggregate:
         from bench.report.overall import overall
 
@@ -117,7 +122,11 @@ def _raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) 
 
     if fmt not in (None, Format.CSV, Format.JSON):
         raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
-    runs = frame.load(store, summary.cells)
+    runs = frame.load(store, [*summary.trials, *summary.cells])
+    if summary.tuning is not None:
+        from bench.report.tuning.frame import with_trials
+
+        runs = with_trials(runs, store, summary)
     if metric not in RECORDED:
         from bench.report import by_metric
 
@@ -201,7 +210,7 @@ def plot(
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
 
-    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE):
+    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE, Plot.TUNING):
         raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
@@ -220,6 +229,10 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
     from bench.report import records
 
     summary = find_summary(request)
+    if kind is Plot.TUNING:
+        from bench.report.figures.tuning import tuning
+
+        return tuning(request.store, summary, output)
     runs, rule = records.load(request.store, summary.cells), select.value if select else None
     if kind is Plot.RATIO:
         from bench.report.figures.ratio import ratio

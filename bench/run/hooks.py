@@ -43,6 +43,12 @@ class Hooks:
         self.held_out = split.holdout
         self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
 
+    def images_of(self, which: str) -> tuple[str, ...]:
+        """Return the ids of the images whose matrices are kept under a name."""
+        from bench.train.loop import HOLDOUT
+
+        return tuple(self.held_out if which.startswith(HOLDOUT) else self.scored)
+
     def should_stop(self) -> bool:
         """Tell whether a signal came, or the run's ticket was cancelled or given to another submission."""
         return self.taken_back or self.signals.received is not None or self.at_rung

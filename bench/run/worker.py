@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from bench.store.ticket import read_ticket
 
 if TYPE_CHECKING:
     from bench.run.recorder import Recorder
-    from bench.train.loop import Trainer
+    from bench.train.loop import EvaluationRecord, Trainer
     from bench.train.reader import Images, Reader
     from datasets.base import SegmentationDataset
     from datasets.split import Split
@@ -163,7 +164,7 @@ def _make_trainer(
         checkpoint=recorder.checkpoint,
         keep_weights=recorder.keep_weights,
         keep_images=lambda which, step, images: (
-            None if images is None else recorder.keep_confusion(which, Confusion(hooks.scored, step, images))
+            None if images is None else recorder.keep_confusion(which, Confusion(hooks.images_of(which), step, images))
         ),
         finish=recorder.finish,
         progress=hooks.progress,
@@ -212,11 +213,19 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
         **({"labelled_pixels": labelled_pixels(loader.reader, split)} if loader.partial else {}),
         **progress.evaluations,
         "weights_sha256": checkpoint.digest(weights),
-        "confusion_sha256": digests(run, {which: found["step"] for which, found in progress.evaluations.items()}),
+        "confusion_sha256": digests(run, _matrices(progress.evaluations, bool(split.holdout))),
     }
     write_json(run.result, result)
     run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])
     run.checkpoint.unlink(missing_ok=True)
+
+
+def _matrices(evaluations: Mapping[str, EvaluationRecord], held_out: bool) -> dict[str, int]:
+    """Return which matrices per image a run keeps, with the step of each."""
+    from bench.train.loop import HOLDOUT
+
+    steps = {which: found["step"] for which, found in evaluations.items()}
+    return {**steps, **({f"{HOLDOUT}{which}": steps[which] for which in ("last", "selected")} if held_out else {})}
 
 
 def _write_cost(run: Run, trainer: Trainer) -> None:

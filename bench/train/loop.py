@@ -19,6 +19,7 @@ from bench.train.metrics import Score, ScoreRecord
 from bench.train.step import Diverged, StateDict, Stepper
 from methods.base import Batch
 
+HOLDOUT = "holdout-"  # begins the names of matrices of held-out images
 Row = Mapping[str, object]  # a line of metrics.jsonl or timing.jsonl: JSON types
 
 
@@ -74,7 +75,8 @@ class Calls:
         log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_weights: keep the predictor's weights as those of the `best` or `selected` evaluation so far.
-        keep_images: keep an evaluation's matrices per image, `best` or `selected` so far or `last` of the run, and its step.
+        keep_images: keep an evaluation's matrices per image, `best` or `selected` so far or `last` of the run, and its step;
+            ``holdout-selected`` and ``holdout-last`` are those of the images held out.
         finish: return when all that was to be kept is on the disk.
         progress: called with the steps done and the last evaluation's mIoU, at every step.
         should_stop: tell whether the run was asked to stop.
@@ -215,24 +217,24 @@ class Trainer:
         also = {} if held_out is None else {"holdout": held_out.as_dict()}
         self.calls.log({"step": step, "eval": score.as_dict(), **also})
         record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
-        self._keep_evaluation(record, None if held_out is None else held_out.miou, score.images)
+        self._keep_evaluation(record, score.images, held_out)
 
-    def _keep_evaluation(
-        self, record: EvaluationRecord, holdout_miou: float | None, images: ImageCounts | None
-    ) -> None:
+    def _keep_evaluation(self, record: EvaluationRecord, images: ImageCounts | None, held_out: Score | None) -> None:
         """Note an evaluation, and keep the weights if it is the first with the highest mIoU, on val or on the holdout."""
         known = self.progress.evaluations
         rises = [] if "best" in known and record["miou"] <= known["best"]["miou"] else ["best"]
-        if holdout_miou is not None:
-            record["holdout_miou"] = holdout_miou
-            rises += [] if "selected" in known and holdout_miou <= known["selected"]["holdout_miou"] else ["selected"]
+        if held_out is not None:
+            record["holdout_miou"] = held_out.miou
+            rises += [] if "selected" in known and held_out.miou <= known["selected"]["holdout_miou"] else ["selected"]
         known["last"] = record
         for which in rises:
             known[which] = record
             self.calls.keep_weights(which, self.stepper.method.predictor.state_dict())
+        kept = [*rises, *(["last"] if record["step"] == self.cell.schedule.iterations else [])]
+        for which in kept:
             self.calls.keep_images(which, record["step"], images)
-        if record["step"] == self.cell.schedule.iterations:
-            self.calls.keep_images("last", record["step"], images)
+            if held_out is not None and which != "best":
+                self.calls.keep_images(f"{HOLDOUT}{which}", record["step"], held_out.images)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

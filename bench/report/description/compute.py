@@ -66,11 +66,12 @@ def compute(runs: Sequence[RunFacts]) -> str:
 
 def hours(found: dict[str, Any]) -> str:
     """Return the hours of compute in words: `12.5 GPU hours`, `3.0 CPU hours (6.0 core-hours)`."""
-    words = [f"{_hours(found['gpu_hours'])} GPU hours"] if found["gpu_hours"] else []
+    words = [f"{hours_text(found['gpu_hours'])} GPU hours"] if found["gpu_hours"] else []
     if found["cpu_hours"]:
-        words.append(f"{_hours(found['cpu_hours'])} CPU hours ({_hours(found['cpu_core_hours'])} core-hours)")
+        words.append(f"{hours_text(found['cpu_hours'])} CPU hours ({hours_text(found['cpu_core_hours'])} core-hours)")
     return joined(words) or UNKNOWN
 
 
-def _hours(value: float) -> str:
+def hours_text(value: float) -> str:
+    """Return a number of hours in words."""
     return f"{value:,.1f}" if value >= 1 else f"{value:.2g}"

@@ -55,6 +55,7 @@ def _facts(grid: GridFacts, rule: Rule) -> dict[str, Any]:
         "recipe": {key: [json.loads(text) for text in found] for key, found in recipes(grid.runs).items()},
         "deviations": list(grid.deviations),
         "selection": {"rule": rule.name, "evaluations_per_run": evaluations(grid.runs)},
+        **({"tuning": [one.facts() for one in grid.searched]} if grid.searched else {}),
         "planned": len(grid.runs),
         "done": len(grid.done),
         "not_done": [{"id": r.cell.id, "state": r.state, "status": r.status} for r in grid.runs if not r.done],

@@ -34,6 +34,8 @@ def gather(store: Path, summary: Summary, grid: str, sets: Sequence[str] = ()) -
         summary: of the grid.
         grid, sets: as they were given on the command line.
     """
+    from bench.report.tuning.standing import searched
+
     ids = [cell.id for cell in summary.cells]
     rows = load_rows(store, ids).select(list(_COST)).to_pylist()
     known = records.load(store, summary.cells).records
@@ -51,6 +53,8 @@ def gather(store: Path, summary: Summary, grid: str, sets: Sequence[str] = ()) -
         splits=tuple(_splits(store, runs)),
         software=tally(known),
         deviations=tuple(map(notes.changed, summary.deviations or ())),
+        tuning=summary.tuning,
+        searched=tuple(searched(store, summary)),
     )
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bench.report.tally import Tally
-from bench.store.summary import CellSummary
+from bench.report.tuning.standing import Searched
+from bench.store.summary import CellSummary, Tuning
 
 UNKNOWN = "unknown"
 
@@ -118,6 +119,7 @@ class GridFacts:
         data, splits: its datasets and label splits.
         software: what runs were computed with: the values of each fact, with the number of runs.
         deviations: what ``--set`` changed of the recipe, in words.
+        tuning, searched: how settings were chosen, and the trials of each; None and nothing of a grid that isn't tuned.
     """
 
     name: str
@@ -129,6 +131,8 @@ class GridFacts:
     splits: tuple[SplitFacts, ...]
     software: Tally
     deviations: tuple[str, ...]
+    tuning: Tuning | None = None
+    searched: tuple[Searched, ...] = ()
 
     @property
     def done(self) -> list[RunFacts]:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.description.compute import compute
+from bench.report.description.compute import compute, hours_text
 from bench.report.description.model import UNKNOWN, DataFacts, GridFacts, Passage, RunFacts, SplitFacts, joined, number
 from bench.report.description.recipe import SECTIONS, methods, options, said, variants
 from bench.report.environment import fact
 from bench.report.headline import Rule
 from bench.report.tally import Tally, counted_values
+from bench.report.tuning.standing import images_said, said_settings
 
 SHOWN = 20  # runs that are named one by one
 WAITING = frozenset({"pending", "queued"})
@@ -26,6 +27,7 @@ def passages(grid: GridFacts, rule: Rule) -> list[Passage]:
         Passage("Data", data(grid.data)),
         Passage("Label splits", splits(grid.splits)),
         Passage("Methods and recipe", recipe(grid)),
+        *([Passage("Choice of hyperparameters", tuning(grid))] if grid.tuning is not None else []),
         Passage("Evaluation and selection", evaluation(grid, rule)),
         Passage("Runs and statistics", runs(grid)),
         Passage("Hardware and compute", compute(grid.runs)),
@@ -101,6 +103,26 @@ def recipe(grid: GridFacts) -> str:
     changed = "; ".join(grid.deviations)
     parts.append(f"Deviations from the grid's recipe: {changed or 'none'}.")
     return " ".join(parts)
+
+
+def tuning(grid: GridFacts) -> str:
+    """Say what was searched, how often, on which images, what was chosen, and what it cost."""
+    assert grid.tuning is not None
+    chosen = [
+        f"{one.name}: {said_settings(one.chosen)} (trial {one.chosen.number}, {one.budget} trials)"
+        for one in grid.searched
+        if one.chosen is not None
+    ]
+    open_ = len(grid.searched) - len(chosen)
+    keys = sorted({key for one in grid.searched for trial in one.group.trials for key in trial.settings})
+    trials, reported = (sum(one.hours[side] for one in grid.searched) for side in (0, 1))
+    text = (
+        f"Every method and protocol had {number(grid.tuning.trials, 'trial')}, trial 0 being the recipe as written; "
+        f"searched were {joined(keys) or 'no hyperparameters'}; a setting is that of the trial with the highest mIoU on "
+        f"{images_said(grid.tuning)} (evaluation '{grid.tuning.rule}'). {'; '.join(chosen)}."
+    )
+    text += f" Not chosen yet: {open_}." if open_ else ""
+    return f"{text} Trials took {hours_text(trials)} hours, the reported runs {hours_text(reported)}."
 
 
 def seeds(found: Sequence[RunFacts]) -> str:
