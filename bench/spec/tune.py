@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 from bench.config import Config
 from bench.errors import BenchError, nearest
 from bench.seeds import rng
-from bench.spec.cell import PARTS
+from bench.spec.cell import PARTS, SECTIONS
 from bench.spec.messages import validate
 from bench.spec.yaml import Raw, RawView
 
@@ -178,10 +178,13 @@ def check_space(tune: Tune, methods: Mapping[str, Any], axes: RawView, where: st
     options = sorted({f"method.{key}" for cls in methods.values() for key in cls.Config.model_fields})
     for key in tune.space:
         part, _, option = key.partition(".")
+        allowed = [name for name in (*PARTS, *SECTIONS) if name != "seeds"]
+        if part in ("seed", "seeds") or key in allowed:
+            raise BenchError(f"{where}: tune.space.{key}: can't be searched; search options, such as optimizer.lr")
+        if part not in allowed:
+            raise BenchError(f"{where}: tune.space.{key}: unknown key '{part}'{nearest(part, allowed)}")
         if part == "method" and f"method.{option.split('.')[0]}" not in options:
             raise BenchError(f"{where}: tune.space.{key}: no method of the grid has it{nearest(key, options)}")
-        if part == "seed" or part == "seeds" or key in PARTS:
-            raise BenchError(f"{where}: tune.space.{key}: can't be searched; search options, such as optimizer.lr")
         if key in axes:
             raise BenchError(f"{where}: tune.space.{key}: is an axis of the grid too; take it out of one of them")
 
