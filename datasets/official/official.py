@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +12,6 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.files import file_digest, write_if_changed
 from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
@@ -21,6 +19,7 @@ from datasets.layout.checksums import read_checksums, write_checksums
 from datasets.layout.files import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
 from datasets.official.archives import Sources, archives_of, verify_md5
+from datasets.official.encode import map_labels, png, put_colours
 from datasets.official.prepare import (
     Conversion,
     Pair,
@@ -37,7 +36,6 @@ from datasets.official.prepare import (
 )
 
 _ALLOW = "--set allow_incomplete=true"
-_UNMAPPED = 254  # no class of these datasets has this index
 
 
 class OfficialConfig(DatasetConfig):
@@ -183,20 +181,13 @@ class OfficialDataset(VocLayout):
         image = load_rgb(where, data)
         if self.config.size is None:
             return data
-        return _png(self._prepared(image, Image.Resampling.BILINEAR))
+        return png(self._prepared(image, Image.Resampling.BILINEAR))
 
     def _convert_mask(self, where: Path, data: bytes) -> bytes:
         labels = np.asarray(self.decode_labels(where, data))
-        table = np.full(256, _UNMAPPED, dtype=np.uint8)
-        table[list(self.label_map)] = list(self.label_map.values())
-        mapped = table[labels]
-        if (mapped == _UNMAPPED).any():
-            values = ", ".join(map(str, np.unique(labels[mapped == _UNMAPPED])))
-            raise BenchError(f"{where}: label values {values}, which {type(self).__name__}'s masks don't have")
+        mapped = map_labels(where, labels, self.label_map, type(self).__name__)
         mask = self._prepared(Image.fromarray(mapped), Image.Resampling.NEAREST)
-        colours = [*self.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(self.palette)), self.void_colour]
-        mask.putpalette([channel for colour in colours for channel in colour])
-        return _png(mask)
+        return png(put_colours(mask, self.palette, self.void_colour))
 
     @classmethod
     def decode_labels(cls, where: Path, data: bytes) -> Image.Image:
@@ -275,9 +266,3 @@ class OfficialDataset(VocLayout):
 
 def _text(size: tuple[int, int] | None) -> str:
     return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
