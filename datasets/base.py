@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from bench.arrays import UInt8
+import numpy as np
+from pydantic import Field
+
+from bench.arrays import IGNORE_INDEX, UInt8
 from bench.config import Config
 from bench.errors import BenchError
 
@@ -24,10 +26,12 @@ class DatasetConfig(Config):
         size: (height, width) to which images (bilinear, antialiased) and masks (nearest) are prepared, for training and
             for evaluation; None keeps each image's own size.
         eval_split: the split on which runs are evaluated.
+        overlap: whether an id may be both a training image and an evaluated one; only where that is meant.
     """
 
     size: tuple[int, int] | None = None
     eval_split: Literal["val", "test"] = "val"
+    overlap: Annotated[Literal["refuse", "allow"], Field(json_schema_extra={"identity": False})] = "refuse"
 
 
 @dataclass
@@ -37,11 +41,26 @@ class CheckReport:
     dataset: str
     root: str
     counts: dict[str, int] = field(default_factory=dict)  # images per split
+    annotated: dict[str, int] = field(default_factory=dict)  # those that have a mask
     class_pixels: dict[str, int] = field(default_factory=dict)  # pixels per class over all splits, and "void"
     class_images: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # "WxH" -> images
+    classes_known: bool = True  # else the classes are named by their index
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # no faults: what it was made from, what is left out
+
+
+@dataclass
+class Health:
+    """Whether a dataset can be trained and scored on, as far as headers and evaluated masks tell.
+
+    Attributes:
+        problems: each a line; with one, a score would be meaningless or a run would fail.
+        warnings: each a line; what a person should know.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class SegmentationDataset:
@@ -50,10 +69,13 @@ class SegmentationDataset:
     Attributes:
         Config: the dataset's options (part of a cell's identity, except fields marked otherwise).
         needs_root: False for embedded datasets, which are made in `root` by :meth:`prepare` on first use.
+        names_identify: whether an image's file name says which image it is, whatever folder a list of another repository
+            gives it: true of published datasets, not of folders in which numbers begin anew.
     """
 
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     needs_root: ClassVar[bool] = True
+    names_identify: ClassVar[bool] = False
 
     def __init__(self, config: DatasetConfig, root: Path) -> None:
         self.config = config
@@ -85,8 +107,16 @@ class SegmentationDataset:
         return None
 
     def ids(self, split: SplitName) -> tuple[str, ...]:
-        """Return the ids of a split in the published order, or sorted where there is none; never directory order."""
+        """Return the ids of a split in the published order, or sorted where there is none; never directory order.
+
+        Training ids are those of all images that can be trained on, unlabelled photographs included.
+        """
         raise NotImplementedError
+
+    @property
+    def annotated(self) -> tuple[str, ...]:
+        """The training ids that have a mask, in the order of the list; by default all of them."""
+        return self.ids("train")
 
     def files(self, split: SplitName) -> dict[str, tuple[Path, ...]]:
         """Return the files that are read for each id of a split, the image first, then the mask; they identify the data.
@@ -116,10 +146,20 @@ class SegmentationDataset:
         """Return the prepared mask, (H, W) uint8: class index, 255 = void."""
         raise NotImplementedError
 
-    @cached_property
-    def presence(self) -> dict[str, frozenset[int]]:
-        """Classes present in each training image's prepared mask, without void, as {id: class indices}."""
-        raise NotImplementedError
+    def classes_in(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """Return the classes present in some images' prepared masks, without void, as {id: class indices}.
+
+        Raises:
+            BenchError: if a mask can't be used.
+        """
+        return {i: frozenset(np.unique(self.mask(i)).tolist()) - {IGNORE_INDEX} for i in ids}
+
+    def health(self) -> Health:
+        """Look whether the dataset can be trained and scored on, without decoding more than evaluated masks.
+
+        What was looked at once isn't looked at again until its file changes. By default nothing is.
+        """
+        return Health()
 
     @classmethod
     def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import ClassVar
 
 from bench.errors import BenchError
 from bench.registry import register
@@ -28,6 +29,8 @@ COLOURS = {
 @register("dataset", "camvid")
 class CamVid(VocLayout):
     """CamVid (Brostow et al., 2009), 11 classes, 367/101/233 images of 480x360 (the split of SegNet), in VOC layout."""
+
+    names_identify: ClassVar[bool] = True
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import cache_dir, file_digest, read_json, write_json
 from datasets.layout.checksums import CHECKSUMS
-from datasets.layout.files import on_threads
+from datasets.layout.stamps import DIGITS, hashes_of, name_in
 
 if TYPE_CHECKING:
     from datasets.base import Progress, SegmentationDataset, SplitName
 
-DIGITS = 32  # hexadecimal digits of SHA-256 that are kept per file
 MISSING = "missing"
-# A file changed so shortly before it was hashed may change again within the same tick of the file system's clock.
-_SETTLED_NS = 2_000_000_000
-Stamp = list[int]  # size in bytes, times of change of content and of inode in ns
 Entries = dict[str, str]  # image id -> the hashes of its files, joined by dots
 
 
@@ -72,69 +65,6 @@ class Content:
         return "" if self.pinned else self.sha256
 
 
-class _Hashes:
-    """The hashes of a folder's files, kept in the cache on disk by size and times of change."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._path = cache_dir() / "files" / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:24]}.json"
-        try:
-            self._known: dict[str, tuple[Stamp, str]] = dict(read_json(self._path) or {})
-        except (ValueError, TypeError, OSError):
-            self._known = {}
-        self._changed = False
-
-    def of(self, paths: Sequence[Path], progress: Progress | None) -> dict[Path, str]:
-        """Return the first digits of each file's SHA-256, or `missing` where there is none; paths lie in the folder."""
-        stamps = {path: _stamp(path) for path in paths}
-        names = {path: name_in(self._root, path) for path in paths}
-        found = {path: self._hash(names[path], stamp) for path, stamp in stamps.items()}
-        todo = [path for path, known in found.items() if known is None]
-        for path, digest in zip(todo, on_threads(_digest, todo, progress), strict=True):
-            found[path] = digest
-            stamp = stamps[path]
-            if stamp is not None and digest != MISSING and time.time_ns() - max(stamp[1:]) > _SETTLED_NS:
-                self._known[names[path]] = (stamp, digest)
-                self._changed = True
-        return {path: digest or MISSING for path, digest in found.items()}
-
-    def _hash(self, name: str, stamp: Stamp | None) -> str | None:
-        """Return a file's hash where it is known; None where it must be read."""
-        if stamp is None:
-            return MISSING
-        known = self._known.get(name)
-        return str(known[1]) if known is not None and list(known[0]) == stamp else None
-
-    def keep(self) -> None:
-        """Write what was hashed to the cache; one that can't be written costs time only."""
-        if self._changed:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(self._path, self._known, indent=None)
-            except OSError:
-                return
-
-
-def name_in(root: Path, path: Path) -> str:
-    """Return a file's path in a folder; its whole path where it lies elsewhere."""
-    return str(path).removeprefix(f"{root}{os.sep}")  # os.path.relpath takes most of the time of an unchanged dataset
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 (the whole time of an unchanged dataset; Path.stat takes twice as long)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _digest(path: Path) -> str:
-    try:
-        return file_digest(path)[:DIGITS]
-    except FileNotFoundError:
-        return MISSING
-
-
 def read_content(
     dataset: SegmentationDataset, splits: Iterable[SplitName], progress: Progress | None = None
 ) -> Content:
@@ -160,9 +90,7 @@ def read_files(
     files: dict[str, dict[str, tuple[Path, ...]]] = {split: dataset.files(split) for split in dict.fromkeys(splits)}
     images = dict.fromkeys(path for found in files.values() for some in found.values() for path in some)
     paths = [*images, *dataset.lists(tuple(dict.fromkeys(splits)))]
-    hashes = _Hashes(dataset.root)
-    digests = hashes.of(paths, progress)
-    hashes.keep()
+    digests = {path: digest or MISSING for path, digest in hashes_of(dataset.root, paths, progress).items()}
     entries = {
         split: {image_id: ".".join(digests[path] for path in some) for image_id, some in found.items()}
         for split, found in files.items()

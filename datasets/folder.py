@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 from pydantic import AfterValidator, Field
 
+from bench.errors import BenchError
 from bench.registry import register
-from datasets.base import DatasetConfig
+from datasets.base import DatasetConfig, SplitName
+from datasets.layout.decode import IMAGE_SUFFIXES
 from datasets.layout.files import escapes
+from datasets.layout.places import split_suffix
 from datasets.layout.voc_layout import Layout, VocLayout
 
 
@@ -27,9 +31,13 @@ class FolderConfig(DatasetConfig):
 
     Attributes:
         title: what your data is called; part of a cell's id, so that the runs of two folders don't mix.
-        images: folder of the images, ``ID.jpg``, ``ID.jpeg`` or ``ID.png``.
-        masks: folder of the masks, ``ID.png``, 8-bit, pixel = class index, 255 = void.
-        lists: folder of ``train.txt``, ``val.txt`` and, where there is one, ``test.txt``: an id a line.
+        images: folder of the images, ``ID.jpg``, ``.png``, ``.tif``, ``.bmp`` or ``.webp``.
+        masks: folder of the masks, ``ID.png``, at most 8 bits, pixel = class index, 255 = void.
+        lists: folder of ``train.txt``, ``val.txt`` and, where there is one, ``test.txt``: an id a line. A training image
+            without a mask is an unlabelled photograph.
+        unlabelled_images: folder of more photographs to train on without labels: all images in it, at any depth, that no
+            list names and that have no mask. Their ids are their paths in the dataset's folder. It may be that of the
+            images.
         classes_file: class names, one a line, in index order.
         min_classes: least number of classes in an image that the `few_labels` protocol takes.
     """
@@ -38,6 +46,7 @@ class FolderConfig(DatasetConfig):
     images: _Inside = Layout.images
     masks: _Inside = Layout.masks
     lists: _Inside = Layout.lists
+    unlabelled_images: Annotated[_Inside | None, Field(json_schema_extra={"identity": "non-default"})] = None
     classes_file: _Inside = Layout.classes
     min_classes: Annotated[int, Field(ge=1, le=255)] = 1
 
@@ -47,12 +56,85 @@ class Folder(VocLayout):
     """Your own images and index masks: VOC layout, or two folders, lists and class names where you say."""
 
     Config: ClassVar[type[DatasetConfig]] = FolderConfig
+    config: FolderConfig
 
     def __init__(self, config: FolderConfig, root: Path) -> None:
         super().__init__(config, root, Layout(config.images, config.masks, config.lists, config.classes_file))
-        self._min_classes = config.min_classes
+        self._photographs: dict[str, Path] | None = None
 
     @property
     def few_labels_min_classes(self) -> int:
         """As configured."""
-        return self._min_classes
+        return self.config.min_classes
+
+    @property
+    def annotated(self) -> tuple[str, ...]:
+        """The ids of the training list that have a mask."""
+        return tuple(image_id for image_id in self.listed("train") if self.has_mask(image_id))
+
+    def has_mask(self, image_id: str) -> bool:
+        """Return whether there is a mask for an image."""
+        return bool(self.masks.candidates(image_id))
+
+    @property
+    def photographs(self) -> tuple[str, ...]:
+        """Ids of the images in the folder of unlabelled ones that no list names and that have no mask, sorted.
+
+        Raises:
+            BenchError: if there is no such folder, or two of its files differ in their suffix alone.
+        """
+        if self._photographs is None:
+            self._photographs = self._find_photographs()
+        return tuple(self._photographs)
+
+    def find_image(self, image_id: str) -> Path | None:
+        """Return an image's file, None where there is none.
+
+        Raises:
+            BenchError: if several files could be it.
+        """
+        found = (self._photographs or {}).get(image_id)
+        return super().find_image(image_id) if found is None else found
+
+    def _find_photographs(self) -> dict[str, Path]:
+        if self.config.unlabelled_images is None:
+            return {}
+        folder = self.root / self.config.unlabelled_images
+        if not folder.is_dir():
+            raise BenchError(f"{folder}: there is no such folder (dataset.unlabelled_images)")
+        taken = self._listed_files()
+        found: dict[str, Path] = {}
+        for path in images_in(folder):
+            image_id = path.relative_to(self.root).with_suffix("").as_posix()
+            if path in taken or self._is_annotated(path):
+                continue
+            if image_id in found:
+                raise BenchError(
+                    f"{path}: differs from {found[image_id].name} in its suffix alone; keep one of them there"
+                )
+            found[image_id] = path
+        return found
+
+    def _listed_files(self) -> set[Path]:
+        """Return the images that a list names, and all masks of theirs."""
+        ids = [i for split in get_args(SplitName) if self.list_path(split).exists() for i in self.listed(split)]
+        return {path for i in ids for path in (*self.images.candidates(i), *self.masks.candidates(i))}
+
+    def _is_annotated(self, path: Path) -> bool:
+        """Tell whether an image of the images' own folder has a mask, or is one."""
+        image_id = self.images.id_of(path)
+        mask_id = self.masks.id_of(path)
+        return (image_id is not None and self.has_mask(image_id)) or mask_id is not None
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images in a folder, at any depth, sorted; hidden files and folders are passed over."""
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(where, name)
+            for name in names
+            if not name.startswith(".") and split_suffix(name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found)

@@ -74,6 +74,23 @@ def hold_out(split: Split, count: int, seed: int) -> Split:
     return replace(split, labelled=labelled, unlabelled=unlabelled, holdout=tuple(held))
 
 
+def annotated(dataset: SegmentationDataset) -> tuple[str, ...]:
+    """Return the training ids that have a mask.
+
+    Raises:
+        BenchError: if none has.
+    """
+    if not (ids := dataset.annotated):
+        raise BenchError(f"no training image has a mask: there are {described(dataset)}")
+    return ids
+
+
+def described(dataset: SegmentationDataset) -> str:
+    """Return in words how many training images there are, and how many have a mask where not all do."""
+    every, masked = len(dataset.ids("train")), len(dataset.annotated)
+    return f"{every} training images" + (f", {masked} with a mask" if masked < every else "")
+
+
 class Protocol:
     """Base class of protocols. Subclasses register with ``@register("protocol", NAME)``.
 
@@ -163,8 +180,9 @@ def make_manifest(
         seed: the split seed.
     """
     counts = dict.fromkeys(dataset.classes, 0)
+    present = dataset.classes_in(split.labelled)
     for image_id in split.labelled:
-        for index in dataset.presence[image_id]:
+        for index in present[image_id]:
             counts[dataset.classes[index]] += 1
     quality = dataset.high_quality
     return Manifest(

@@ -20,7 +20,7 @@ from bench.registry import register
 from datasets._scenes import CLASSES, draw_scene
 from datasets.base import DatasetConfig, Progress
 from datasets.layout.checksums import CHECKSUMS, read_checksums, write_checksums
-from datasets.layout.files import MASK_SUFFIX
+from datasets.layout.decode import MASK_SUFFIX
 from datasets.layout.palette import voc_palette
 from datasets.layout.voc_layout import Layout, VocLayout
 

@@ -16,7 +16,8 @@ from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import DatasetConfig, SplitName
-from datasets.layout.files import load_index_mask, read_lines, reason
+from datasets.layout.decode import load_index_mask
+from datasets.layout.files import read_lines, reason
 from datasets.official.archives import Sources
 from datasets.official.official import OfficialDataset
 from datasets.official.prepare import Pair, Preparation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bench.cli.options import matching
-from bench.cli.output import console, counted, print_json, projection_text
+from bench.cli.output import console, counted, print_json, print_warnings, projection_text
 from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
 from bench.plan.summary import make_plan, summarise
@@ -69,6 +69,7 @@ def submit_cells(options: SubmitOptions) -> None:
     profile = read_profile(options.profile)
     profile = profile.model_copy(update={"parallel": options.parallel or profile.parallel})
     plan = make_plan(request)
+    print_warnings(out, plan.warnings)
     with records.submitting(request.store):
         cells = _cells_to_submit(options, plan, out)
         requests = _requests(cells, profile, request)

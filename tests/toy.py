@@ -5,7 +5,6 @@ Each image is a noisy background (class 0) with one bright square (class 1) or o
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +52,6 @@ class Toy(SegmentationDataset):
         mask[top : top + 16, left : left + 16] = kind
         mask[[0, -1]] = 255
         return mask
-
-    @cached_property
-    def presence(self) -> dict[str, frozenset[int]]:
-        return {i: frozenset({0, self._corner(i)[2]}) for i in self.ids("train")}
 
     @classmethod
     def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:

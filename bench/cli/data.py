@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from bench.registry import Kind
     from bench.spec.cell import Part
+    from datasets.base import CheckReport
     from datasets.split import Manifest
+
+_SIZES = 5  # that are printed
 
 
 class Listed(str, Enum):
@@ -129,30 +132,37 @@ def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False
     if as_json:
         print_json(asdict(report))
     else:
-        _print_report(report, dataset.classes)
+        _print_report(report)
     raise SystemExit(1 if report.problems else 0)
 
 
-def _class_table(report: Any, classes: tuple[str, ...]) -> Table:
+def _class_table(report: CheckReport) -> Table:
     from rich.table import Table
 
     total = max(sum(report.class_pixels.values()), 1)
     table = Table("class", "images", "pixels", "share", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label in [*classes, "void"]:
-        pixels = report.class_pixels.get(label, 0)
-        table.add_row(label, str(report.class_images.get(label, "")), f"{pixels:,}", f"{100 * pixels / total:.2f} %")
+    named = [(label, pixels) for label, pixels in report.class_pixels.items() if pixels or report.classes_known]
+    for label, pixels in named:
+        table.add_row(label, str(report.class_images[label]), f"{pixels:,}", f"{100 * pixels / total:.2f} %")
     return table
 
 
-def _print_report(report: Any, classes: tuple[str, ...]) -> None:
+def _sizes(report: CheckReport) -> str:
+    """Return the commonest sizes; own photographs come in hundreds."""
+    some = [f"{size} ({n})" for size, n in list(report.sizes.items())[:_SIZES]]
+    more = len(report.sizes) - _SIZES
+    return ", ".join(some) + (f", and {more} other sizes" if more > 0 else "")
+
+
+def _print_report(report: CheckReport) -> None:
     out = console()
     out.print(report.dataset, style="bold", end="")
     out.print(f" in {report.root}: " + ", ".join(f"{n} {k}" for k, n in report.counts.items()))
     if report.class_pixels:
-        out.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in report.sizes.items()))
-        out.print(_class_table(report, classes))
+        out.print(f"sizes: {_sizes(report)}")
+        out.print(_class_table(report))
     for note in report.notes:
         out.print(note, style="yellow" if note.startswith("incomplete") else "")
     for problem in report.problems:

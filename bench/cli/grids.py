@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, matching, takes_request
-from bench.cli.output import console, counted, duration, print_json, projection_text
+from bench.cli.output import console, counted, duration, print_json, print_warnings, projection_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,7 @@ def plan(
     if as_json:
         more: dict[str, object] = {"predicted": found} if found else {}
         more |= {"power": said} if said else {}
+        more |= {"warnings": summary.warnings} if summary.warnings else {}
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **more})
         return
@@ -71,6 +72,7 @@ def plan(
     cells = counted(count, "cell") + (f" ({shape})" if shape else "")
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
     out.print(projection_text(projection))
+    print_warnings(out, summary.warnings)
     for cell in summary.cells[: None if every else SHOWN]:
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
     if count > SHOWN and not every:
@@ -109,6 +111,7 @@ def run(
     cells = matching(planned.cells, lambda cell: cell.coords, only, lambda cell: cell.cell)
     jobs, done = make_jobs(planned, cells, request, retry)
     out, jobs = console(stderr=as_json), _with_threads(jobs, planned, workers, as_json)
+    print_warnings(out, planned.warnings)
     if done:
         out.print(f"{done} of {len(cells)} cells are done already")
     begin, states = time.monotonic(), dict[str, "State"]()

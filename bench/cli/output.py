@@ -52,3 +52,9 @@ def projection_text(projection: Projection) -> str:
     hardware = " and ".join(projection.hardware)
     text = f"about {duration(projection.seconds)} one after the other, at the throughput of {hardware}"
     return text + (f"; {projection.unknown} more cells whose throughput isn't known yet" if projection.unknown else "")
+
+
+def print_warnings(out: Console, warnings: list[str]) -> None:
+    """Print what a person should know of a grid's data."""
+    for line in warnings:
+        out.print(f"note: {line}")

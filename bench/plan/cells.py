@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.content import content_of
+from bench.data.health import shared_images, usable
 from bench.data.roots import DataRoots
 from bench.data.splits import draw_split
 from bench.errors import BenchError
@@ -59,6 +60,7 @@ class Plan:
         written: the grid as its file has it.
         sets: the ``--set`` values.
         absent: why a dataset's files can't be used, where that is allowed.
+        warnings: what a person should know of the data, a line each; only where they had to be here.
         left_out: ids of the store's runs that are cells on absent data, but on other data than the cells taken.
     """
 
@@ -71,6 +73,7 @@ class Plan:
     sets: Raw
     absent: dict[Part, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,18 @@ class Resolver:
         """Resolve recipes, whose data must be here."""
         return [self.cell(recipe) for recipe in recipes]
 
+    def warnings(self, resolved: Sequence[Resolved]) -> list[str]:
+        """Return what a person should know of the data and splits of some cells, whose data are here.
+
+        Raises:
+            BenchError: if a run on them would fail, or its score be meaningless.
+        """
+        pinned = {one.cell.dataset for one in resolved if one.content is not None and one.content.pinned}
+        parts = dict.fromkeys(one.cell.dataset for one in resolved if one.cell.dataset not in pinned)
+        said = [line for part in parts for line in usable(part, self.roots)]
+        manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
+        return list(dict.fromkeys([*said, *(line for m in manifests.values() for line in shared_images(m))]))
+
     def known_cells(self, recipes: Sequence[Raw], store: Path) -> tuple[list[Resolved], dict[Part, str], list[str]]:
         """Resolve recipes; those whose data isn't here become the store's runs that have them, or a cell that no run is.
 
@@ -177,10 +192,12 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     if not points:
         raise BenchError(f"{where}: the grid has no cells (every combination is excluded)")
     recipes = [resolver.recipe(point.raw) for point in points]
+    warnings = list[str]()
     if absent:
         resolved, missing, left_out = resolver.known_cells(recipes, request.store)
     else:
         resolved, missing, left_out = resolver.cells(recipes), {}, []
+        warnings = resolver.warnings(resolved)
     _check_distinct(points, resolved, where)
     if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved):
         raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
@@ -191,7 +208,8 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     ]
     manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
     contents = {one.content.sha256: one.content for one in resolved if one.content is not None}
-    return Plan(request.name, asked.grid, cells, manifests, contents, asked.written, asked.sets, missing, left_out)
+    written, sets = asked.written, asked.sets
+    return Plan(request.name, asked.grid, cells, manifests, contents, written, sets, missing, left_out, warnings)
 
 
 def _check_distinct(points: Sequence[Point], resolved: Sequence[Resolved], where: str) -> None:

@@ -86,6 +86,8 @@ def summarise(plan: Plan, store: Path) -> Summary:
         points = [planned.values for planned in plan.cells]
         more["deviations"], keys = deviations(plan.written, plan.sets, points)
         of_cells = [{**known, "deviations": deviating} for known, deviating in zip(of_cells, keys, strict=True)]
+    if plan.warnings:
+        more["warnings"] = plan.warnings
     if plan.left_out:
         more["left_out"] = plan.left_out
     identities = Identities()
@@ -155,6 +157,8 @@ def plan_and_keep(request: Request, absent: bool = False) -> tuple[Plan, Summary
     for content in plan.contents.values():
         keep_content(request.store, content)
     summary = summarise(plan, request.store)
+    if not absent:
+        summary = summary.model_copy(update={"checked": True})
     keep(request, summary)
     return plan, summary
 
@@ -171,7 +175,11 @@ def planned_summary(request: Request) -> Summary:
         BenchError: see :func:`plan_and_keep`.
     """
     known = read_kept(request)
-    if known is None or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data)):
+    if (
+        known is None
+        or not known.checked
+        or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data))
+    ):
         return plan_and_keep(request)[1]
     return known
 

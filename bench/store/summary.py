@@ -97,6 +97,8 @@ class Summary(_Stored):
         freshness: what the plan depends on.
         identities: what identifies the cells, each piece once: its key in a cell's identity, and its value.
         left_out: runs of the store that a cell of absent data could be, on other data than the others.
+        warnings: what a person should know of the data before runs are made on it.
+        checked: the data were here, and were looked at for what would make a run fail or its score meaningless.
     """
 
     name: str
@@ -112,6 +114,8 @@ class Summary(_Stored):
     freshness: Freshness = Freshness()
     identities: list[tuple[str, Any]] = []
     left_out: list[str] = []
+    warnings: list[str] = []
+    checked: bool = False
 
     @property
     def absent(self) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from functools import partial
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -12,35 +13,35 @@ from PIL import Image
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
-from datasets.layout.files import escapes, illegal_labels, load_index_mask, load_rgb, on_threads, read_lines
+from datasets.base import CheckReport, Health, Progress, SplitName
+from datasets.layout import health
+from datasets.layout.decode import load_rgb, unlisted
+from datasets.layout.files import escapes, illegal_labels, on_threads, read_lines
+from datasets.layout.health import Pairs, judge, some
 
 
-class Walked(Protocol):
-    """What the walk asks of a dataset."""
-
-    root: Path
-    config: DatasetConfig
+class Checked(health.Walked, Protocol):
+    """What the walk asks of a dataset besides."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in index order."""
+    def photographs(self) -> tuple[str, ...]:
+        """Ids of training images beside the list."""
 
     def list_path(self, split: SplitName) -> Path:
         """Return the list of a split."""
 
-    def image_path(self, image_id: str) -> Path:
-        """Return an image's file."""
+    def stored_mask(self, path: Path) -> Image.Image:
+        """Return a mask's labels at the size in which it is stored."""
 
-    def mask_path(self, image_id: str) -> Path:
-        """Return a mask's file."""
+    def has_mask(self, image_id: str) -> bool:
+        """Return whether an image needs no mask, or has one."""
 
 
 @dataclass
 class _Finding:
     problems: list[str] = field(default_factory=list)
     size: str | None = None  # of the image, "WxH"
-    histogram: list[int] = field(default_factory=lambda: [0] * 256)  # of the mask
+    labels: Mapping[int, int] | None = None  # pixels by label, of the mask
 
 
 def _list_problems(path: Path, ids: list[str]) -> list[str]:
@@ -49,7 +50,7 @@ def _list_problems(path: Path, ids: list[str]) -> list[str]:
     return problems if ids else [f"{path}: names no ids"]
 
 
-def _read_lists(dataset: Walked, report: CheckReport) -> dict[SplitName, list[str]]:
+def _read_lists(dataset: Checked, report: CheckReport) -> dict[SplitName, list[str]]:
     """Read the lists that are there; those of training and evaluation must be."""
     needed = {"train", dataset.config.eval_split}
     lists: dict[SplitName, list[str]] = {}
@@ -63,60 +64,112 @@ def _read_lists(dataset: Walked, report: CheckReport) -> dict[SplitName, list[st
             report.problems.append(str(error))
             continue
         report.problems += _list_problems(path, ids)
+        lists[split] = [i for i in dict.fromkeys(ids) if not escapes(i)]
         report.counts[split] = len(ids)
-        lists[split] = ids
-    for (a, first), (b, second) in combinations(lists.items(), 2):
-        twice = set(second)
-        report.problems += [f"'{i}' is in both {a} and {b}" for i in dict.fromkeys(first) if i in twice]
+    if "train" in lists:
+        _add_photographs(dataset, report, lists["train"])
     return lists
 
 
-def _size(image: Image.Image) -> str:
-    return f"{image.width}x{image.height}"
+def _add_photographs(dataset: Checked, report: CheckReport, train: list[str]) -> None:
+    try:
+        more = dataset.photographs
+    except BenchError as error:
+        report.problems.append(str(error))
+        return
+    train += [i for i in more if i not in set(train)]
+    report.counts["train"] += len(more)
 
 
-def _examine(dataset: Walked, image_id: str, num_classes: int) -> _Finding:
-    """Decode one image and its mask."""
-    finding = _Finding()
-    mask_path = dataset.mask_path(image_id)
-    try:
-        finding.size = _size(load_rgb(dataset.image_path(image_id)))
-    except BenchError as error:
-        finding.problems.append(str(error))
-    try:
-        mask = load_index_mask(mask_path)
-    except BenchError as error:
-        finding.problems.append(str(error))
-        return finding
-    finding.histogram = mask.histogram()
-    illegal = illegal_labels(finding.histogram, num_classes)
-    if illegal:
-        finding.problems.append(f"{mask_path}: illegal label values {', '.join(map(str, illegal))}")
-    if finding.size is not None and finding.size != _size(mask):
-        finding.problems.append(f"{mask_path}: the mask is {_size(mask)}, its image {finding.size}")
+def _overlaps(dataset: Checked, report: CheckReport, lists: Mapping[SplitName, list[str]]) -> None:
+    found = Health()
+    for split in ("val", "test"):
+        if split in lists and "train" in lists:
+            config = dataset.config.model_copy(update={"eval_split": split})
+            health.overlap(found, config, lists["train"], lists[split])
+    both = set(lists.get("val", ())) & set(lists.get("test", ()))
+    found.warnings += [f"{len(both)} images are in both val and test ({some(sorted(both))})"] if both else []
+    report.problems += found.problems
+    report.notes += found.warnings
+
+
+def _with_masks(dataset: Checked, report: CheckReport, lists: Mapping[SplitName, list[str]]) -> list[str]:
+    """Return the ids whose masks are looked at, and count them.
+
+    A split that isn't evaluated may lack masks, and training images without one are unlabelled photographs.
+    """
+    found: list[str] = []
+    for split, ids in lists.items():
+        there = [i for i in ids if split == dataset.config.eval_split or dataset.has_mask(i)]
+        report.annotated[split] = len(there)
+        if len(there) < len(ids):
+            use = "trained on as unlabelled" if split == "train" else "nothing scores them"
+            report.notes.append(f"{split}: {len(there)} images with a mask, {len(ids) - len(there)} without ({use})")
+        found += there
+    return found
+
+
+def _examine(dataset: Checked, pairs: Pairs, faulty: Mapping[str, list[str]], image_id: str) -> _Finding:
+    """Decode one image and its mask, as far as their headers can be read."""
+    finding = _Finding([*faulty.get(image_id, ())])
+    image_there, mask_there = pairs.readable(image_id)
+    if image_there:
+        try:
+            image = load_rgb(dataset.image_path(image_id), max_pixels=dataset.max_pixels)
+            finding.size = f"{image.width}x{image.height}"
+        except BenchError as error:
+            finding.problems.append(str(error))
+    if mask_there:
+        _examine_mask(dataset, dataset.mask_path(image_id), finding)
     return finding
 
 
-def _classes(dataset: Walked, report: CheckReport) -> tuple[str, ...]:
+def _examine_mask(dataset: Checked, path: Path, finding: _Finding) -> None:
+    try:
+        histogram = dataset.stored_mask(path).histogram()
+    except BenchError as error:
+        finding.problems.append(str(error))
+        return
+    finding.labels = {label: count for label, count in enumerate(histogram) if count}
+    illegal = illegal_labels(histogram, len(_classes(dataset)))
+    if illegal:
+        finding.problems.append(f"{path}: illegal label values {unlisted(illegal)}")
+
+
+def _classes(dataset: Checked, report: CheckReport | None = None) -> tuple[str, ...]:
     """Return the class names, or every index as a name where they can't be read (which is a problem)."""
     try:
         return dataset.classes
     except BenchError as error:
-        report.problems.append(str(error))
+        if report is not None:
+            report.problems.append(str(error))
+            report.classes_known = False
         return tuple(map(str, range(IGNORE_INDEX)))
 
 
-def _tally(report: CheckReport, findings: list[_Finding], classes: tuple[str, ...]) -> None:
+def _tally(report: CheckReport, findings: Mapping[str, _Finding], classes: tuple[str, ...]) -> None:
     names = {**dict(enumerate(classes)), IGNORE_INDEX: "void"}
+    masks = [finding.labels for finding in findings.values() if finding.labels is not None]
     for index, name in names.items():
-        report.class_pixels[name] = sum(f.histogram[index] for f in findings)
-        report.class_images[name] = sum(f.histogram[index] > 0 for f in findings)
-    report.sizes = dict(Counter(f.size for f in findings if f.size is not None).most_common())
-    for finding in findings:
+        report.class_pixels[name] = sum(mask.get(index, 0) for mask in masks)
+        report.class_images[name] = sum(index in mask for mask in masks)
+    report.sizes = dict(Counter(f.size for f in findings.values() if f.size is not None).most_common())
+    for finding in findings.values():
         report.problems += finding.problems
 
 
-def check_layout(dataset: Walked, progress: Progress | None = None) -> CheckReport:
+def _judge(
+    dataset: Checked, report: CheckReport, lists: Mapping[SplitName, list[str]], findings: Mapping[str, _Finding]
+) -> None:
+    for split, ids in lists.items():
+        masks = [labels for i in ids if i in findings and (labels := findings[i].labels) is not None]
+        if masks and split in ("train", dataset.config.eval_split):
+            judged = judge(split, masks, dataset.classes, thorough=True)
+            report.problems += judged.problems
+            report.notes += judged.warnings
+
+
+def check_layout(dataset: Checked, progress: Progress | None = None) -> CheckReport:
     """Walk a dataset in VOC layout.
 
     Every list, image and mask is read in full; an id that several lists name is read and counted once.
@@ -134,7 +187,18 @@ def check_layout(dataset: Walked, progress: Progress | None = None) -> CheckRepo
         return report
     classes = _classes(dataset, report)
     lists = _read_lists(dataset, report)
-    ids = [i for i in dict.fromkeys(i for ids in lists.values() for i in ids) if not escapes(i)]
-    findings = on_threads(lambda image_id: _examine(dataset, image_id, len(classes)), ids, progress)
+    _overlaps(dataset, report, lists)
+    ids = list(dict.fromkeys(i for ids in lists.values() for i in ids))
+    masks = _with_masks(dataset, report, lists)
+    pairs = Pairs(dataset, ids, dict.fromkeys(masks))
+    examine = partial(_examine, dataset, pairs, pairs.faulty())
+    findings = dict(zip(ids, on_threads(examine, ids, progress), strict=True))
+    report.notes += pairs.warnings()
+    if {"train", dataset.config.eval_split} <= lists.keys():
+        evaluated = dataset.config.eval_split
+        report.notes += pairs.twins(lists["train"], lists[evaluated], evaluated)
     _tally(report, findings, classes)
+    if report.classes_known:
+        _judge(dataset, report, lists, findings)
+    report.problems = list(dict.fromkeys(report.problems))
     return report

@@ -1,47 +1,41 @@
-"""Reading what datasets are made of: lists, class names, images, index masks. Each failure names its file."""
+"""Lists, class names, paths that stay in their folder, and work done on threads. Each failure names its file."""
 
 from __future__ import annotations
 
-import io
 import os
-import struct
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import numpy as np
-from PIL import Image
-from simplejpeg import decode_jpeg
-
-from bench.arrays import IGNORE_INDEX, UInt8
+from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from datasets.base import Progress
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-MASK_SUFFIX = ".png"
-# What Pillow raises for damaged files, depending on the format and on the damaged part.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, Image.DecompressionBombError)
-
+_LINE_END = re.compile(r"\r\n|\r|\n")
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the stripped lines of a text file, blank ones included. Any line ending, with or without a BOM.
+    """Return the lines of a text file without blanks and tabs around them, blank ones included.
+
+    Any line ending, with or without a BOM. Other characters that Unicode counts as white space or as the end of a line may
+    be part of a name.
 
     Raises:
         BenchError: if the file is missing, can't be read or isn't UTF-8.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip(" \t") for line in _LINE_END.split(path.read_bytes().decode("utf-8-sig"))]
     except FileNotFoundError:
         raise BenchError(f"{path}: there is no such file") from None
     except UnicodeDecodeError:
         raise BenchError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:
         raise BenchError(f"{path}: can't be read ({error.strerror})") from None
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -74,74 +68,6 @@ def escapes(text: str) -> bool:
     """Return whether a relative path could leave the folder that it is joined to."""
     path = PurePosixPath(text)
     return path.is_absolute() or ".." in path.parts or "\\" in text or "\0" in text
-
-
-def find_image(folder: Path, image_id: str) -> Path:
-    """Return the image file of an id: the first that exists of .jpg, .jpeg and .png, else the .jpg that is missing."""
-    candidates = [folder / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), candidates[0])
-
-
-def _load(path: Path, data: bytes | None) -> Image.Image:
-    try:
-        with Image.open(path if data is None else io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise BenchError(f"{path}: missing") from None
-    except _DAMAGED as error:
-        raise BenchError(f"{path}: unreadable image ({reason(error)})") from None
-
-
-def load_rgb(path: Path, data: bytes | None = None) -> Image.Image:
-    """Return a decoded RGB image.
-
-    Args:
-        path: the file; only named in errors where `data` is given.
-        data: the file's content, where it isn't on disk (a member of an archive).
-
-    Raises:
-        BenchError: if the file is missing or damaged, or has more than 8 bits per channel.
-    """
-    image = _load(path, data)
-    if image.mode[0] in "IF":
-        raise BenchError(f"{path}: more than 8 bits per channel (mode {image.mode}); save it as an 8-bit image")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
-
-
-def decode_rgb(path: Path) -> UInt8:
-    """Return the pixels of an RGB image, (H, W, 3) uint8: those of :func:`load_rgb`, for a JPEG in a quarter less time.
-
-    Both decode with libjpeg-turbo, but simplejpeg writes the pixels into the array at once; Pillow keeps them in four
-    bytes each and copies them twice.
-
-    Raises:
-        BenchError: as :func:`load_rgb` does.
-    """
-    with suppress(*_DAMAGED):  # Pillow can read some of them, and names the fault of the others
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:  # the mode; raises for a decompression bomb
-            plain = header.mode == "RGB"
-        if plain:
-            pixels: UInt8 = decode_jpeg(data, colorspace="RGB", strict=True)
-            return pixels
-    return np.array(load_rgb(path), dtype=np.uint8)
-
-
-def load_index_mask(path: Path, data: bytes | None = None) -> Image.Image:
-    """Return a decoded mask whose pixels are class indices (8-bit, with or without a palette).
-
-    Args:
-        path: the file; only named in errors where `data` is given.
-        data: the file's content, where it isn't on disk.
-
-    Raises:
-        BenchError: if the file is missing or damaged, or isn't an 8-bit index image.
-    """
-    image = _load(path, data)
-    if image.mode not in ("L", "P"):
-        raise BenchError(f"{path}: not an 8-bit index mask (mode {image.mode}); save class indices, not colours")
-    return image
 
 
 def illegal_labels(histogram: Sequence[int], num_classes: int) -> list[int]:

@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.files import file_digest, write_if_changed
 from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
 from datasets.layout.checksums import read_checksums, write_checksums
-from datasets.layout.files import load_index_mask, load_rgb
+from datasets.layout.decode import load_index_mask, load_rgb
 from datasets.layout.voc_layout import VocLayout
 from datasets.official.archives import Sources, archives_of, verify_md5
 from datasets.official.encode import map_labels, png, put_colours
@@ -74,6 +74,7 @@ class OfficialDataset(VocLayout):
     wanted: ClassVar[str]
     label_map: ClassVar[Mapping[int, int]]
     void_colour: ClassVar[tuple[int, int, int]] = (0, 0, 0)
+    names_identify: ClassVar[bool] = True
     config: OfficialConfig
 
     def preparation(self, sources: Sources) -> Preparation:

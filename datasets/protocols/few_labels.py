@@ -16,7 +16,7 @@ import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import FewLabelsProcedure, SegmentationDataset
-from datasets.split import Protocol, Split
+from datasets.split import Protocol, Split, described
 
 
 class FewLabelsConfig(bench.config.Config):
@@ -157,20 +157,22 @@ class FewLabels(Protocol):
         Raises:
             BenchError: if so many images can't be taken, with how many qualify.
         """
-        ids, least = dataset.ids("train"), self._min_classes or dataset.few_labels_min_classes
-        if self._labels >= len(ids):
+        every, ids = dataset.ids("train"), dataset.annotated
+        least = self._min_classes or dataset.few_labels_min_classes
+        if self._labels > len(ids) or self._labels == len(every):
             raise BenchError(
-                f"protocol 'few_labels' {self._labels}: there are {len(ids)} training images; ask for fewer, or use `full`"
+                f"protocol 'few_labels' {self._labels}: there are {described(dataset)}; ask for fewer, or use `full`"
             )
+        presence = dataset.classes_in(ids)
         try:
             draw = _PROCEDURES[dataset.few_labels_procedure]
-            labelled = draw(ids, dataset.presence, self._labels, least, seed)
+            labelled = draw(ids, presence, self._labels, least, seed)
         except _ExhaustedError:
-            qualify = sum(len(dataset.presence[i]) >= least for i in ids)
+            qualify = sum(len(presence[i]) >= least for i in ids)
             raise BenchError(
-                f"protocol 'few_labels' {self._labels}: of {len(ids)} training images {qualify} qualify (at least {least} "
+                f"protocol 'few_labels' {self._labels}: of {described(dataset)} {qualify} qualify (at least {least} "
                 "classes), and those left contain no class seen least so far; ask for fewer labels, lower min_classes, "
                 "or use `ratio`"
             ) from None
         taken = set(labelled)
-        return Split(tuple(labelled), tuple(i for i in ids if i not in taken))
+        return Split(tuple(labelled), tuple(i for i in every if i not in taken))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Annotated, ClassVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,13 +15,12 @@ import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import SegmentationDataset
-from datasets.layout.files import IMAGE_SUFFIXES, read_lines
+from datasets.layout.files import read_lines
+from datasets.layout.names import Names, read_names
 from datasets.split import Protocol, Split
 
 SEED = "{seed}"
 
-# Cityscapes' image files carry it behind the id.
-_IMAGE_TAG = "_leftImg8bit"
 _SHOWN = 3
 
 Line = tuple[int, str]  # number, text
@@ -33,11 +33,14 @@ class FilesConfig(bench.config.Config):
         labelled: the list of labelled images. ``{seed}`` in it stands for the split seed, so that lists of several draws are
             the draws of a grid: ``pascal/92/split_{seed}/labeled.txt`` for ST++'s.
         unlabelled: the list of unlabelled ones, written in the same way; by default the rest of the training images.
+        overlap: whether an image may be in both lists, as one is in each of TorchSemiSeg's VOC lists of the 1,464 images,
+            and as in papers that use the labelled images as unlabelled ones too.
         title: name of the budget in slugs, tables and axes; by default the number of labelled images, of the first draw.
     """
 
     labelled: Annotated[str, Field(min_length=1, json_schema_extra={"identity": False})]
     unlabelled: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
+    overlap: Annotated[Literal["refuse", "allow"], Field(json_schema_extra={"identity": False})] = "refuse"
     title: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
 
 
@@ -80,38 +83,13 @@ def _content(path: Path) -> list[Line]:
     return lines
 
 
-class _Ids:
-    """The training ids of a dataset, found by what lists of other repositories call them."""
-
-    def __init__(self, ids: Sequence[str]) -> None:
-        self._ids = set(ids)
-        self._by_stem: dict[str, list[str]] = {}
-        for image_id in ids:
-            self._by_stem.setdefault(PurePosixPath(image_id).name, []).append(image_id)
-
-    def find(self, text: str) -> str | None:
-        """Return the id that a line names, or None.
-
-        A line is an id, or the path of an image, maybe with the path of its mask behind it. Of a path, the longest end
-        that is an id counts (``city/name`` before ``name``); else its last part, if one id alone ends with it.
-        """
-        if text in self._ids:
-            return text
-        path = PurePosixPath(re.split(r"\t|\s+", text)[0])
-        name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-        name = name.removesuffix(_IMAGE_TAG)
-        folders = [part for part in path.parts[:-1] if part != "/"]
-        for start in range(len(folders) + 1):
-            candidate = "/".join([*folders[start:], name])
-            if candidate in self._ids:
-                return candidate
-        same = self._by_stem.get(name, [])
-        return same[0] if len(same) == 1 else None
-
-
 def _shown(lines: Sequence[Line]) -> str:
     some = ", ".join(f"line {number} '{text}'" for number, text in lines[:_SHOWN])
     return some + (", …" if len(lines) > _SHOWN else "")
+
+
+def _few(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
 
 
 def read_split_list(path: Path, dataset: SegmentationDataset) -> tuple[str, ...]:
@@ -119,32 +97,37 @@ def read_split_list(path: Path, dataset: SegmentationDataset) -> tuple[str, ...]
 
     Formats, each seen in a released repository: an id a line (PixelSSL, U2PL and CPS/TorchSemiSeg on VOC, with either
     line ending); an image path (U2PL on Cityscapes); image and mask path, separated by a space (UniMatch) or a tab
-    (CPS/TorchSemiSeg on Cityscapes). The dataset's own masks are used, whatever the list names.
+    (CPS/TorchSemiSeg on Cityscapes). A line is the image that it names or an error, see ``datasets/layout/names.py``. The
+    dataset's own masks are used, whatever the list names.
 
     Raises:
-        BenchError: if the list is missing or empty, holds positions instead of names, names an image twice, or names
-            one that isn't a training image.
+        BenchError: if the list is missing or empty, holds positions instead of names, names an image twice, or has a line
+            that names no training image or could name several.
     """
-    lines, ids = _content(path), _Ids(dataset.ids("train"))
-    found = [(line, ids.find(line[1])) for line in lines]
-    unknown = [line for line, image_id in found if image_id is None]
+    lines = _content(path)
+    found, unknown = read_names(_names(dataset), dict(lines))
     if len(unknown) == len(lines) and all(re.fullmatch(r"\d{1,7}", text) for _, text in lines):
         raise BenchError(
             f"{path}: positions in a list ({_shown(lines)}), which mean something only beside the list that they count in; "
             "give ids or image paths"
         )
     if unknown:
+        some = [f"line {number} '{text}' ({unknown[number]})" for number, text in lines if number in unknown]
         raise BenchError(
             f"{path}: {len(unknown)} of {len(lines)} lines name no training image of the dataset, or more than one: "
-            f"{_shown(unknown)}"
+            f"{', '.join(some[:_SHOWN])}{', …' if len(some) > _SHOWN else ''}"
         )
     first: dict[str, int] = {}
-    for (number, text), image_id in found:
-        assert image_id is not None
-        if image_id in first:
-            raise BenchError(f"{path}: line {number} '{text}' names the same image as line {first[image_id]}")
-        first[image_id] = number
+    for number, text in lines:
+        earlier = first.setdefault(found[number], number)
+        if earlier != number:
+            raise BenchError(f"{path}: line {number} '{text}' names the same image as line {earlier}")
     return tuple(first)
+
+
+@lru_cache(maxsize=8)
+def _names(dataset: SegmentationDataset) -> Names:
+    return Names(dataset)
 
 
 @register("protocol", "files")
@@ -157,7 +140,7 @@ class Files(Protocol):
     def __init__(self, config: FilesConfig) -> None:
         super().__init__(config)
         self._labelled, self._unlabelled = config.labelled, config.unlabelled
-        self._title = config.title
+        self._title, self._overlap = config.title, config.overlap
 
     @property
     def title(self) -> str:
@@ -171,18 +154,31 @@ class Files(Protocol):
     def split(self, dataset: SegmentationDataset, seed: int) -> Split:
         """Read the lists; the seed has an effect where their names have ``{seed}``.
 
-        An image may be in both lists: TorchSemiSeg's VOC lists of the 1,464 images have one such each, and some papers
-        use the labelled images as unlabelled ones too.
-
         Raises:
-            BenchError: see :func:`read_split_list`; or if all training images are labelled and no second list is given.
+            BenchError: see :func:`read_split_list`; if a labelled image has no mask, an image is in both lists (unless
+                `overlap` allows it), or all training images are labelled and no second list is given.
         """
         path = _draw(self._labelled, seed)
         labelled = read_split_list(path, dataset)
+        annotated = set(dataset.annotated)
+        if bare := [image_id for image_id in labelled if image_id not in annotated]:
+            raise BenchError(f"{path}: {len(bare)} of {len(labelled)} images have no mask: {_few(bare)}")
         if self._unlabelled is not None:
-            return Split(labelled, read_split_list(_draw(self._unlabelled, seed), dataset))
+            second = _draw(self._unlabelled, seed)
+            unlabelled = read_split_list(second, dataset)
+            self._refuse_overlap(labelled, unlabelled, second)
+            return Split(labelled, unlabelled)
         taken = set(labelled)
         rest = tuple(i for i in dataset.ids("train") if i not in taken)
         if not rest:
             raise BenchError(f"{path}: names every training image; give `unlabelled` too, or use `full`")
         return Split(labelled, rest)
+
+    def _refuse_overlap(self, labelled: Sequence[str], unlabelled: Sequence[str], second: Path) -> None:
+        twice = set(labelled)
+        both = [image_id for image_id in unlabelled if image_id in twice]
+        if both and self._overlap == "refuse":
+            raise BenchError(
+                f"{second}: {len(both)} of {len(unlabelled)} images are in the list of labelled images too: {_few(both)}; "
+                "mend the lists, or say protocol: {files: {…, overlap: allow}} where that is meant"
+            )

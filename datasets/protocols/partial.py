@@ -13,7 +13,7 @@ from bench.arrays import IGNORE_INDEX, UInt8
 from bench.registry import register
 from bench.seeds import rng
 from datasets.base import SegmentationDataset
-from datasets.split import Protocol, Split
+from datasets.split import Protocol, Split, annotated
 
 VERSION = 1  # raise it when other pixels are drawn
 
@@ -96,8 +96,14 @@ class Partial(Protocol):
         return self._pixels
 
     def split(self, dataset: SegmentationDataset, seed: int) -> Split:
-        """Return all training images in both roles; the pixels whose labels are visible are a function of the seed alone."""
-        ids = dataset.ids("train")
+        """Return all training images in both roles; the pixels whose labels are visible are a function of the seed alone.
+
+        Photographs without mask, of which no pixel can be visible, are left out.
+
+        Raises:
+            BenchError: if no training image has a mask.
+        """
+        ids = annotated(dataset)
         return Split(ids, ids, visible_labels=f"partial {VERSION}, {self._pixels}, seed {seed}")
 
     def visible(self, image_id: str, mask: UInt8, seed: int) -> UInt8:

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.registry import register
 from bench.seeds import derive
 from datasets.base import SegmentationDataset
-from datasets.split import Protocol, Split
+from datasets.split import Protocol, Split, described
 
 
 def _canonical(value: Any) -> str:
@@ -35,7 +35,7 @@ class RatioConfig(bench.config.Config):
     """Options of `ratio`.
 
     Attributes:
-        share: labelled share of the training images, above 0 and below 1: ``1/16``, ``0.25``.
+        share: labelled share of the training images that have a mask, above 0 and below 1: ``1/16``, ``0.25``.
     """
 
     share: Annotated[str, BeforeValidator(_canonical)]
@@ -67,12 +67,15 @@ class Ratio(Protocol):
         Raises:
             BenchError: if so few images are there that none would be left unlabelled.
         """
-        ids = dataset.ids("train")
+        every, ids = dataset.ids("train"), dataset.annotated
         count = math.ceil(len(ids) * self._share)
-        if count == len(ids):
-            raise BenchError(f"protocol 'ratio' {self.title}: leaves none of {len(ids)} images unlabelled; use `full`")
+        if not 0 < count < len(every):
+            raise BenchError(
+                f"protocol 'ratio' {self.title}: there are {described(dataset)}, of which it labels {count}; "
+                f"{'use `full`' if count else 'annotate some'}"
+            )
         chosen = set(sorted(ids, key=lambda image_id: (derive(seed, "ratio", image_id), image_id))[:count])
         return Split(
             labelled=tuple(i for i in ids if i in chosen),
-            unlabelled=tuple(i for i in ids if i not in chosen),
+            unlabelled=tuple(i for i in every if i not in chosen),
         )

@@ -26,7 +26,7 @@ from bench.spec.sections import Evaluation, Resources
 from bench.train.checkpoint import Writer
 from bench.train.evaluate import evaluate
 from bench.train.reader import Reader
-from datasets.layout.files import decode_rgb, load_index_mask
+from datasets.layout.decode import decode_rgb, load_index_mask
 from tests.benchmarks.bench_augment import CAMVID, find_pairs
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note

@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from bench.seeds import rng
 from datasets.augmentation.reco import Augmentation, AugmentationConfig
-from datasets.layout.files import decode_rgb, load_index_mask
+from datasets.layout.decode import decode_rgb, load_index_mask
 
 SCALE = (0.5, 1.5)
 Pair = tuple[Path, Path]  # an image and its mask

@@ -57,10 +57,11 @@ def open_voc(root: Path, size: tuple[int, int] | None = None) -> VocLayout:
 class Listed(SegmentationDataset):
     """Training ids, and the classes of each."""
 
+    names_identify = True
+
     def __init__(self, presence: Mapping[str, Sequence[int]] | Sequence[str], num_classes: int = 3) -> None:
         super().__init__(DatasetConfig(), Path("/nowhere"))
         self._listed = dict(presence) if isinstance(presence, Mapping) else dict.fromkeys(presence, (0,))
-        self.presence = {i: frozenset(found) for i, found in self._listed.items()}
         self._num_classes = num_classes
 
     @property
@@ -69,3 +70,11 @@ class Listed(SegmentationDataset):
 
     def ids(self, split: SplitName) -> tuple[str, ...]:
         return tuple(self._listed) if split == "train" else ()
+
+    def classes_in(self, ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        return {image_id: frozenset(self._listed[image_id]) for image_id in ids}
+
+
+def presence(dataset: SegmentationDataset) -> dict[str, frozenset[int]]:
+    """Return the classes in each training image that has a mask."""
+    return dataset.classes_in(dataset.annotated)

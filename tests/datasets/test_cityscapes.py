@@ -23,6 +23,7 @@ from tests.datasets.archived import (
     write_tree,
     write_zip,
 )
+from tests.datasets.made import presence
 
 SMALL = (16, 32)
 FULL = CityscapesConfig(size=None)
@@ -73,7 +74,7 @@ def test_full_size(tmp_path: Path, source: Path) -> None:
     for image_id in (*TRAIN, "munster_000000_000019"):
         np.testing.assert_array_equal(dataset.image(image_id), picture(image_id, 40, 80))
         np.testing.assert_array_equal(dataset.mask(image_id), train_ids(city_labels(image_id)))
-    assert dataset.presence[TRAIN[0]] == frozenset(np.unique(train_ids(city_labels(TRAIN[0]))).tolist()) - {255}
+    assert presence(dataset)[TRAIN[0]] == frozenset(np.unique(train_ids(city_labels(TRAIN[0]))).tolist()) - {255}
     report = dataset.check()
     assert report.problems == [] and report.counts == {"train": 3, "val": 1} and report.sizes == {"80x40": 4}
     assert len(list((dataset.root / "SegmentationClass").iterdir())) == 4  # the test split has no masks
@@ -93,7 +94,7 @@ def test_a_size_at_preparation_gives_the_pixels_of_a_size_at_reading(tmp_path: P
         np.testing.assert_array_equal(stored.image(image_id), np.asarray(expected))
         nearest = Image.fromarray(train_ids(city_labels(image_id))).resize((32, 16), Image.Resampling.NEAREST)
         np.testing.assert_array_equal(stored.mask(image_id), np.asarray(nearest))
-    assert stored.presence == read.presence
+    assert presence(stored) == presence(read)
     assert stored.check().problems == [] and read.check().problems == []
 
 
@@ -144,7 +145,7 @@ BAD: dict[str, tuple[str, bytes | None, str]] = {
     "bad png": (
         "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
         encoded(picture("x", 40, 80))[:500],
-        r"aachen_000000_000019_leftImg8bit\.png: unreadable image",
+        r"aachen_000000_000019_leftImg8bit\.png: damaged",
     ),
 }
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from bench.files import file_digest
-from datasets import content as module
 from datasets.content import Content, differences, read_content
 from datasets.folder import Folder, FolderConfig
+from datasets.layout import stamps
 from datasets.synthetic import Counts, Synthetic, SyntheticConfig
 
 DRAWN = SyntheticConfig(image_size=32, counts=Counts(train=6, val=3, test=2))
@@ -112,13 +112,13 @@ def test_files_are_hashed_once_but_never_trusted_while_they_may_still_change(
         hashed.append(path)
         return file_digest(path)
 
-    monkeypatch.setattr(module, "file_digest", counting)
+    monkeypatch.setattr(stamps, "file_digest", counting)
     read(root)
     first = len(hashed)
     assert first == 21  # 18 images and masks, two lists, the class names
     read(root)
     assert len(hashed) == 2 * first  # all of them are new
-    monkeypatch.setattr(module, "_SETTLED_NS", 0)
+    monkeypatch.setattr(stamps, "_SETTLED_NS", 0)
     read(root)
     del hashed[:]
     before = read(root).sha256

@@ -27,6 +27,7 @@ from tests.datasets.archived import (
     write_tar,
     write_tree,
 )
+from tests.datasets.made import presence
 
 OWN_SIZES = SunRgbdConfig(size=None)
 TRAIN = tuple(f"img-{n:06d}" for n in (5051, 5052, 5053, 5054))
@@ -84,7 +85,7 @@ def test_prepare_check_and_read(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(dataset.mask(image_id), expected_mask(image_id))
     report = dataset.check()
     assert report.problems == [] and report.counts == {"train": 4, "val": 3}
-    assert dataset.presence == {i: frozenset(np.unique(expected_mask(i)).tolist()) - {255} for i in TRAIN}
+    assert presence(dataset) == {i: frozenset(np.unique(expected_mask(i)).tolist()) - {255} for i in TRAIN}
 
 
 def test_resized_as_the_paper_does(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_recos_split(tmp_path: Path) -> None:
     dataset = prepared(tmp_path / "out", source, config)
     assert dataset.ids("val") == ("img-000002",)
     assert dataset.ids("train") == ("img-000001", "img-000003", *TRAIN)
-    assert dataset.check().problems == [] and set(dataset.presence) == set(dataset.ids("train"))
+    assert dataset.check().problems == [] and set(presence(dataset)) == set(dataset.ids("train"))
     assert prepared(tmp_path / "out", None).ids("val") == VAL  # the official one stays
     assert config.identity()["split"] == "reco" and "split" not in OWN_SIZES.identity()
     write_tree(source, {"test_idx.txt": lines("2", "x")})

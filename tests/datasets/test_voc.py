@@ -31,6 +31,7 @@ from tests.datasets.archived import (
     voc_source,
     write_tree,
 )
+from tests.datasets.made import presence
 
 ROOT = Path(__file__).parents[2]
 PART = OfficialConfig(allow_incomplete=True)
@@ -60,7 +61,7 @@ def test_prepare_check_and_read(tmp_path: Path, kind: str) -> None:
         jpeg = io.BytesIO(encoded(picture(image_id), "JPEG"))
         np.testing.assert_array_equal(dataset.image(image_id), np.asarray(Image.open(jpeg)))
         np.testing.assert_array_equal(dataset.mask(image_id), expected_mask(image_id, kind))
-    assert dataset.presence == {
+    assert presence(dataset) == {
         i: frozenset(np.unique(expected_mask(i, kind)).tolist()) - {255} for i in dataset.ids("train")
     }
     report = dataset.check()

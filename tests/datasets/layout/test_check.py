@@ -38,16 +38,17 @@ def test_every_fault_is_reported(tmp_path: Path) -> None:
     for text in (
         "train.txt: names 'b' 2 times",
         "train.txt: '../x' is outside the dataset's folder",
-        "'g' is in both train and val",
-        "JPEGImages/a.jpg: missing",
+        "1 of 2 val images are training images too (g); mend the lists",
+        "JPEGImages: no image 'a' (.jpg, ",
         "JPEGImages/b.png: unreadable image",
-        "SegmentationClass/b.png: missing",
+        "SegmentationClass: no mask 'b' (.png)",
         "SegmentationClass/c.png: illegal label values 9, 200",
         "SegmentationClass/c.png: the mask is 2x2, its image 16x12",
+        "JPEGImages/d.png: image and mask of 'd' are one file's content",
         "SegmentationClass/d.png: not an 8-bit index mask (mode RGB)",
     ):
         assert sum(text in problem for problem in problems) == 1, text
-    assert len(problems) == 9
+    assert len(problems) == 10
     assert not any("\n" in problem for problem in problems)
 
 
@@ -74,7 +75,10 @@ def test_without_class_names_the_rest_is_still_walked(tmp_path: Path) -> None:
     (root / "classes.txt").unlink()
     (root / "JPEGImages/a.png").unlink()
     report = open_voc(root).check()
-    assert [p.rpartition("/")[2] for p in report.problems] == ["classes.txt: there is no such file", "a.jpg: missing"]
+    assert [p.rpartition("/")[2] for p in report.problems] == [
+        "classes.txt: there is no such file",
+        "JPEGImages: no image 'a' (.jpg, .jpeg, .png, .tif, .tiff, .bmp, .webp)",
+    ]
     assert report.class_images["2"] > 0
 
 

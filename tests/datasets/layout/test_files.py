@@ -1,25 +1,18 @@
-"""Lists, class names, images and masks: what is read, and how what can't be is reported."""
+"""Lists and class names: what is read, and how what can't be is reported; work on threads."""
 
 from __future__ import annotations
 
-import re
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.seeds import rng
 from datasets.layout.files import (
-    decode_rgb,
     escapes,
-    find_image,
     illegal_labels,
-    load_index_mask,
-    load_rgb,
     on_threads,
     read_classes,
     read_lines,
@@ -74,85 +67,6 @@ def test_paths_that_escape(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "city/a.b", "2007_000032", "a..b", "."])
 def test_paths_that_stay(text: str) -> None:
     assert not escapes(text)
-
-
-def test_image_suffixes(tmp_path: Path) -> None:
-    assert find_image(tmp_path, "a").name == "a.jpg"
-    for suffix in (".png", ".jpeg", ".jpg"):
-        (tmp_path / f"a{suffix}").touch()
-        assert find_image(tmp_path, "a").suffix == suffix
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
-def test_rgb_from_any_8_bit_mode(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    Image.new("RGB", (5, 4), (200, 10, 10)).convert(mode).save(path)
-    image = load_rgb(path)
-    assert (image.mode, image.size) == ("RGB", (5, 4))
-
-
-SAVED: list[tuple[str, dict[str, Any]]] = [
-    ("RGB", {"quality": 95, "subsampling": 0}),
-    ("RGB", {"quality": 40, "subsampling": 1}),
-    ("RGB", {"quality": 75, "subsampling": 2}),
-    ("RGB", {"progressive": True, "optimize": True}),
-    ("RGB", {"keep_rgb": True}),
-    ("L", {}),
-    ("CMYK", {}),
-]
-
-
-@pytest.mark.parametrize(("mode", "options"), SAVED)
-def test_pixels_are_those_that_pillow_decodes(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
-    """Every kind of JPEG, odd sizes and a name that says PNG included."""
-    path = tmp_path / "a.png"
-    for size in ((37, 53), (16, 16), (1, 1)):
-        noise = rng(0, "pixels", *size).integers(0, 256, (*size, 3)).astype(np.uint8)
-        Image.fromarray(noise).convert(mode).save(path, format="JPEG", **options)
-        np.testing.assert_array_equal(decode_rgb(path), np.array(Image.open(path).convert("RGB")))
-
-
-def test_modes_that_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
-    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(BenchError, match=r"deep\.png: more than 8 bits"):
-        load_rgb(tmp_path / "deep.png")
-    for name in ("deep.png", "colour.png"):
-        with pytest.raises(BenchError, match=f"{name}: not an 8-bit index mask"):
-            load_index_mask(tmp_path / name)
-
-
-def test_damaged_files_are_one_line(tmp_path: Path) -> None:
-    """Cut off and altered files either decode or are a BenchError of one line that names the file."""
-    draw = rng(0, "damage")
-    image = Image.fromarray(draw.integers(0, 256, (20, 30, 3)).astype(np.uint8))
-    refused = 0
-    for suffix in (".png", ".jpg"):
-        good = tmp_path / f"good{suffix}"
-        image.save(good)
-        content = bytearray(good.read_bytes())
-        for cut in range(100):
-            broken = content[: int(draw.integers(len(content)))] if cut % 2 else content[:]
-            for place in draw.integers(0, len(broken) + 1, 3):
-                broken[place : place + 1] = bytes([int(draw.integers(256))])
-            path = tmp_path / f"broken{suffix}"
-            path.write_bytes(broken)
-            try:
-                decoded = np.array(load_rgb(path))
-            except BenchError as error:
-                refused += 1
-                assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
-                with pytest.raises(BenchError, match=re.escape(str(error))):
-                    decode_rgb(path)
-            else:
-                np.testing.assert_array_equal(decode_rgb(path), decoded)
-    assert refused > 100
-
-
-def test_another_format_under_a_png_name_is_refused(tmp_path: Path) -> None:
-    Image.new("L", (4, 4)).save(tmp_path / "a.png", format="TIFF")
-    with pytest.raises(BenchError, match="unreadable"):
-        load_index_mask(tmp_path / "a.png")
 
 
 def test_illegal_labels() -> None:

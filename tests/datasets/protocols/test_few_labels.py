@@ -13,10 +13,9 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import rng
 from datasets.base import FewLabelsProcedure
-from datasets.layout.cache import Presence
 from datasets.protocols.few_labels import FewLabels, FewLabelsConfig
 from datasets.split import Split
-from tests.datasets.made import Listed
+from tests.datasets.made import Listed, presence
 
 Masks = dict[str, UInt8]
 
@@ -108,7 +107,7 @@ def test_fewer_labels_are_the_beginning() -> None:
 
 def test_every_labelled_image_has_enough_classes() -> None:
     dataset = as_dataset(make_masks(80, 5, 2), 5)
-    assert min(len(dataset.presence[i]) for i in draw(dataset, 10, 0, 4).labelled) >= 4
+    assert min(len(presence(dataset)[i]) for i in draw(dataset, 10, 0, 4).labelled) >= 4
 
 
 def test_the_least_number_of_classes_is_the_datasets_own() -> None:
@@ -147,7 +146,9 @@ class PerClass(Listed):
         return "class_lists"
 
 
-def rederived_per_class(presence: Presence, num_classes: int, labels: int, seed: int) -> tuple[list[str] | None, int]:
+def rederived_per_class(
+    presence: dict[str, frozenset[int]], num_classes: int, labels: int, seed: int
+) -> tuple[list[str] | None, int]:
     """Follow the authors' code for SUN RGB-D step by step; return ids, None where it fails, and how many classes it gave up.
 
     A class is given up when its list turns out to be empty; `wanted` (the classes seen least) is made anew at each new
@@ -177,10 +178,10 @@ def rederived_per_class(presence: Presence, num_classes: int, labels: int, seed:
 def test_per_class_against_a_rederivation() -> None:
     ends = fails = without = 0
     for seed in range(60):
-        presence = as_dataset(make_masks(15, 7, seed), 7).presence
-        dataset = PerClass({i: sorted(found) for i, found in presence.items()}, 7)
+        listed = presence(as_dataset(make_masks(15, 7, seed), 7))
+        dataset = PerClass({i: sorted(found) for i, found in listed.items()}, 7)
         for labels in range(1, 15):
-            expected, given_up = rederived_per_class(presence, 7, labels, seed)
+            expected, given_up = rederived_per_class(listed, 7, labels, seed)
             if expected is None:
                 fails += 1
                 continue
@@ -199,7 +200,7 @@ def test_per_class_by_hand() -> None:
 def test_per_class_goes_on_where_the_authors_code_fails() -> None:
     """Class 2 alone is seen least and its only image is taken: the next class gives one."""
     dataset = PerClass({"a": (0, 1, 2), "b": (0, 1), "c": (0, 1), "d": (0, 1)})
-    assert any(rederived_per_class(dataset.presence, 3, 3, seed)[0] is None for seed in range(5))
+    assert any(rederived_per_class(presence(dataset), 3, 3, seed)[0] is None for seed in range(5))
     for seed in range(5):
         assert len(set(draw(dataset, 3, seed).labelled)) == 3
 

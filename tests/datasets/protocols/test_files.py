@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -52,10 +53,11 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def read(tmp_path: Path, ids: tuple[str, ...], labelled: str, unlabelled: str | None = None) -> Split:
+def read(tmp_path: Path, ids: tuple[str, ...], labelled: str, unlabelled: str | None = None, **options: Any) -> Split:
     config = FilesConfig(
         labelled=write(tmp_path / "labeled.txt", labelled),
         unlabelled=None if unlabelled is None else write(tmp_path / "unlabeled.txt", unlabelled),
+        **options,
     )
     return Files(config).split(Listed(ids), seed=0)
 
@@ -95,7 +97,10 @@ def test_ids_with_spaces_and_dots(tmp_path: Path) -> None:
 def test_two_lists(tmp_path: Path) -> None:
     split = read(tmp_path, VOC, f"{VOC[0]}\n", f"{VOC[2]}\n{VOC[1]}\n")
     assert (split.labelled, split.unlabelled) == (VOC[:1], (VOC[2], VOC[1]))
-    assert read(tmp_path, VOC, f"{VOC[0]}\n", "\n".join(VOC)).unlabelled == VOC  # an image may be in both
+    with pytest.raises(BenchError, match=r"unlabeled\.txt: 1 of 4 images .* labelled images too: 2007_000101"):
+        read(tmp_path, VOC, f"{VOC[0]}\n", "\n".join(VOC))
+    both = read(tmp_path, VOC, f"{VOC[0]}\n", "\n".join(VOC), overlap="allow")
+    assert (both.labelled, both.unlabelled) == (VOC[:1], VOC)
 
 
 def test_unknown_ids_in_one_error(tmp_path: Path) -> None:
@@ -104,7 +109,9 @@ def test_unknown_ids_in_one_error(tmp_path: Path) -> None:
         read(tmp_path, VOC, text)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'labeled.txt'}: 4 of 5 lines name no training image")
-    assert message.endswith("line 3 'x1', line 4 'x2.jpg', line 5 'x3', …")
+    assert message.endswith(
+        "line 3 'x1' (no such image), line 4 'x2.jpg' (no such image), line 5 'x3' (no such image), …"
+    )
 
 
 @pytest.mark.parametrize("text", ["0\n17\n203\n", "3"])

@@ -96,7 +96,7 @@ def test_what_is_no_share(value: Any) -> None:
 
 def test_at_least_one_on_each_side() -> None:
     assert len(draw("1/1000", ids=["a", "b"]).labelled) == 1
-    with pytest.raises(BenchError, match="leaves none of 2 images unlabelled"):
+    with pytest.raises(BenchError, match="there are 2 training images, of which it labels 2; use `full`"):
         draw("3/4", ids=["a", "b"])
 
 
