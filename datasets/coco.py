@@ -13,7 +13,7 @@ from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.base import DatasetConfig, SplitName
-from datasets.layout.files import load_index_mask
+from datasets.layout.decode import load_index_mask
 from datasets.official.archives import Member, Sources
 from datasets.official.instances import Instances, draw, mask_drawing
 from datasets.official.official import OfficialConfig, OfficialDataset
@@ -93,7 +93,7 @@ class Coco(OfficialDataset):
 
     @property
     def few_labels_min_classes(self) -> int:
-        """4, this project's choice: background and the three categories that an image has on average."""
+        """4, this project's choice: the COCO paper counts 3.5 categories in an image on average; background is one more."""
         return 4
 
     def preparation(self, sources: Sources) -> Preparation:
@@ -112,7 +112,7 @@ class Coco(OfficialDataset):
                 masks = self._annotations(sources, split)
             splits[split] = [Pair(i, images.get(i), masks.get(i)) for i in sorted(images.keys() | masks.keys())]
         extra = sources.find(r"(?:.*/)?unlabeled2017/(\d{12})\.jpg")
-        return Preparation(_MASKS[self.config.masks], splits, unlabelled=sorted(extra.items()))
+        return Preparation(_MASKS[self.config.masks], splits, unlabelled=dict(sorted(extra.items())))
 
     @staticmethod
     def _annotations(sources: Sources, split: SplitName) -> dict[str, Member]:

@@ -63,13 +63,14 @@ class Member:
     index: int
     size: int
 
-    def read(self, limit: int = MAX_MEMBER_BYTES) -> bytes:
+    def read(self, limit: int | None = None) -> bytes:
         """Return the content.
 
         Raises:
-            BenchError: if it is damaged or larger than `limit`, which no such file of these datasets is.
+            BenchError: if it is damaged or larger than `limit` (by default :data:`MAX_MEMBER_BYTES`) bytes, which no such
+                file of these datasets is.
         """
-        if self.size > limit:
+        if self.size > (limit or MAX_MEMBER_BYTES):
             raise BenchError(f"{self.where}: {self.size:,} bytes, more than any file of this dataset can have")
         try:
             return self.origin.read(self.index)

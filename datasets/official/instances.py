@@ -99,7 +99,7 @@ class Instances:
     the file.
 
     Attributes:
-        path: the file, or the archive's path with the member's behind it.
+        path: the archive that holds the file, or the file.
         categories: names by id.
     """
 
@@ -109,7 +109,8 @@ class Instances:
         Raises:
             BenchError: if it is damaged, or isn't a file of instance annotations.
         """
-        self.path: Path = source.where
+        self.path: Path = source.origin.path if source.origin.path.is_file() else source.where
+        self._where = source.where
         self.categories: dict[int, str] = {}
         self._images: dict[int, _Image] = {}
         self._text, owners, spans = "", array("q"), array("q")
@@ -131,7 +132,7 @@ class Instances:
             self._ids = sorted(self._images)
             self._index(np.asarray(owners, np.int64), np.asarray(spans, np.int64).reshape(-1, 2))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BenchError(f"{self.path}: not a file of COCO's instance annotations ({reason(error)})") from None
+            raise BenchError(f"{self._where}: not a file of COCO's instance annotations ({reason(error)})") from None
 
     def _index(self, owners: npt.NDArray[np.int64], spans: npt.NDArray[np.int64]) -> None:
         """Sort where annotations lie by image, in the order of the file within one."""
@@ -146,7 +147,7 @@ class Instances:
     def by_stem(self) -> dict[str, Member]:
         """Return a member per image, by the name of the image's file without its suffix, sorted by the image's id."""
         return {
-            self._images[image_id].stem: Member(self.path / self._images[image_id].stem, self, index, 0)
+            self._images[image_id].stem: Member(self._where / self._images[image_id].stem, self, index, 0)
             for index, image_id in enumerate(self._ids)
         }
 
@@ -198,7 +199,7 @@ def draw(where: Path, data: bytes, classes: Mapping[int, int]) -> UInt8:
     """
     drawing, image = mask_drawing(), json.loads(data)
     height, width = image["height"], image["width"]
-    mask = np.zeros((height, width), dtype=np.uint8)
+    mask = np.zeros((height, width), dtype=np.uint8, order="F")  # as pycocotools' are: boolean indices are fast then
     for annotation in image["annotations"]:
         try:
             index, shape = classes[annotation["category_id"]], annotation["segmentation"]
@@ -210,7 +211,7 @@ def draw(where: Path, data: bytes, classes: Mapping[int, int]) -> UInt8:
                 code = shape
             if list(code["size"]) != [height, width]:
                 raise ValueError(f"its code is of {code['size']}, the image of {[height, width]}")
-            np.putmask(mask, drawing.decode(code), index)
+            mask[drawing.decode(code).view(bool)] = index
         except Exception as error:  # pycocotools raises Exception itself
             raise BenchError(f"{where}: annotation {annotation.get('id')} can't be drawn ({reason(error)})") from None
-    return mask
+    return np.ascontiguousarray(mask)
