@@ -23,4 +23,5 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 def unknown(what: str, word: str, choices: Iterable[str]) -> BenchError:
     """Return the error for an unknown name: what it is, what is allowed and the nearest match."""
     allowed = sorted(choices)
-    return BenchError(f"unknown {what} '{word}'{nearest(word, allowed)}; allowed: {', '.join(allowed) or 'none'}")
+    hint = "; for a folder of your own: data init DIR" if what == "dataset" else ""
+    return BenchError(f"unknown {what} '{word}'{nearest(word, allowed)}; allowed: {', '.join(allowed) or 'none'}{hint}")

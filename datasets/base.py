@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,11 +26,14 @@ class DatasetConfig(Config):
         size: (height, width) to which images (bilinear, antialiased) and masks (nearest) are prepared, for training and
             for evaluation; None keeps each image's own size.
         eval_split: the split on which runs are evaluated.
+        data: name under which the data is looked for, ``--data NAME=DIR`` or ``$BENCH_DATA/NAME``; by default the dataset's
+            own. Several folders of one kind can so lie side by side.
         overlap: whether an id may be both a training image and an evaluated one; only where that is meant.
     """
 
     size: tuple[int, int] | None = None
     eval_split: Literal["val", "test"] = "val"
+    data: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*$", json_schema_extra={"identity": False})] = None
     overlap: Annotated[Literal["refuse", "allow"], Field(json_schema_extra={"identity": False})] = "refuse"
 
 
@@ -132,6 +135,11 @@ class SegmentationDataset:
     def lists(self, splits: Sequence[SplitName]) -> tuple[Path, ...]:
         """Return the files that say what the ids and the classes are."""
         return ()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What decides labels or splits besides the files of each image, as JSON types; part of what identifies the data."""
+        return {} if self.high_quality is None else {"high_quality": sorted(self.high_quality)}
 
     @property
     def made(self) -> Mapping[str, str]:

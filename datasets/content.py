@@ -95,10 +95,8 @@ def read_files(
         split: {image_id: ".".join(digests[path] for path in some) for image_id, some in found.items()}
         for split, found in files.items()
     }
-    quality = dataset.high_quality
-    facts = {} if quality is None else {"high_quality": sorted(quality)}
     pinned = _is_pinned(dataset, digests)
-    content = Content(type(dataset).__name__, tuple(dataset.classes), entries, facts, pinned)
+    content = Content(type(dataset).__name__, tuple(dataset.classes), entries, dataset.facts, pinned)
     return content, [*paths, dataset.root / CHECKSUMS]
 
 

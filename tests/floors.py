@@ -38,7 +38,8 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
             "methods", "one file per method; `base`, `student` and `teacher` are the API; losses, networks, mixing, EMA"
         ),
         Room(
-            "datasets", "one file per dataset; protocols, augmentation, layout (reading folders), official (archives)"
+            "datasets",
+            "one file per dataset; protocols, augmentation, layout (reading folders), official (archives), proposal",
         ),
     ),
     (Room("bench.spec", "what a grid may say: YAML, sections, cells and their ids"),),
@@ -57,7 +58,10 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
 # One job may submit another one, for a cell that its node failed: a late import up the stairs.
 EXCEPTIONS = {("slurm.job", "slurm.submit")}
 # The harness names these modules of plug-in packages; everything else there goes through the registry.
-CONTRACTS = ("methods.base", "methods.networks.weights", "datasets.base", "datasets.content", "datasets.split")
+CONTRACTS = (
+    *("methods.base", "methods.networks.weights"),
+    *("datasets.base", "datasets.content", "datasets.split", "datasets.proposal"),
+)
 # What must start fast: no module here imports torch, not even late.
 TORCH_FREE = ("bench.spec", "bench.store", "bench.data", "bench.plan", "bench.report", "bench.cli")
 

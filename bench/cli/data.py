@@ -1,4 +1,4 @@
-"""``list``, ``data`` and ``split``."""
+"""``list`` and ``data``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.backend import ListEntry, backends
-from bench.cli.options import DATA, JSON, SET, STORE, store_path
+from bench.cli.options import DATA, JSON, SET
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.registry import Kind
     from bench.spec.cell import Part
     from datasets.base import CheckReport
-    from datasets.split import Manifest
+    from datasets.proposal.propose import Proposal
 
 _SIZES = 5  # that are printed
 
@@ -37,7 +37,13 @@ class Listed(str, Enum):
 
 
 NAME = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")]
-data_app = typer.Typer(help="Prepare a dataset, or check all of it.", no_args_is_help=True)
+GRID = Annotated[
+    str | None,
+    typer.Option("--grid", metavar="FILE", help="The dataset of a grid, or of a file with a `dataset:` block."),
+]
+data_app = typer.Typer(
+    help="Prepare a dataset, check all of it, or propose one for your own folder.", no_args_is_help=True
+)
 
 
 def list_entries(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: JSON = False) -> None:
@@ -90,6 +96,22 @@ def dataset_part(name: str, sets: list[str] | None) -> Part:
     return resolve_part("dataset", {"name": name, **parse_sets(tuple(sets or ()))}, "dataset")
 
 
+def dataset_parts(name: str | None, grid: str | None, sets: list[str] | None) -> list[Part]:
+    """Return the dataset of a name, or those of a grid or a file with a ``dataset:`` block, with ``--set`` on top.
+
+    Raises:
+        BenchError: if neither or both are given, or one can't be resolved.
+    """
+    from bench.errors import BenchError
+    from bench.plan.datasets import datasets_of
+
+    if (name is None) == (grid is None):
+        raise BenchError("name a dataset (see `list datasets`), or give --grid FILE")
+    if name is not None:
+        return [dataset_part(name, sets)]
+    return datasets_of(str(grid), tuple(sets or ()))
+
+
 @data_app.command()
 def prepare(
     name: NAME,
@@ -119,21 +141,74 @@ def prepare(
 
 
 @data_app.command()
-def check(name: NAME, sets: SET = None, data: DATA = None, as_json: JSON = False) -> None:
+def check(
+    name: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="A dataset: see `list datasets`.")] = None,
+    grid: GRID = None,
+    sets: SET = None,
+    data: DATA = None,
+    as_json: JSON = False,
+) -> None:
     """Walk a whole dataset and report every problem. Exit code 1 if there is one."""
     from dataclasses import asdict
 
     from bench.cli.progress import progress_bar
     from bench.data.roots import DataRoots, open_dataset
 
-    dataset = open_dataset(dataset_part(name, sets), DataRoots.parse(data or []))
-    with progress_bar(f"checking {name}", as_json) as step:
-        report = dataset.check(step)
+    reports: list[CheckReport] = []
+    roots = DataRoots.parse(data or [])
+    for part in dataset_parts(name, grid, sets):
+        dataset = open_dataset(part, roots)
+        with progress_bar(f"checking {part.name}", as_json) as step:
+            reports.append(dataset.check(step))
     if as_json:
-        print_json(asdict(report))
+        print_json(asdict(reports[0]) if len(reports) == 1 else [asdict(report) for report in reports])
     else:
-        _print_report(report)
-    raise SystemExit(1 if report.problems else 0)
+        for report in reports:
+            _print_report(report)
+    raise SystemExit(1 if any(report.problems for report in reports) else 0)
+
+
+@data_app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images and their masks.")],
+    val: Annotated[float, typer.Option("--val", metavar="SHARE", help="Share of val, of images with a mask.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", metavar="SHARE", help="Share of test.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draw of val and test.")] = 0,
+    groups: Annotated[
+        str, typer.Option("--groups", metavar="RULE", help="What stays together: folder, prefix, or FILE.csv:COLUMN.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over what an earlier `data init` wrote.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Look at a folder of images and masks, and write a `dataset:` block and lists of train and val into it."""
+    from dataclasses import asdict
+
+    from bench.cli.progress import progress_bar
+    from bench.errors import BenchError
+    from datasets.proposal.propose import propose
+    from datasets.proposal.writing import write_proposal
+
+    if not folder.is_dir():
+        raise BenchError(f"{folder}: there is no such folder")
+    with progress_bar("looking at masks", as_json) as step:
+        proposal = propose(folder, seed, val, test, groups, step)
+    path = write_proposal(folder, proposal, force)
+    if as_json:
+        print_json(asdict(proposal))
+    else:
+        _print_proposal(folder, path, proposal)
+
+
+def _print_proposal(folder: Path, path: Path, proposal: Proposal) -> None:
+    out, name = console(), proposal.block["data"]
+    out.print(path.read_text().rstrip())
+    for split, (masks, bare) in proposal.counts.items():
+        out.print(f"{split}: {masks} images with a mask" + (f", {bare} without" if bare else ""))
+    for note in proposal.notes:
+        out.print(f"note: {note}")
+    place = f"--data {name}={folder.resolve()}"
+    out.print(f"written to {path}; next: bench.py data check --grid {path} {place}")
+    out.print("then put the block into a grid's recipe, and give the grid's verbs the same --data (or set BENCH_DATA)")
 
 
 def _class_table(report: CheckReport) -> Table:
@@ -163,94 +238,10 @@ def _print_report(report: CheckReport) -> None:
     if report.class_pixels:
         out.print(f"sizes: {_sizes(report)}")
         out.print(_class_table(report))
+    if any(report.annotated.get(split, n) < n for split, n in report.counts.items()):
+        out.print("with a mask: " + ", ".join(f"{n} {k}" for k, n in report.annotated.items()))
     for note in report.notes:
         out.print(note, style="yellow" if note.startswith("incomplete") else "")
     for problem in report.problems:
         out.print(f"problem: {problem}", style="red")
     out.print(f"{len(report.problems)} problems" if report.problems else "no problems")
-
-
-# -- label splits -------------------------------------------------------------------------------------------------------
-
-
-def split(
-    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")] = None,
-    protocol: Annotated[
-        str | None, typer.Argument(metavar="PROTOCOL", help="e.g. few_labels=20, ratio=1/8, partial=1%, full.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The split seed.")] = 0,
-    holdout: Annotated[
-        int, typer.Option("--holdout", min=0, metavar="K", help="Hold K labelled images out (evaluation.holdout).")
-    ] = 0,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the manifest here too.")
-    ] = None,
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Two manifests instead: files, or the hashes of kept splits."),
-    ] = None,
-    sets: SET = None,
-    data: DATA = None,
-    store: STORE = None,
-    as_json: JSON = False,
-) -> None:
-    """Draw a label split, print its manifest and keep it in the store; or tell how two splits overlap."""
-    from bench.data.roots import DataRoots
-    from bench.data.splits import draw_split, keep_split, split_path
-    from bench.errors import BenchError
-    from bench.files import write_json
-    from bench.spec.cell import resolve_part
-    from bench.spec.yaml import parse_yaml
-
-    if compare is not None:
-        _compare(compare, store_path(store), as_json)
-        return
-    if dataset is None or protocol is None:
-        raise BenchError("split: name a dataset and a protocol, e.g. split synthetic few_labels=20; or --compare A B")
-    name, equals, value = protocol.partition("=")
-    raw = {name: parse_yaml(value, protocol)} if equals else name
-    part = resolve_part("protocol", raw, "protocol")
-    manifest = draw_split(dataset_part(dataset, sets), part, seed, DataRoots.parse(data or []), holdout)
-    keep_split(store_path(store), manifest)
-    if output is not None:
-        write_json(output, manifest.as_json())
-    if as_json:
-        print_json(manifest.as_json())
-        return
-    out = console()
-    out.print(f"{dataset}, {part.name} {manifest.title}, seed {seed}: {len(manifest.labelled)} labelled, ", end="")
-    out.print(f"{len(manifest.unlabelled)} unlabelled images; sha256 {manifest.sha256}")
-    out.print("labelled images per class: ", end="")
-    out.print(", ".join(f"{k} {n}" for k, n in manifest.labelled_images_per_class.items()))
-    if manifest.labelled_high_quality is not None:
-        out.print(f"from the high-quality list: {manifest.labelled_high_quality}")
-    out.print("labelled: " + " ".join(manifest.labelled))
-    if manifest.holdout:
-        out.print("held out of the labelled: " + " ".join(manifest.holdout))
-    out.print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
-
-
-def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:
-    from bench.data.overlap import compare_splits, find_split
-
-    first, second = (find_split(store, name) for name in names)
-    found = compare_splits(first, second)
-    if as_json:
-        print_json(found)
-        return
-    out = console()
-    for letter, manifest in zip("AB", (first, second), strict=True):
-        out.print(f"{letter}: {_described(manifest)}")
-    out.print(
-        f"labelled in both: {found['both']}, in A alone: {found['only_a']}, in B alone: {found['only_b']} "
-        f"(overlap {100 * found['jaccard']:.1f} % of all that either labels)"
-    )
-    if found["both"] and found["same_given"] is False:
-        out.print("the images are labelled in part, and other pixels of them are given")
-
-
-def _described(manifest: Manifest) -> str:
-    text = f"{manifest.dataset}, {manifest.protocol['name']} {manifest.title}, seed {manifest.seed}: "
-    text += f"{len(manifest.labelled)} labelled"
-    quality = manifest.labelled_high_quality
-    return text if quality is None else f"{text}, {quality} of them from the high-quality list"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.data.roots import DataRoots, open_dataset
+from bench.data.roots import DataRoots, name_of, open_dataset
 from bench.errors import BenchError
 from bench.files import cache_dir, read_json, write_json
 from bench.spec.cell import Part, canonical
@@ -51,7 +51,7 @@ def content_of(part: Part, roots: DataRoots) -> Content:
 
 def _memory(dataset: RawView, roots: DataRoots) -> Path:
     """Return where it is kept which files a dataset's content was read of, and how they were then."""
-    key = canonical([dataset, str(roots.root(str(dataset["name"])))])
+    key = canonical([dataset, str(roots.root(name_of(dataset)))])
     return cache_dir() / "contents" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
@@ -124,7 +124,5 @@ def check_unchanged(store: Path, planned: str, part: Part, roots: DataRoots) -> 
     content_of.cache_clear()
     now = content_of(part, roots)
     if (changed := changes(store, planned, now)) is not None:
-        raise BenchError(
-            f"the data of '{part.name}' in {roots.root(part.name)} changed since the run was planned: {changed}"
-        )
+        raise BenchError(f"the data of '{part.name}' in {roots.of(part)} changed since the run was planned: {changed}")
     return now

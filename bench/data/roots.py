@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.files import REPOSITORY
 from bench.spec.cell import Part
+from bench.spec.yaml import RawView
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
@@ -44,10 +45,19 @@ class DataRoots:
             given.append((name, Path(folder).resolve()))
         return cls(tuple(given))
 
-    def root(self, name: str) -> Path:
+    def of(self, part: Part) -> Path:
         """Return the folder of a dataset, whether it exists or not."""
+        return self.root(name_of(part.spec()))
+
+    def root(self, name: str) -> Path:
+        """Return the folder of a name, whether it exists or not."""
         base = Path(os.environ.get("BENCH_DATA") or REPOSITORY / "data")
         return dict(self.given).get(name, (base / name).resolve())
+
+
+def name_of(dataset: RawView) -> str:
+    """Return the name under which a dataset's data is looked for: that of its option `data`, else its own."""
+    return str(dataset.get("data") or dataset["name"])
 
 
 @lru_cache(maxsize=64)
@@ -57,12 +67,12 @@ def open_dataset(part: Part, roots: DataRoots) -> SegmentationDataset:
     Raises:
         BenchError: if its folder isn't there, with how to point at it.
     """
-    root = roots.root(part.name)
+    root, name = roots.of(part), name_of(part.spec())
     if not part.cls.needs_root:
         part.cls.prepare(part.config, root, None)
     elif not root.is_dir():
         raise BenchError(
-            f"dataset '{part.name}': there is no folder {root}; give it as --data {part.name}=DIR, "
+            f"dataset '{part.name}': there is no folder {root}; give it as --data {name}=DIR, "
             "or set BENCH_DATA to the folder that holds it"
         )
     dataset: SegmentationDataset = part.cls(part.config, root)

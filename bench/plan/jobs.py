@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.data.roots import DataRoots, as_mapping
+from bench.data.roots import DataRoots, as_mapping, name_of
 from bench.plan.cells import Plan, PlannedCell
 from bench.plan.request import Request
 from bench.store.cells import write_cell
@@ -21,7 +21,7 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
         request: for the store and the data folders.
         retry: also run cells that diverged.
     """
-    roots = as_mapping(DataRoots.parse(request.data), sorted({c.cell.dataset.name for c in cells}))
+    roots = as_mapping(DataRoots.parse(request.data), sorted({name_of(c.cell.dataset.spec()) for c in cells}))
     resources = plan.grid.resources.model_dump(mode="json")
     jobs, done = [], 0
     for planned in cells:

@@ -177,7 +177,7 @@ def planned_summary(request: Request) -> Summary:
     known = read_kept(request)
     if (
         known is None
-        or not known.checked
+        or not (known.checked or known.absent)
         or not is_fresh(known.freshness, request.store, DataRoots.parse(request.data))
     ):
         return plan_and_keep(request)[1]

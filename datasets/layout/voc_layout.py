@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -28,6 +27,7 @@ from datasets.layout.check import check_layout
 from datasets.layout.decode import (
     IMAGE_SUFFIXES,
     MASK_SUFFIX,
+    MASK_SUFFIXES,
     MAX_PIXELS,
     decode_rgb,
     load_index_mask,
@@ -48,14 +48,12 @@ class Layout:
         images, masks: folders, or paths in which ``{id}`` stands for the id (see :class:`Places`).
         lists: folder of the lists.
         classes: file of class names.
-        mask_suffixes: that masks may have.
     """
 
     images: str = "JPEGImages"
     masks: str = "SegmentationClass"
     lists: str = "ImageSets/Segmentation"
     classes: str = "classes.txt"
-    mask_suffixes: tuple[str, ...] = (MASK_SUFFIX,)
 
 
 class VocLayout(SegmentationDataset):
@@ -66,7 +64,7 @@ class VocLayout(SegmentationDataset):
         max_pixels: the most pixels that an image or a mask may have.
     """
 
-    reading: ClassVar[str] = ""
+    reading: str = ""
     max_pixels: int = MAX_PIXELS
 
     def __init__(self, config: DatasetConfig, root: Path, layout: Layout | None = None) -> None:
@@ -83,7 +81,7 @@ class VocLayout(SegmentationDataset):
     @cached_property
     def masks(self) -> Places:
         """Where masks lie."""
-        return Places(self.root, self.layout.masks, self.layout.mask_suffixes, "mask")
+        return Places(self.root, self.layout.masks, (MASK_SUFFIX,), "mask", MASK_SUFFIXES)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def test_a_kept_summary_has_the_keys_that_readers_know(request_of: Request) -> N
     (path,) = (request_of.store / ".cache" / "plans").glob("small-*.json")
     content = json.loads(path.read_text())
     keys = {"name", "title", "select", "iterations", "recipe", "axes", "cells", "deviations", "work", "freshness"}
-    keys |= {"identities"}
+    keys |= {"identities", "checked", "warnings"}
     assert content.keys() == keys
     assert content["cells"][0].keys() == {
         *("id", "slug", "order", "coords", "iterations", "deviations", "data_sha256", "pieces")

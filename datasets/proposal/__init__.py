@@ -1,0 +1,1 @@
+"""A dataset block proposed for a folder of somebody's images and masks."""
