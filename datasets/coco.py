@@ -35,6 +35,7 @@ CLASSES = ("background", *THINGS)
 _NO_CATEGORY = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _NO_CATEGORY)
 _CLASS_OF = {category: index for index, category in enumerate(CATEGORY_IDS, 1)}
+_UNIMATCH = r"(?:.*/)?(?:masks|ground_truth_coco)/(?:.*/)?(\d{12})\.png"
 _MASKS = {"instances": "the 2017 instance annotations, later ones over earlier ones", "unimatch": "UniMatch's masks"}
 
 
@@ -43,7 +44,8 @@ class CocoConfig(OfficialConfig):
 
     Attributes:
         masks: ``instances``, drawn here from the annotations; or ``unimatch``, the masks that UniMatch's authors offer for
-            download, where the sources hold them (a folder or an archive ``masks``).
+            download, where the sources hold them (a folder or an archive ``masks``, or ``ground_truth_coco.zip`` of SemiVL's
+            and PrevMatch's releases).
         unlabelled: ``unlabeled2017``: its 123,403 images are prepared too, as unlabelled ones.
     """
 
@@ -73,7 +75,7 @@ class Coco(OfficialDataset):
     published_unlabelled: ClassVar[dict[str, int]] = {"unlabeled2017": 123_403}
     archives: ClassVar[tuple[str, ...]] = (
         *("train2017", "val2017", "unlabeled2017", "annotations_trainval2017"),
-        "masks",
+        *("masks", "ground_truth_coco"),
     )
     checksums: ClassVar[dict[str, str]] = {
         "train2017.zip": "cced6f7f71b7629ddf16f17bbcfab6b2",
@@ -103,7 +105,11 @@ class Coco(OfficialDataset):
             BenchError: if pycocotools isn't there, or the annotations are damaged or of other categories.
         """
         splits: dict[SplitName, list[Pair]] = {}
-        given = sources.find(r"(?:.*/)?masks/(?:.*/)?(\d{12})\.png") if self.config.masks == "unimatch" else {}
+        given = (
+            sources.find(r"(?:.*/)?(?:masks|ground_truth_coco)/(?:.*/)?(\d{12})\.png")
+            if self.config.masks == "unimatch"
+            else {}
+        )
         for split in self.published:
             images = sources.find(rf"(?:.*/)?{split}2017/(\d{{12}})\.jpg")
             if self.config.masks == "unimatch":

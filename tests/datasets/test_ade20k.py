@@ -12,6 +12,7 @@ from bench import registry
 from bench.errors import BenchError
 from datasets.ade20k import Ade20k
 from datasets.official.official import OfficialConfig
+from datasets.protocols.files import read_split_list
 from tests.datasets.archived import ADE, ade_files, ade_labels, encoded, write_tree, write_zip
 
 
@@ -44,6 +45,14 @@ def test_from_the_archive(tmp_path: Path, kind: str) -> None:
             drawn = np.asarray(image.convert("RGB"))
         assert (drawn[labels == 1] == (120, 120, 120)).all() and (drawn[labels == 150] == (92, 0, 255)).all()
     assert dataset.check().problems == []
+
+
+def test_lists_of_unimatch_v2_are_read(tmp_path: Path) -> None:
+    write_tree(tmp_path / "from", ade_files())
+    dataset, path = prepared(tmp_path / "out", tmp_path / "from"), tmp_path / "labeled.txt"
+    some = ADE["train"][::-2]
+    path.write_text("".join(f"images/training/{i}.jpg annotations/training/{i}.png\n" for i in some))
+    assert read_split_list(path, dataset) == some
 
 
 def test_masks_that_were_shifted_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from datasets.coco import CATEGORY_IDS, CLASSES, Coco, CocoConfig
 from datasets.official.instances import draw, walk_json
+from datasets.protocols.files import read_split_list
 from tests.datasets.archived import (
     COCO,
     COCO_NAMES,
@@ -32,6 +33,8 @@ from tests.datasets.archived import (
     write_zip,
 )
 
+# pycocotools 2.0.11 on NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 OURS = CocoConfig(masks="unimatch")
 CLASS_OF = {category: index for index, category in enumerate(CATEGORY_IDS, 1)}
 
@@ -124,6 +127,8 @@ def test_masks_of_unimatch_need_no_pycocotools(tmp_path: Path, monkeypatch: pyte
     dataset = prepared(tmp_path / "out", source, OURS)
     for image_id in (*COCO["train"], *COCO["val"]):
         np.testing.assert_array_equal(dataset.mask(image_id), values(image_id, [0, 1, 80, 255]))
+    (tmp_path / "labeled.txt").write_text("".join(f"train2017/{i}.jpg masks/{i}.png\n" for i in COCO["train"][2:]))
+    assert read_split_list(tmp_path / "labeled.txt", dataset) == COCO["train"][2:]
     with pytest.raises(BenchError, match=r"which isn't installed: pip install pycocotools") as error:
         prepared(tmp_path / "other", source)
     assert "\n" not in str(error.value)
