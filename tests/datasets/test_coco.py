@@ -89,6 +89,17 @@ def test_masks_are_what_pycocotools_draws(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pycocotools")
+def test_what_was_lost_is_made_again(tmp_path: Path) -> None:
+    source = coco_source(tmp_path / "from")
+    dataset = prepared(tmp_path / "out", source)
+    before = {path: data for path, (_, data) in contents(dataset.root).items()}
+    dataset.mask_path(COCO["train"][1]).unlink()
+    dataset.image_path(COCO["val"][0]).unlink()
+    prepared(dataset.root, source)
+    assert {path: data for path, (_, data) in contents(dataset.root).items()} == before
+
+
+@pytest.mark.usefixtures("pycocotools")
 def test_a_mask_worked_by_hand() -> None:
     box, other = [[1, 1, 4, 1, 4, 3, 1, 3]], [[3, 2, 6, 2, 6, 4, 3, 4]]
     column = {"size": [5, 7], "counts": [5 * 2, 5, 5 * 4]}  # the third column, from top to bottom
