@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from bench.arrays import IGNORE_INDEX
 from bench.registry import register
 from datasets.base import DatasetConfig, SplitName
-from datasets.official.archives import Sources
+from datasets.official.archives import Member, Sources
 from datasets.official.official import OfficialConfig, OfficialDataset
 from datasets.official.prepare import Pair, Preparation
 
@@ -42,9 +44,12 @@ class CityscapesConfig(OfficialConfig):
 
     Attributes:
         size: (height, width); by default that of ReCo's preparation; null for the full 1024x2048.
+        unlabelled: ``train_extra``: the 19,998 images of leftImg8bit_trainextra are prepared too, as unlabelled ones; their
+            coarse annotation isn't used.
     """
 
     size: tuple[int, int] | None = (512, 1024)
+    unlabelled: Annotated[Literal["train_extra"] | None, Field(json_schema_extra={"identity": "non-default"})] = None
 
 
 @register("dataset", "cityscapes")
@@ -57,7 +62,11 @@ class Cityscapes(OfficialDataset):
 
     Config: ClassVar[type[DatasetConfig]] = CityscapesConfig
     published: ClassVar[dict[SplitName, int]] = {"train": 2_975, "val": 500}
-    archives: ClassVar[tuple[str, ...]] = ("leftImg8bit_trainvaltest", "gtFine_trainvaltest")
+    published_unlabelled: ClassVar[dict[str, int]] = {"train_extra": 19_998}
+    archives: ClassVar[tuple[str, ...]] = (
+        *("leftImg8bit_trainvaltest", "gtFine_trainvaltest"),
+        "leftImg8bit_trainextra",
+    )
     wanted: ClassVar[str] = "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or their trees"
     label_map: ClassVar[dict[int, int]] = {
         **dict.fromkeys(range(_LABEL_IDS), IGNORE_INDEX),
@@ -83,8 +92,13 @@ class Cityscapes(OfficialDataset):
         """Pair the images of train and val with their masks of label ids."""
         splits: dict[SplitName, list[Pair]] = {}
         for split in self.published:
-            images = sources.find(rf"(?:.*/)?leftImg8bit/{split}/[^/]+/(\w[\w-]*)_leftImg8bit\.png")
+            images = self._images(sources, split)
             masks = sources.find(rf"(?:.*/)?gtFine/{split}/[^/]+/(\w[\w-]*)_gtFine_labelIds\.png")
             ids = sorted(images.keys() | masks.keys())
             splits[split] = [Pair(i, images.get(i), masks.get(i)) for i in ids]
-        return Preparation("gtFine labelIds", splits)
+        extra = self._images(sources, "train_extra")
+        return Preparation("gtFine labelIds", splits, unlabelled=dict(sorted(extra.items())))
+
+    @staticmethod
+    def _images(sources: Sources, folder: str) -> dict[str, Member]:
+        return sources.find(rf"(?:.*/)?leftImg8bit/{folder}/[^/]+/(\w[\w-]*)_leftImg8bit\.png")

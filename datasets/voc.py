@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
@@ -19,7 +20,7 @@ from datasets.base import DatasetConfig, SplitName
 from datasets.layout.decode import load_index_mask
 from datasets.layout.files import read_lines, reason
 from datasets.official.archives import Sources
-from datasets.official.official import OfficialDataset
+from datasets.official.official import OfficialConfig, OfficialDataset
 from datasets.official.prepare import Pair, Preparation
 
 CLASSES = (
@@ -31,6 +32,17 @@ _OTHER_YEARS = r"(?!.*VOC20(?:0\d|1[01])/)"  # the development kit of other year
 _SETS = rf"{_OTHER_YEARS}(?:.*/)?ImageSets/Segmentation"
 
 
+class VocConfig(OfficialConfig):
+    """Options of `voc`.
+
+    Attributes:
+        unlabelled: ``test``: the 1,456 images of the segmentation test set, whose masks aren't public, are prepared too, as
+            unlabelled ones.
+    """
+
+    unlabelled: Annotated[Literal["test"] | None, Field(json_schema_extra={"identity": "non-default"})] = None
+
+
 @register("dataset", "voc")
 class Voc(OfficialDataset):
     """Pascal VOC 2012, 21 classes: 10,582 training images (train_aug: with SBD's masks), 1,449 validation images.
@@ -39,8 +51,13 @@ class Voc(OfficialDataset):
     the others; those of validation images are VOC's own.
     """
 
+    Config: ClassVar[type[DatasetConfig]] = VocConfig
     published: ClassVar[dict[SplitName, int]] = {"train": 10_582, "val": 1_449}
-    archives: ClassVar[tuple[str, ...]] = ("VOCtrainval_11-May-2012", "benchmark", "SegmentationClassAug")
+    published_unlabelled: ClassVar[dict[str, int]] = {"test": 1_456}
+    archives: ClassVar[tuple[str, ...]] = (
+        *("VOCtrainval_11-May-2012", "VOC2012test"),
+        *("benchmark", "SegmentationClassAug"),
+    )
     checksums: ClassVar[dict[str, str]] = {  # as torchvision has them
         "VOCtrainval_11-May-2012.tar": "6cd6e144f989b92b3379bac3b3de84fd",
         "benchmark.tgz": "82b4d87ceb2ed10f6038a1cba92111cb",
@@ -80,13 +97,14 @@ class Voc(OfficialDataset):
         own = sources.find(rf"{_OTHER_YEARS}(?:.*/)?SegmentationClass/([\w-]+)\.png")
         augmented = sources.find(r"(?:.*/)?SegmentationClassAug/([\w-]+)\.png")
         sbd = {} if augmented else sources.find(r"(?:.*/)?cls/([\w-]+)\.mat")
-        lists = sources.find(rf"{_SETS}/(train|val)\.txt")
+        lists = sources.find(rf"{_SETS}/(train|val|test)\.txt")
         for name in ("train", "val"):
             if name not in lists:
                 raise BenchError(f"--from {sources.folder}: no ImageSets/Segmentation/{name}.txt of VOC 2012 in it")
         train, val = sources.lines(lists["train"]), sources.lines(lists["val"])
         extra = augmented or sbd
         masks = {**own, **augmented} if augmented else {**sbd, **{i: own[i] for i in train if i in own}}
+        test = sources.lines(lists["test"]) if "test" in lists else []
         ids = self._train_aug(sources) or sorted((set(train) | set(extra)) - set(val))
         return Preparation(
             masks="SegmentationClassAug" if augmented else "VOC and SBD" if sbd else "VOC alone",
@@ -95,6 +113,7 @@ class Voc(OfficialDataset):
                 "val": [Pair(i, images.get(i), own.get(i)) for i in val],
             },
             lists={HIGH_QUALITY_LIST: train},
+            unlabelled={i: images.get(i) for i in test},
         )
 
     @staticmethod

@@ -32,7 +32,9 @@ _DAMAGED = (
 )
 
 
-class _Origin(Protocol):
+class Origin(Protocol):
+    """An archive, a folder, or whatever else files are made of."""
+
     path: Path
 
     def members(self) -> Iterator[tuple[str, int]]:
@@ -57,17 +59,18 @@ class Member:
     """
 
     where: Path
-    origin: _Origin
+    origin: Origin
     index: int
     size: int
 
-    def read(self) -> bytes:
+    def read(self, limit: int | None = None) -> bytes:
         """Return the content.
 
         Raises:
-            BenchError: if it is damaged or larger than any file of these datasets can be.
+            BenchError: if it is damaged or larger than `limit` (by default :data:`MAX_MEMBER_BYTES`) bytes, which no such
+                file of these datasets is.
         """
-        if self.size > MAX_MEMBER_BYTES:
+        if self.size > (limit or MAX_MEMBER_BYTES):
             raise BenchError(f"{self.where}: {self.size:,} bytes, more than any file of this dataset can have")
         try:
             return self.origin.read(self.index)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -13,14 +13,15 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
-from bench.files import file_digest, write_if_changed
+from bench.files import file_digest
 from datasets.base import CheckReport, DatasetConfig, Progress, SplitName
-from datasets.layout.checksums import read_checksums, write_checksums
+from datasets.layout.checksums import read_checksums
 from datasets.layout.decode import load_index_mask, load_rgb
+from datasets.layout.files import read_lines
 from datasets.layout.voc_layout import VocLayout
-from datasets.official.archives import Sources, archives_of, verify_md5
+from datasets.official.archives import Member, Sources, archives_of, verify_md5
+from datasets.official.encode import map_labels, png, put_colours
 from datasets.official.prepare import (
     Conversion,
     Pair,
@@ -28,16 +29,16 @@ from datasets.official.prepare import (
     Record,
     changed_files,
     is_whole,
+    make_files,
     preparing,
     read_record,
-    run_conversions,
     shortfalls,
-    verify_sizes,
+    usable,
     write_record,
 )
 
+_UNLABELLED = "unlabelled.txt"
 _ALLOW = "--set allow_incomplete=true"
-_UNMAPPED = 254  # no class of these datasets has this index
 
 
 class OfficialConfig(DatasetConfig):
@@ -46,9 +47,11 @@ class OfficialConfig(DatasetConfig):
     Attributes:
         allow_incomplete: accept less than the published dataset (a part of it, for a trial): its images are used, `check`
             says what is missing, and the cells' ids differ from those of the whole dataset.
+        unlabelled: the name of photographs without masks that the dataset offers, to train on too; none by default.
     """
 
     allow_incomplete: Annotated[bool, Field(json_schema_extra={"identity": "non-default"})] = False
+    unlabelled: Annotated[str | None, Field(json_schema_extra={"identity": "non-default"})] = None
 
 
 class OfficialDataset(VocLayout):
@@ -61,6 +64,7 @@ class OfficialDataset(VocLayout):
     Attributes:
         version: of the prepared pixels; part of every cell's identity.
         published: number of images per split.
+        published_unlabelled: number of photographs without masks that can be had too, by what `unlabelled` calls them.
         archives: beginnings of the names of the official archives.
         checksums: their published MD5 sums, by file name.
         wanted: what to give with ``--from``, in words.
@@ -71,6 +75,7 @@ class OfficialDataset(VocLayout):
     Config: ClassVar[type[DatasetConfig]] = OfficialConfig
     version: ClassVar[int] = 1
     published: ClassVar[Mapping[SplitName, int]]
+    published_unlabelled: ClassVar[Mapping[str, int]] = {}
     archives: ClassVar[tuple[str, ...]]
     checksums: ClassVar[Mapping[str, str]] = {}
     wanted: ClassVar[str]
@@ -78,6 +83,11 @@ class OfficialDataset(VocLayout):
     void_colour: ClassVar[tuple[int, int, int]] = (0, 0, 0)
     names_identify: ClassVar[bool] = True
     config: OfficialConfig
+
+    def __init__(self, config: OfficialConfig, root: Path) -> None:
+        super().__init__(config, root)
+        if config.unlabelled not in (None, *self.published_unlabelled):
+            raise BenchError(f"unlabelled: {type(self).__name__} has no photographs called '{config.unlabelled}'")
 
     def preparation(self, sources: Sources) -> Preparation:
         """Say which members become which images and masks.
@@ -102,7 +112,8 @@ class OfficialDataset(VocLayout):
         record = read_record(root)
         if record is not None:
             dataset._check_use(record)
-            if record.ready and not record.shortfall and dataset._is_whole():
+            wanted = config.unlabelled or record.unlabelled
+            if record.ready and not record.shortfall and record.unlabelled == wanted and dataset._is_whole():
                 return
         if source is None:
             raise BenchError(f"{root} isn't prepared yet: give --from DIR with {cls.wanted}")
@@ -116,88 +127,58 @@ class OfficialDataset(VocLayout):
 
     def _prepare(self, sources: Sources, old: Record | None, progress: Progress | None) -> None:
         preparation = self.preparation(sources)
-        lacking = shortfalls(preparation, self.published)
+        unlabelled = self.config.unlabelled or (old.unlabelled if old else None)
+        lacking = shortfalls(preparation, self.published, unlabelled, self.published_unlabelled)
         if lacking and not self.config.allow_incomplete:
             raise BenchError(
                 f"--from {sources.folder}: not the whole dataset: {'; '.join(lacking)}. Needed: {self.wanted}; "
                 f"to use a part of it, {_ALLOW}"
             )
-        splits = {s: [p for p in pairs if p.image and p.mask] for s, pairs in preparation.splits.items()}
-        for split, pairs in splits.items():
-            if not pairs:
-                raise BenchError(f"--from {sources.folder}: no {split} image with a mask. Needed: {self.wanted}")
-        record = Record(type(self).__name__, self.version, self.config.size, preparation.masks)
+        record = Record(type(self).__name__, self.version, self.config.size, preparation.masks, unlabelled=unlabelled)
         if old is not None and (old.masks, old.size) != (record.masks, record.size):
             raise BenchError(
                 f"{self.root}: was begun at size {_text(old.size)} with masks from {old.masks}, not at {_text(record.size)} "
                 f"with those from {record.masks}; go on with the same, or remove it"
             )
-        pairs = [pair for found in splits.values() for pair in found]
-        conversions = [conversion for pair in pairs for conversion in self._conversions(pair)]
-        used = archives_of([conversion.member for conversion in conversions])
+        splits = usable(preparation, sources.folder, self.wanted)
+        photographs = {i: m for i, m in preparation.unlabelled.items() if m is not None} if unlabelled else {}
+        pairs = [self._conversions(pair) for found in splits.values() for pair in found]
+        single = [self._image_conversion(image_id, image) for image_id, image in photographs.items()]
+        used = archives_of([c.member for c in (*chain.from_iterable(pairs), *single)])
         if not self.config.allow_incomplete:
             verify_md5(used, self.checksums)
         write_record(self.root, record)
-        self._make(preparation, splits, conversions, progress)
-        write_record(
-            self.root,
-            replace(record, ready=True, sources=tuple(path.name for path in used), shortfall=tuple(lacking)),
-        )
-
-    def _make(
-        self,
-        preparation: Preparation,
-        splits: dict[SplitName, list[Pair]],
-        conversions: list[Conversion],
-        progress: Progress | None,
-    ) -> None:
-        files = [conversion.target for conversion in conversions]
-        done = 0
-
-        def step(count: int) -> None:
-            nonlocal done
-            done = min(done + count, 2 * len(files))  # the few lists that are hashed too don't count
-            if progress is not None:
-                progress(done, 2 * len(files))
-
-        run_conversions(conversions, step)
-        verify_sizes(zip(files[::2], files[1::2], strict=True))
-        texts = {f"{split}.txt": [p.image_id for p in pairs] for split, pairs in splits.items()}
-        known = {image_id for ids in texts.values() for image_id in ids}
-        texts |= {name: [i for i in ids if i in known] for name, ids in preparation.lists.items()}
-        paths = {self.root / self.layout.lists / name: ids for name, ids in texts.items()}
-        paths[self.root / self.layout.classes] = list(self.classes)
-        for path, lines in paths.items():
-            write_if_changed(path, "".join(f"{line}\n" for line in lines).encode())
-        write_checksums(self.root, [*files, *paths], step)
+        lists = {f"{split}.txt": [p.image_id for p in found] for split, found in splits.items()}
+        known = set(chain.from_iterable(lists.values()))
+        lists |= {name: [i for i in ids if i in known] for name, ids in preparation.lists.items()}
+        lists |= {_UNLABELLED: list(photographs)} if unlabelled else {}
+        texts = {self.root / self.layout.lists / name: ids for name, ids in lists.items()}
+        texts[self.root / self.layout.classes] = list(self.classes)
+        make_files(self.root, pairs, single, texts, progress)
+        sources_of = tuple(path.name for path in used)
+        write_record(self.root, replace(record, ready=True, sources=sources_of, shortfall=tuple(lacking)))
 
     def _conversions(self, pair: Pair) -> tuple[Conversion, Conversion]:
         assert pair.image is not None and pair.mask is not None
-        suffix = pair.image.where.suffix.lower() if self.config.size is None else ".png"
-        image = self.root / self.layout.images / f"{pair.image_id}{suffix}"
-        return Conversion(pair.image, image, self._convert_image), Conversion(
-            pair.mask, self.mask_path(pair.image_id), self._convert_mask
-        )
+        mask = Conversion(pair.mask, self.mask_path(pair.image_id), self._convert_mask)
+        return self._image_conversion(pair.image_id, pair.image), mask
+
+    def _image_conversion(self, image_id: str, image: Member) -> Conversion:
+        suffix = image.where.suffix.lower() if self.config.size is None else ".png"
+        return Conversion(image, self.root / self.layout.images / f"{image_id}{suffix}", self._convert_image)
 
     def _convert_image(self, where: Path, data: bytes) -> bytes:
         """Decode, which finds damage; resize where a size is asked for, else keep the file's own bytes."""
         image = load_rgb(where, data)
         if self.config.size is None:
             return data
-        return _png(self._prepared(image, Image.Resampling.BILINEAR))
+        return png(self._prepared(image, Image.Resampling.BILINEAR))
 
     def _convert_mask(self, where: Path, data: bytes) -> bytes:
         labels = np.asarray(self.decode_labels(where, data))
-        table = np.full(256, _UNMAPPED, dtype=np.uint8)
-        table[list(self.label_map)] = list(self.label_map.values())
-        mapped = table[labels]
-        if (mapped == _UNMAPPED).any():
-            values = ", ".join(map(str, np.unique(labels[mapped == _UNMAPPED])))
-            raise BenchError(f"{where}: label values {values}, which {type(self).__name__}'s masks don't have")
+        mapped = map_labels(where, labels, self.label_map, type(self).__name__)
         mask = self._prepared(Image.fromarray(mapped), Image.Resampling.NEAREST)
-        colours = [*self.palette, *[(0, 0, 0)] * (IGNORE_INDEX - len(self.palette)), self.void_colour]
-        mask.putpalette([channel for colour in colours for channel in colour])
-        return _png(mask)
+        return png(put_colours(mask, self.palette, self.void_colour))
 
     @classmethod
     def decode_labels(cls, where: Path, data: bytes) -> Image.Image:
@@ -231,18 +212,50 @@ class OfficialDataset(VocLayout):
         self._check_use(record)
         if not record.ready:
             raise BenchError(f"{self.root}: its preparation isn't finished; run the same `data prepare` again")
+        if self.config.unlabelled not in (None, record.unlabelled):
+            name = self.config.unlabelled
+            raise BenchError(
+                f"{self.root}: prepared without {name}: run `data prepare` with --set unlabelled={name} and --from DIR"
+            )
         if record.shortfall and not self.config.allow_incomplete:
             raise BenchError(f"{self.root}: not the whole dataset: {'; '.join(record.shortfall)}; to use it, {_ALLOW}")
         return record
 
-    def ids(self, split: SplitName) -> tuple[str, ...]:
+    def listed(self, split: SplitName) -> tuple[str, ...]:
         """Return the ids of a split in the order of its list.
 
         Raises:
-            BenchError: if the folder isn't prepared, or see :meth:`VocLayout.ids`.
+            BenchError: if the folder isn't prepared, or see :meth:`VocLayout.listed`.
         """
         _ = self.record  # raises where the folder can't be used
-        return super().ids(split)
+        return super().listed(split)
+
+    def unlabelled_list(self) -> Path | None:
+        """Return the list of photographs without masks, None where the config asks for none."""
+        return None if self.config.unlabelled is None else self.root / self.layout.lists / _UNLABELLED
+
+    @cached_property
+    def photographs(self) -> tuple[str, ...]:
+        """Ids of the photographs without masks that the config asks for.
+
+        Raises:
+            BenchError: if the folder was prepared without them.
+        """
+        path, _ = self.unlabelled_list(), self.record
+        return () if path is None else tuple(filter(None, read_lines(path)))
+
+    def has_mask(self, image_id: str) -> bool:
+        """Return False for a photograph without mask, and True for any other image."""
+        return image_id not in self._bare
+
+    @cached_property
+    def _bare(self) -> frozenset[str]:
+        return frozenset(self.photographs)
+
+    def lists(self, splits: Sequence[SplitName]) -> tuple[Path, ...]:
+        """Return the lists of some splits, that of unlabelled photographs with training's, and the file of class names."""
+        extra = self.unlabelled_list() if "train" in splits else None
+        return (*super().lists(splits), *([] if extra is None else [extra]))
 
     @property
     def made(self) -> Mapping[str, str]:
@@ -258,7 +271,7 @@ class OfficialDataset(VocLayout):
         return sums
 
     def _has_published_counts(self) -> bool:
-        return all(len(self.ids(split)) == count for split, count in self.published.items())
+        return all(len(self.listed(split)) == count for split, count in self.published.items())
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Walk the whole dataset, and compare every file with what was prepared."""
@@ -270,15 +283,10 @@ class OfficialDataset(VocLayout):
         report.problems += changed_files(self.root, progress)
         size = "own sizes" if record.size is None else f"size {_text(record.size)}"
         report.notes.append(f"prepared from {', '.join(record.sources)} at {size}; masks from {record.masks}")
+        report.notes += [f"photographs without masks: {record.unlabelled}"] if record.unlabelled else []
         report.notes += [f"incomplete: {line}" for line in record.shortfall]
         return report
 
 
 def _text(size: tuple[int, int] | None) -> str:
     return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -7,6 +7,7 @@ import fcntl
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.files import file_digest, remove_leftovers, write_if_changed
 from datasets.base import Progress, SplitName
-from datasets.layout.checksums import read_checksums
+from datasets.layout.checksums import read_checksums, write_checksums
 from datasets.layout.files import on_threads
 from datasets.official.archives import Member
 
@@ -40,11 +41,13 @@ class Preparation:
         masks: what the masks are from, in words; a preparation isn't resumed with masks from elsewhere.
         splits: pairs per split, in the order of the list.
         lists: further lists, by file name.
+        unlabelled: training photographs without masks that the dataset offers, by id, in the order of their list.
     """
 
     masks: str
     splits: dict[SplitName, list[Pair]]
     lists: dict[str, list[str]] = field(default_factory=dict)
+    unlabelled: Mapping[str, Member | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Record:
         sources: names of the archives and folders used.
         ready: False until every file is there and verified.
         shortfall: how it falls short of the published dataset, a line each; empty for the whole of it.
+        unlabelled: the name of the photographs without masks that were prepared too; None for none.
     """
 
     dataset: str
@@ -68,6 +72,7 @@ class Record:
     sources: tuple[str, ...] = ()
     ready: bool = False
     shortfall: tuple[str, ...] = ()
+    unlabelled: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,41 @@ def run_conversions(conversions: Sequence[Conversion], step: Callable[[int], Non
         step(len(batch))
 
 
+def make_files(
+    root: Path,
+    pairs: Sequence[tuple[Conversion, Conversion]],
+    single: Sequence[Conversion],
+    texts: Mapping[Path, Sequence[str]],
+    progress: Progress | None,
+) -> None:
+    """Make every file of a dataset that isn't there yet, and write down what they all are.
+
+    Args:
+        root: the dataset's folder.
+        pairs: images with their masks, which must be of one size.
+        single: images without.
+        texts: lines of the lists.
+        progress: called with (done, total), where each image and mask counts when it is made and when it is hashed.
+
+    Raises:
+        BenchError: if a member is damaged, or an image and its mask differ in size.
+    """
+    conversions = [*chain.from_iterable(pairs), *single]
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done = min(done + count, 2 * len(conversions))  # the few lists that are hashed too don't count
+        if progress is not None:
+            progress(done, 2 * len(conversions))
+
+    run_conversions(conversions, step)
+    verify_sizes((image.target, mask.target) for image, mask in pairs)
+    for path, lines in texts.items():
+        write_if_changed(path, "".join(f"{line}\n" for line in lines).encode())
+    write_checksums(root, [*(conversion.target for conversion in conversions), *texts], step)
+
+
 def verify_sizes(pairs: Iterable[tuple[Path, Path]]) -> None:
     """Compare each image's size with its mask's. Of a pair that differs both files are removed, to be made again.
 
@@ -185,15 +225,51 @@ def changed_files(root: Path, progress: Progress | None) -> list[str]:
     return [line for line in on_threads(problem, list(expected), progress) if line is not None]
 
 
-def shortfalls(preparation: Preparation, published: Mapping[SplitName, int]) -> list[str]:
-    """Return how a preparation falls short of the published dataset, a line each."""
+def usable(preparation: Preparation, source: Path, wanted: str) -> dict[SplitName, list[Pair]]:
+    """Return the pairs of which both files are there.
+
+    Raises:
+        BenchError: if a split has none.
+    """
+    splits = {s: [p for p in pairs if p.image and p.mask] for s, pairs in preparation.splits.items()}
+    for split, pairs in splits.items():
+        if not pairs:
+            raise BenchError(f"--from {source}: no {split} image with a mask. Needed: {wanted}")
+    return splits
+
+
+def shortfalls(
+    preparation: Preparation,
+    published: Mapping[SplitName, int],
+    unlabelled: str | None,
+    published_unlabelled: Mapping[str, int],
+) -> list[str]:
+    """Return how a preparation falls short of the published dataset, a line each.
+
+    Args:
+        preparation: of the sources.
+        published: number of images by split.
+        unlabelled: the name of the photographs without masks that are wanted; None for none.
+        published_unlabelled: number of photographs by such a name.
+    """
     lines = []
     for split, pairs in preparation.splits.items():
-        for part in ("image", "mask"):
-            lacking = [p.image_id for p in pairs if getattr(p, part) is None]
-            if lacking:
-                more = ", …" if len(lacking) > 3 else ""
-                lines.append(f"{len(lacking)} of {len(pairs)} {split} {part}s missing ({', '.join(lacking[:3])}{more})")
-        if len(pairs) != published[split]:
-            lines.append(f"{split} has {len(pairs):,} images, published are {published[split]:,}")
+        images, masks = [(p.image_id, p.image) for p in pairs], [(p.image_id, p.mask) for p in pairs]
+        lines += [*_missing(f"{split} image", images), *_missing(f"{split} mask", masks)]
+        lines += _miscounted(split, len(pairs), published[split])
+    if unlabelled is not None:
+        lines += _missing(f"{unlabelled} image", list(preparation.unlabelled.items()))
+        lines += _miscounted(unlabelled, len(preparation.unlabelled), published_unlabelled[unlabelled])
     return lines
+
+
+def _missing(what: str, found: Sequence[tuple[str, Member | None]]) -> list[str]:
+    lacking = [image_id for image_id, member in found if member is None]
+    if not lacking:
+        return []
+    more = ", …" if len(lacking) > 3 else ""
+    return [f"{len(lacking)} of {len(found)} {what}s missing ({', '.join(lacking[:3])}{more})"]
+
+
+def _miscounted(name: str, count: int, published: int) -> list[str]:
+    return [] if count == published else [f"{name} has {count:,} images, published are {published:,}"]

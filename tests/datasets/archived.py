@@ -1,8 +1,9 @@
-"""Small archives in the official layouts of VOC, SBD, SegmentationClassAug, Cityscapes and SUN RGB-D."""
+"""Small archives in the official layouts of VOC, SBD, SegmentationClassAug, Cityscapes, SUN RGB-D, ADE20K and COCO."""
 
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from torchvision.models._meta import _COCO_CATEGORIES
 
 from bench.arrays import UInt8
 from bench.seeds import rng
@@ -176,6 +178,70 @@ def sun_files(train: int = 4, test: int = 3, offset: int = 5050) -> tuple[Files,
     }
     numbers = [*range(1, test + 1), *range(offset + 1, offset + train + 1)]
     return train_images, test_images, {f"img-{n:06d}.png": encoded(sun_labels(n)) for n in numbers}
+
+
+ADE = {
+    "train": ("ADE_train_00000001", "ADE_train_00000007", "ADE_train_00020210"),
+    "val": ("ADE_val_00000001", "ADE_val_00000002"),
+}
+
+
+def ade_labels(name: str) -> UInt8:
+    """Return a mask of 0 ("other") to 150, (H, W)."""
+    return values(f"ade {name}", list(range(151)))
+
+
+def ade_files() -> Files:
+    base, files = "ADEChallengeData2016", dict[str, bytes]()
+    for split, folder in (("train", "training"), ("val", "validation")):
+        for name in ADE[split]:
+            files[f"{base}/images/{folder}/{name}.jpg"] = encoded(picture(name), "JPEG")
+            files[f"{base}/annotations/{folder}/{name}.png"] = encoded(ade_labels(name))
+    return {**files, f"{base}/objectInfo150.txt": b"Idx\tRatio\tTrain\tVal\tName\n", f"{base}/sceneCategories.txt": b""}
+
+
+COCO = {
+    "train": ("000000000009", "000000000025", "000000000030", "000000581921"),
+    "val": ("000000000139", "000000000285"),
+}
+COCO_UNLABELLED = ("000000000008", "000000000013")
+# Of torchvision's 91 names, with N/A where there is no category.
+COCO_NAMES = {i: name for i, name in enumerate(_COCO_CATEGORIES) if i and name != "N/A"}
+
+
+def coco_json(split: str) -> dict[str, Any]:
+    """Return instance annotations in the official format: boxes and triangles that overlap; the last image has none."""
+    draw, annotations = rng(0, "coco", split), list[dict[str, Any]]()
+    for number in range(8 * (len(COCO[split]) - 1)):
+        image_id = int(COCO[split][draw.integers(len(COCO[split]) - 1)])
+        x, y, w, h = (int(draw.integers(*bounds)) for bounds in ((0, 20), (0, 12), (3, 12), (3, 9)))
+        shape: Any = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        if number % 3 == 0:
+            shape.append([x + 0.5, y + 0.25, x + w + 5.5, y + 1.75, x + 1.25, y + h + 3.5])
+        crowd = number % 8 == 7
+        if crowd:
+            before, length = x * HEIGHT + y, 3 * HEIGHT
+            shape = {"size": [HEIGHT, WIDTH], "counts": [before, length, HEIGHT * WIDTH - before - length]}
+        annotation = {"segmentation": shape, "iscrowd": int(crowd), "image_id": image_id, "id": 900 - number}
+        annotations.append({**annotation, "category_id": int(draw.choice(list(COCO_NAMES))), "bbox": [x, y, w, h]})
+    images = [{"file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH, "id": int(i)} for i in reversed(COCO[split])]
+    categories = [{"supercategory": "thing", "id": i, "name": name} for i, name in COCO_NAMES.items()]
+    parts = {"info": {"year": 2017}, "licenses": [{"id": 1}], "images": images, "annotations": annotations}
+    return {**parts, "categories": categories}
+
+
+def coco_source(source: Path, unlabelled: bool = False) -> Path:
+    """Write COCO's archives; return the folder."""
+    for split, ids in COCO.items():
+        files = {f"{split}2017/{i}.jpg": encoded(picture(i), "JPEG") for i in ids}
+        write_zip(source / f"{split}2017.zip", files)
+    texts = {f"annotations/instances_{split}2017.json": json.dumps(coco_json(split)).encode() for split in COCO}
+    other = {"annotations/captions_val2017.json": b"{}"}
+    write_zip(source / "annotations_trainval2017.zip", {**texts, **other})
+    if unlabelled:
+        extra = {f"unlabeled2017/{i}.jpg": encoded(picture(i), "JPEG") for i in COCO_UNLABELLED}
+        write_zip(source / "unlabeled2017.zip", extra)
+    return source
 
 
 def write_tree(folder: Path, files: Mapping[str, bytes]) -> None:

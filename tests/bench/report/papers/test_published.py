@@ -14,7 +14,7 @@ from bench.spec.grid import grid_files, read_grid
 from bench.spec.yaml import parse_yaml
 
 KEYS = [path.stem for path in sorted(FOLDER.glob("*.yaml"))]
-COLLECTED = 694
+COLLECTED = 819
 FIGURE: dict[str, Any] = {
     **{"dataset": "voc", "protocol": "few_labels", "labels": "60", "method": "ReCo", "miou": 50.0},
     **{"provenance": "authors", "source": "README", "address": "https://github.com/a/b"},
@@ -36,7 +36,7 @@ def test_every_file_is_valid_and_every_figure_has_a_source(key: str) -> None:
         )
         assert "full text on public GitHub" not in figure.source
         assert figure.provenance in PROVENANCE
-        assert figure.dataset in ("voc", "cityscapes", "sun_rgbd")
+        assert figure.dataset in ("voc", "cityscapes", "sun_rgbd", "ade20k", "coco")
         assert figure.protocol in ("few_labels", "ratio", "partial", "full", "files")
 
 
@@ -62,6 +62,10 @@ SPOTS = [
     ("imas", "voc", "ratio", "1/8", "iMAS", "resnet101", 78.4, None, None, "authors"),
     ("corrmatch", "voc", "files", "366", "CorrMatch", "resnet101", 79.4, None, None, "authors"),
     ("prevmatch", "cityscapes", "ratio", "1/16", "PrevMatch", "resnet101", 77.7, None, None, "authors"),
+    ("unimatch", "coco", "files", "1/512", "UniMatch", "xception65", 31.9, None, None, "authors"),
+    ("unimatch-v2", "ade20k", "files", "1/8", "UniMatch V2", "dinov2_base", 48.76, None, 1, "authors"),
+    ("unimatch-v2", "ade20k", "files", "1/64", "UniMatch", "resnet101", 21.6, None, None, "reprint"),
+    ("allspark", "coco", "files", "1/64", "AllSpark", "mit_b5", 49.56, None, None, "authors"),
     ("ps-mt", "voc", "files", "732", "PS-MT", "resnet101", 78.42, None, None, "authors"),
 ]
 
