@@ -27,7 +27,7 @@ class StoredEvaluation(BaseModel):
         cell_id: the run.
         weights: `last`, `best` or `selected`; `step` is when they were kept, `weights_sha256` their hash.
         split: the images; `images` is their number.
-        mode, size, stride: the protocol; `evaluation` is it in words, as in result.json.
+        mode, size, stride, ignore_classes: the protocol; `evaluation` is it in words, as in result.json.
         data_fingerprint: of the dataset; None where it isn't known.
         classes: their names.
         miou, pixel_accuracy, iou: the score in %, see ``bench.train.metrics.Score``.
@@ -46,6 +46,7 @@ class StoredEvaluation(BaseModel):
     mode: str
     size: tuple[int, int] | None
     stride: tuple[int, int] | None
+    ignore_classes: list[str] = []
     evaluation: str
     data_fingerprint: str | None = None
     classes: list[str]
