@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -153,7 +154,29 @@ def describe(prediction: Prediction | None) -> str:
         return f"  memory can't be predicted: {prediction['error']}"
     about, needs = (_size(prediction[key]) for key in ("reserved_bytes", "needed_bytes"))
     above = "" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY"
-    return f"  about {about}, needs {needs} with margin{above}"
+    parts = ""
+    if "evaluation_bytes" in prediction:
+        training, evaluation = (_size(prediction[key]) for key in ("training_bytes", "evaluation_bytes"))
+        parts = f"; tensors: training {training}, evaluation {evaluation} ({prediction['evaluated']})"
+    return f"  about {about}, needs {needs} with margin{parts}{above}"
+
+
+def advice(plan: Plan, found: Mapping[str, Prediction]) -> Iterator[str]:
+    """Yield a line where whole images take more memory than training: it says what would bound it."""
+    greater = [
+        (prediction["evaluation_bytes"], planned.cell.id, planned.cell)
+        for planned in plan.cells
+        if (prediction := found[planned.cell.id]).get("evaluation_mode") == "whole"
+        and prediction["evaluation_bytes"] > prediction["training_bytes"]
+    ]
+    if greater:
+        size, cell_id, cell = max(greater)
+        crop = getattr(cell.augmentation.config, "crop_size", None)
+        window = f"[{crop[0]}, {crop[1]}]" if crop else "[HEIGHT, WIDTH]"
+        yield (
+            f"Evaluation takes more memory than training: {_size(size)} for {found[cell_id]['evaluated']}. `evaluation: "
+            f"{{mode: sliding, size: {window}}}` bounds it by the window; its scores are another protocol's."
+        )
 
 
 def _size(number: int) -> str:

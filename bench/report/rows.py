@@ -78,6 +78,7 @@ FIELDS: dict[str, Field] = {
     "training_images_per_s": Field("cost.json", ("training_images_per_s",), "number"),
     "peak_rss_bytes": Field("cost.json", ("peak_rss_bytes",), "number"),
     "peak_memory_bytes": Field("cost.json", ("peak_memory_bytes",), "number"),
+    "peak_memory_phase": Field("cost.json", ("peak_memory_phase",), "text"),
     "training_wait_share": Field("cost.json", ("training_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
     ENVIRONMENT: Field(environment.FILES[0], (), "text"),  # JSON text, see :func:`bench.report.environment.read`

@@ -190,7 +190,7 @@ class Evaluation(Config):
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:
-        """Raise BenchError where a class that is ignored, here or in ``also``, isn't the dataset's, or none would be left."""
+        """Raise BenchError where a class that is ignored, here or in ``also``, is none of these, or none would be left."""
         indices(self.ignore_classes, classes, f"{where}: evaluation.ignore_classes")
         for i, other in enumerate(self.also):
             indices(other.ignore_classes or (), classes, f"{where}: evaluation.also.{i}.ignore_classes")

@@ -14,7 +14,6 @@ from torch import Tensor
 from bench.class_mean import mean_over_classes
 from bench.store.confusion import ImageCounts
 
-
 PIXELS = 1 << 22  # that are counted at a time, at some 25 bytes each
 
 
@@ -35,7 +34,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
 def confusion_matrices(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Return the :func:`confusion_matrix` of each image: (B, K, K) int64 of predictions and labels (B, …)."""
     step = max(PIXELS // max(len(label), 1), 1)
-    parts = zip(label.flatten(1).split(step, 1), prediction.flatten(1).split(step, 1), strict=True)
+    parts = zip(*(torch.split(pixels.flatten(1), step, 1) for pixels in (label, prediction)), strict=True)
     counts = [_pair_counts(part.long(), found.long(), num_classes) for part, found in parts]
     return sum(counts[1:], counts[0]).view(len(label), num_classes, num_classes)
 
