@@ -66,6 +66,7 @@ FIELDS: dict[str, Field] = {
     **_evaluation("selected", required=False),
     "miou_holdout": Field("result.json", ("selected", "holdout_miou"), "number"),
     "classes": Field("result.json", ("classes",), "json", True),
+    "ignore_classes": Field("result.json", ("ignore_classes",), "json"),
     "evaluation": Field("result.json", ("evaluation",), "text", True),
     "split_sha256": Field("result.json", ("split_sha256",), "text", True),
     "labelled_images": Field("result.json", ("labelled_images",), "number", True),

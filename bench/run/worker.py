@@ -201,6 +201,7 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
         "iterations": trainer.stepper.done,
         "evaluation": describe(cell.evaluation, dataset),
         "classes": list(dataset.classes),
+        **({"ignore_classes": list(cell.evaluation.ignore_classes)} if cell.evaluation.ignore_classes else {}),
         "labelled_images": len(split.budget),
         **({"holdout_images": len(split.holdout)} if split.holdout else {}),
         "unlabelled_images": len(loader.unlabelled),
