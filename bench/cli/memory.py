@@ -162,20 +162,16 @@ def describe(prediction: Prediction | None) -> str:
 
 
 def advice(plan: Plan, found: Mapping[str, Prediction]) -> Iterator[str]:
-    """Yield a line where whole images take more memory than training: it says what would bound it."""
-    greater = [
-        (prediction["evaluation_bytes"], planned.cell.id, planned.cell)
-        for planned in plan.cells
-        if (prediction := found[planned.cell.id]).get("evaluation_mode") == "whole"
-        and prediction["evaluation_bytes"] > prediction["training_bytes"]
-    ]
-    if greater:
-        size, cell_id, cell = max(greater)
-        crop = getattr(cell.augmentation.config, "crop_size", None)
-        window = f"[{crop[0]}, {crop[1]}]" if crop else "[HEIGHT, WIDTH]"
+    """Yield a line where whole images take more memory than training, and a sliding window would take less."""
+    better = [one for planned in plan.cells if "window" in (one := found[planned.cell.id])]
+    better = [one for one in better if one["window_bytes"] < one["evaluation_bytes"]]
+    if better:
+        worst = max(better, key=lambda one: one["evaluation_bytes"])
+        rows, columns = worst["window"]
         yield (
-            f"Evaluation takes more memory than training: {_size(size)} for {found[cell_id]['evaluated']}. `evaluation: "
-            f"{{mode: sliding, size: {window}}}` bounds it by the window; its scores are another protocol's."
+            f"Evaluation takes more memory than training: {_size(worst['evaluation_bytes'])} for {worst['evaluated']}. "
+            f"`evaluation: {{mode: sliding, size: [{rows}, {columns}]}}` would take {_size(worst['window_bytes'])}; its "
+            "scores are another protocol's."
         )
 
 

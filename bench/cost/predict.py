@@ -23,7 +23,7 @@ from bench import kernels
 from bench.arrays import UInt8
 from bench.cost.allocator import Allocator
 from bench.cost.device_bytes import CudaAutocast, DeviceBytes
-from bench.cost.scored import Scored, evaluate_blank, scored_by
+from bench.cost.scored import Scored, evaluate_blank, scored_by, windowed
 from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
@@ -51,6 +51,8 @@ class Prediction(TypedDict, total=False):
             evaluation.
         training_bytes, evaluation_bytes: likewise, of the step and of that batch; `evaluated` says which batch it is, and
             `evaluation_mode` under which mode. None of them without an evaluation.
+        window, window_bytes: where whole images take more than the step, a window (height, width) that could be slid over
+            them, and what it would take.
         reserved_bytes: what the allocator takes from the GPU for all of it.
         needed_bytes: what the GPU should have, with context, workspaces and a margin (see :func:`needed`).
         fits: whether that is within a given GPU's memory, where one was given.
@@ -64,6 +66,8 @@ class Prediction(TypedDict, total=False):
     evaluation_bytes: int
     evaluated: str
     evaluation_mode: str
+    window: tuple[int, int]
+    window_bytes: int
     reserved_bytes: int
     needed_bytes: int
     fits: bool
@@ -133,10 +137,13 @@ def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) ->
         scored: the largest batch of each of its evaluations (see ``bench.cost.scored``); none leaves them out.
     """
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
-            found, allocator, peaks = measure_blank_step(cell.from_scratch(), num_classes, scored)
+        return _predicted(cell.from_scratch(), num_classes, scored)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+
+
+def _predicted(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> Prediction:
+    found, allocator, peaks = _measure_fake(cell, num_classes, scored)
     reserved, training = allocator.peak_reserved, found["peak_memory_bytes"]
     prediction: Prediction = {
         "meter": found["meter"],
@@ -148,7 +155,7 @@ def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) ->
     if not scored:
         return prediction
     largest, peak = max(zip(scored, peaks, strict=True), key=lambda one: one[1])
-    return {
+    whole: Prediction = {
         **prediction,
         "phases": {**found["phases"], PHASE: peak},
         "peak_memory_bytes": max(training, peak),
@@ -157,6 +164,16 @@ def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) ->
         "evaluated": largest.words,
         "evaluation_mode": largest.evaluation.mode,
     }
+    other = windowed(largest, cell, num_classes) if largest.evaluation.mode == "whole" and peak > training else None
+    if other is None or other.evaluation.size is None:
+        return whole
+    *_, (window_peak,) = _measure_fake(cell, num_classes, [other])
+    return {**whole, "window": other.evaluation.size, "window_bytes": window_peak}
+
+
+def _measure_fake(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> tuple[MemoryReport, Allocator, list[int]]:
+    with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
+        return measure_blank_step(cell, num_classes, scored)
 
 
 def needed(reserved: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
 CPU = torch.device("cpu")
+WINDOW = 512  # pixels a side of the window that is advised, or training's crop where that is larger
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Scored:
         return f"{count} of {self.size[0]}×{self.size[1]}, {self.evaluation.mode}"
 
 
+def windowed(scored: Scored, cell: Cell, num_classes: int) -> Scored | None:
+    """Return a batch as windows would be slid over it that training's crops fit in; None where its images are no larger."""
+    crop = getattr(cell.augmentation.config, "crop_size", (WINDOW, WINDOW))
+    window = max(crop[0], WINDOW), max(crop[1], WINDOW)
+    if scored.size[0] <= window[0] and scored.size[1] <= window[1]:
+        return None
+    sliding = scored.evaluation.model_copy(update={"mode": "sliding", "size": window, "stride": None})
+    return replace(scored, evaluation=sliding, images=min(scored.images, batch_of(scored.size, sliding, num_classes)))
+
+
 def scored_by(cell: Cell, dataset: SegmentationDataset, store: Path) -> list[Scored]:
     """Return the largest batch of each evaluation of a cell: its own, of the images held out, and ``evaluation.also``.
 
@@ -62,7 +73,7 @@ def scored_by(cell: Cell, dataset: SegmentationDataset, store: Path) -> list[Sco
     asked += [(other.of(own), str(other.split or where), True) for other in own.also]
     found = []
     for evaluation, split, spare in asked:
-        size, images = _largest(_sizes(cell, dataset, split, store), evaluation.batch_size)
+        size, images = _largest(_sizes(cell, dataset, split, store), evaluation, len(dataset.classes))
         found.append(Scored(evaluation, split, size, images, spare))
     return found
 
@@ -78,9 +89,9 @@ def _sizes(cell: Cell, dataset: SegmentationDataset, split: str, store: Path) ->
         return list(sizes.values())
 
 
-def _largest(sizes: Sequence[Size], batch_size: int) -> tuple[Size, int]:
+def _largest(sizes: Sequence[Size], evaluation: Evaluation, num_classes: int) -> tuple[Size, int]:
     """Return the shape of images, and how many of it, that have most pixels in a batch."""
-    batches = [(size, min(batch_of(size, batch_size), images)) for size, images in Counter(sizes).items()]
+    batches = [(size, min(batch_of(size, evaluation, num_classes), n)) for size, n in Counter(sizes).items()]
     return max(batches, key=lambda batch: batch[0][0] * batch[0][1] * batch[1])
 
 

@@ -126,6 +126,7 @@ def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tenso
         count = above[top:below, None] * beside
         found[:, top:below] = band[:, :, :final].div_(count).argmax(1)
         if below < tall:
-            band[:, :, : rows - final] = band[:, :, final:].clone()
+            for row in range(0, rows - final, final):  # pieces that don't overlap
+                band[:, :, row : min(row + final, rows - final)] = band[:, :, row + final : row + 2 * final]
             band[:, :, rows - final :] = 0
     return found[:, :height, :width]

@@ -32,6 +32,7 @@ WAITING = 8  # batches' worth of samples that may wait for others of their shape
 # Pixels of a batch: four whole images of Cityscapes. An image with more than half of them is evaluated alone.
 BATCH_PIXELS = 4 * 1024 * 2048
 WAITING_PIXELS = 2 * BATCH_PIXELS  # that may wait, likewise
+BAND_BYTES = 512 << 20  # of the probabilities that are added up over a row of windows, likewise
 
 
 def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = "") -> str:
@@ -52,13 +53,19 @@ def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = 
     return ", ".join([how, images, split or dataset.config.eval_split, *ignored])
 
 
-def batch_of(shape: Sequence[int], batch_size: int) -> int:
+def batch_of(shape: Sequence[int], evaluation: Evaluation, num_classes: int) -> int:
     """Return how many images of a shape (H, W, …) are evaluated together: fewer than asked for where they are large."""
-    return min(batch_size, max(BATCH_PIXELS // (shape[0] * shape[1]), 1))
+    fit = BATCH_PIXELS // (shape[0] * shape[1])
+    if evaluation.mode == "sliding" and evaluation.size is not None:
+        rows, columns = evaluation.size
+        fit = min(fit, BAND_BYTES // (4 * num_classes * rows * max(shape[1], columns)))
+    return min(evaluation.batch_size, max(fit, 1))
 
 
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[tuple[list[int], list[Sample]]]:
-    """Bring samples of equal shape together into batches of at most `size`, each with its place among all samples.
+def _batches(
+    samples: Iterable[Sample], evaluation: Evaluation, num_classes: int
+) -> Iterator[tuple[list[int], list[Sample]]]:
+    """Bring samples of equal shape together into batches, each with its place among all samples.
 
     Few samples wait for others of their shape; of large ones fewer still, and batches of them are smaller.
     """
@@ -67,9 +74,9 @@ def _batches(samples: Iterable[Sample], size: int) -> Iterator[tuple[list[int], 
         shape = sample[0].shape
         batch = waiting.setdefault(shape, [])
         batch.append((place, sample))
-        if len(batch) == batch_of(shape, size):
+        if len(batch) == batch_of(shape, evaluation, num_classes):
             yield _apart(waiting.pop(shape))
-        elif _too_many(waiting, size):
+        elif _too_many(waiting, evaluation.batch_size):
             yield _apart(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
     yield from map(_apart, waiting.values())
 
@@ -168,7 +175,7 @@ def evaluate(
     predictor.eval()
     tally = Tally(num_classes, device)
     try:
-        for places, batch in _batches(_fitting(samples, name), evaluation.batch_size):
+        for places, batch in _batches(_fitting(samples, name), evaluation, num_classes):
             with phase(PHASE):
                 image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
                 tally.add(places, *count(predictor, image, label, num_classes, evaluation, numerics))

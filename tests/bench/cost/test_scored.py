@@ -14,7 +14,8 @@ from PIL import Image
 
 from bench import kernels
 from bench.cli.memory import advice, describe, predictions
-from bench.cost.predict import Prediction, predict_step
+from bench.cost import scored as scored_module
+from bench.cost.predict import Prediction, _measure_fake, predict_step
 from bench.cost.scored import Scored, scored_by
 from bench.data.roots import DataRoots, open_dataset
 from bench.data.sizes import image_sizes, largest_image
@@ -41,7 +42,7 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Twelve small training images, val with one large image among small ones; train's last two are larger still."""
+    """Twelve small training images, val with one large image among small ones; train's last two are large as well."""
     draw, root = np.random.default_rng(0), tmp_path / "data"
     lists = {"train": [SMALL] * 10 + [(500, 700)] * 2, "val": [SMALL, LARGE, SMALL], "test": [(30, 30)]}
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -105,7 +106,7 @@ def test_a_prepared_size_is_taken_without_opening_files(data: Path) -> None:
     [
         Evaluation(),
         Evaluation(mode="sliding", size=(200, 240)),
-        Evaluation(mode="padded", size=(512, 640), boundary=True),
+        Evaluation(mode="padded", size=(448, 640), boundary=True),
     ],
 )
 def test_prediction_is_what_an_evaluation_of_real_images_takes(data: Path, evaluation: Evaluation) -> None:
@@ -127,19 +128,23 @@ def test_prediction_is_what_an_evaluation_of_real_images_takes(data: Path, evalu
 def test_many_classes_hardly_add_to_a_large_image(data: Path) -> None:
     """All scores of 150 classes at 2,000 x 2,000 would be 2.4 GB an image."""
     cell = plan(data)[0].cells[0].cell
-    few, many = (predict_step(cell, k, [Scored(Evaluation(), "val", (2000, 2000), 1)]) for k in (20, 150))
-    assert many["evaluation_bytes"] < few["evaluation_bytes"] + 2 * 150 * 500 * 500 * 4
+    few, many = (_measure_fake(cell, k, [Scored(Evaluation(), "val", (2000, 2000), 1)])[2][0] for k in (20, 150))
+    assert many < few + 2 * 150 * 500 * 500 * 4
     assert BATCH_PIXELS // (2000 * 2000) == 2
 
 
-def test_a_run_measures_what_was_predicted_and_plan_advises_a_window(data: Path) -> None:
+def test_a_run_measures_what_was_predicted_and_plan_advises_a_window(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scored_module, "WINDOW", 64)
     planned, request = plan(data)
     found = predictions(planned, request, 0.001, quiet=True)
     cell = planned.cells[0].cell
     predicted, text = found[cell.id], describe(found[cell.id])
     assert "evaluation" in text and "(1 image of 411×620, whole)" in text and "ABOVE" in text
     (line,) = advice(planned, found)
-    assert "evaluation: {mode: sliding, size: [32, 32]}" in line
+    assert "evaluation: {mode: sliding, size: [64, 64]}" in line
+    assert predicted["window_bytes"] < predicted["evaluation_bytes"] / 2
     from bench.plan.jobs import make_jobs
 
     (job,), _ = make_jobs(planned, planned.cells, request, retry=False)
@@ -156,5 +161,5 @@ def test_no_window_is_advised_where_training_or_a_window_takes_most(data: Path) 
     planned, request = plan(data, mode="sliding", size=[128, 128])
     assert not list(advice(planned, predictions(planned, request, None, quiet=True)))
     small, _ = plan(data)
-    equal: Prediction = {"training_bytes": 5, "evaluation_bytes": 5, "evaluation_mode": "whole"}
+    equal: Prediction = {"evaluation_bytes": 5, "window": (512, 512), "window_bytes": 5}
     assert not list(advice(small, {small.cells[0].cell.id: equal}))
