@@ -71,7 +71,6 @@ class RC2LConfig(TeacherConfig):
         "rfc_weight": {"log_uniform": [0.01, 1.0]},
         "rcc_weight": {"log_uniform": [0.1, 10.0]},
         "smc_weight": {"log_uniform": [0.1, 10.0]},
-        "min_confidence": {"choice": [0.5, 0.7, 0.9]},
     }
 
     class_weight: float = Field(default=4.0, ge=0)

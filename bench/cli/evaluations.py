@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,9 +35,18 @@ MODE = Annotated[Mode | None, typer.Option("--mode", help="As evaluation.mode, w
 SIZE = Annotated[tuple[int, int] | None, typer.Option("--size", metavar=_PAIR, help="As evaluation.size.")]
 STRIDE = Annotated[tuple[int, int] | None, typer.Option("--stride", metavar=_PAIR, help="As evaluation.stride.")]
 
+IGNORE = Annotated[
+    str | None,
+    typer.Option("--ignore-classes", metavar="NAMES", help="As evaluation.ignore_classes: a,b; '' ignores none."),
+]
+
 
 def asked_for(
-    split: ScoredSplit | None, mode: Mode | None, size: tuple[int, int] | None, stride: tuple[int, int] | None
+    split: ScoredSplit | None,
+    mode: Mode | None,
+    size: tuple[int, int] | None,
+    stride: tuple[int, int] | None,
+    ignore: str | None = None,
 ) -> OtherEvaluation | None:
     """Return the evaluation that the options name; None without any.
 
@@ -46,8 +56,10 @@ def asked_for(
     from bench.spec.messages import validate
     from bench.spec.sections import OtherEvaluation
 
-    given = {"split": split and split.value, "mode": mode and mode.value, "size": size, "stride": stride}
-    given = {key: value for key, value in given.items() if value is not None}
+    ignored = None if ignore is None else tuple(filter(None, (name.strip() for name in ignore.split(","))))
+    words = {"split": split and split.value, "mode": mode and mode.value}
+    values = {**words, "size": size, "stride": stride, "ignore_classes": ignored}
+    given = {key: value for key, value in values.items() if value is not None}
     return validate(OtherEvaluation, given, "evaluate") if given else None
 
 
@@ -55,5 +67,8 @@ def as_options(asked: OtherEvaluation) -> str:
     """Return the options that name an evaluation, as they are typed."""
     words = []
     for key, value in asked.model_dump(exclude_none=True).items():
-        words += [f"--{key}", *(map(str, value) if isinstance(value, tuple) else [value])]
+        if key == "ignore_classes":
+            words += ["--ignore-classes", shlex.quote(",".join(value))]
+        else:
+            words += [f"--{key}", *(map(str, value) if isinstance(value, tuple) else [value])]
     return " ".join(words)

@@ -39,15 +39,16 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
-    from bench.cli.memory import describe, predictions
+    from bench.cli.memory import advice, describe, predictions
     from bench.plan.summary import plan_and_keep, planned_summary
     from bench.store.status import grid_status
     from bench.store.throughput import project_work
 
-    found = dict[str, "Prediction"]()
+    found, advised = dict[str, "Prediction"](), list[str]()
     if predict or gpu_memory is not None:
         planned, summary = plan_and_keep(request)
         found = predictions(planned, request, gpu_memory, as_json)
+        advised = list(advice(planned, found))
     else:
         disable_gc()
         summary = planned_summary(request)
@@ -59,6 +60,7 @@ def plan(
         more: dict[str, object] = {"predicted": found} if found else {}
         more |= {"power": said} if said else {}
         more |= {"warnings": summary.warnings} if summary.warnings else {}
+        more |= {"advice": advised} if advised else {}
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **more})
         return
@@ -74,8 +76,8 @@ def plan(
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
-    for line in said:
-        out.print(line)
+    for line in (*advised, *said):
+        out.print(line, markup=False)
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.evaluations import MODE, SIZE, SPLIT, STRIDE, asked_for
+from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, asked_for
 from bench.cli.options import DATA, JSON, STORE, make_request, store_path
 from bench.cli.output import console, print_json
 from bench.cli.reports import Select
@@ -83,6 +83,12 @@ class _Outcome:
     classes: tuple[str, ...]
 
 
+def _named(evaluator: Evaluator) -> str:
+    from bench.class_mean import without
+
+    return " ".join(filter(None, ["mIoU", without(evaluator.evaluation.ignore_classes)]))
+
+
 def _again(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
     """Score a run as it was scored in training, beside what was recorded."""
     from bench.files import read_json
@@ -92,7 +98,7 @@ def _again(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
     recorded_as = (read_json(found.result) or {}).get(which, {})
     recorded = recorded_as.get("miou")
     shown = "–" if recorded is None else f"{recorded:.2f}"
-    line = f"{found.id}: mIoU {score.miou:.2f} (recorded: {shown}), pixel accuracy {score.pixel_accuracy:.2f}"
+    line = f"{found.id}: {_named(evaluator)} {score.miou:.2f} (recorded: {shown}), pixel accuracy {score.pixel_accuracy:.2f}"
     facts = {"run": found.id, "recorded_miou": recorded, **score.as_dict()}
     lines, differs = [line], recorded is not None and abs(recorded - score.miou) > TOLERANCE
     if evaluator.data_changed:
@@ -121,8 +127,9 @@ def _otherwise(found: Run, which: str, evaluator: Evaluator) -> _Outcome:
 
     done = score_and_keep(found, which, step_of(found, which, read_json(found.result) or {}), evaluator)
     entry, before = done.entry, done.before and done.before.miou
-    what = f"{found.id}, {which}, {entry.evaluation}: mIoU {entry.miou:.2f}, pixel accuracy {entry.pixel_accuracy:.2f}"
-    line = f"{what}; {_WORDS[done.kept.value].format(path=done.path, before=before)}"
+    what = f"{found.id}, {which}, {entry.evaluation}: {_named(evaluator)} {entry.miou:.2f}"
+    became = _WORDS[done.kept.value].format(path=done.path, before=before)
+    line = f"{what}, pixel accuracy {entry.pixel_accuracy:.2f}; {became}"
     facts = {"run": found.id, "file": str(done.path), "kept": done.kept.value, "recorded_miou": before}
     score: ScoreRecord = {"miou": entry.miou, "pixel_accuracy": entry.pixel_accuracy, "iou": entry.iou}
     facts |= entry.model_dump(mode="json", exclude={"environment"})
@@ -139,6 +146,7 @@ def evaluate(
     mode: MODE = None,
     size: SIZE = None,
     stride: STRIDE = None,
+    ignore: IGNORE = None,
     boundary: Annotated[
         bool, typer.Option("--boundary", help="Also count pixels near boundaries, for `table --metric boundary-iou`.")
     ] = False,
@@ -152,15 +160,15 @@ def evaluate(
 ) -> None:
     """Evaluate a run again from its weights, beside what was recorded. Exit code 1 if the two differ.
 
-    With --split, --mode, --size or --stride: on other images or under another protocol. Such a score is kept in the run's
-    folder `evaluations`, beside its result and never instead of it; `table` takes the same options.
+    With --split, --mode, --size, --stride or --ignore-classes: on other images or under another protocol. Such a score is
+    kept in the run's folder `evaluations`, beside its result and never instead of it; `table` takes the same options.
     """
     from bench.data.roots import DataRoots
     from bench.errors import BenchError
     from bench.store.evaluations import find
     from bench.train.reevaluate import OWN, Evaluator
 
-    asked, roots = asked_for(split, mode, size, stride) or OWN, DataRoots.parse(data or [])
+    asked, roots = asked_for(split, mode, size, stride, ignore) or OWN, DataRoots.parse(data or [])
     if boundary and asked is not OWN:
         raise BenchError(
             "--boundary: pixels near boundaries are kept of a run's own evaluation only; leave the others out"

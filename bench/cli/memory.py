@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -153,7 +154,25 @@ def describe(prediction: Prediction | None) -> str:
         return f"  memory can't be predicted: {prediction['error']}"
     about, needs = (_size(prediction[key]) for key in ("reserved_bytes", "needed_bytes"))
     above = "" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY"
-    return f"  about {about}, needs {needs} with margin{above}"
+    parts = ""
+    if "evaluation_bytes" in prediction:
+        training, evaluation = (_size(prediction[key]) for key in ("training_bytes", "evaluation_bytes"))
+        parts = f"; tensors: training {training}, evaluation {evaluation} ({prediction['evaluated']})"
+    return f"  about {about}, needs {needs} with margin{parts}{above}"
+
+
+def advice(plan: Plan, found: Mapping[str, Prediction]) -> Iterator[str]:
+    """Yield a line where whole images take more memory than training, and a sliding window would take less."""
+    better = [one for planned in plan.cells if "window" in (one := found[planned.cell.id])]
+    better = [one for one in better if one["window_bytes"] < one["evaluation_bytes"]]
+    if better:
+        worst = max(better, key=lambda one: one["evaluation_bytes"])
+        rows, columns = worst["window"]
+        yield (
+            f"Evaluation takes more memory than training: {_size(worst['evaluation_bytes'])} for {worst['evaluated']}. "
+            f"`evaluation: {{mode: sliding, size: [{rows}, {columns}]}}` would take {_size(worst['window_bytes'])}; its "
+            "scores are another protocol's."
+        )
 
 
 def _size(number: int) -> str:

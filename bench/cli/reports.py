@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.evaluations import MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
+from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
 from bench.cli.options import JSON, disable_gc, takes_request
 from bench.cli.output import console, print_json
 
@@ -154,6 +154,7 @@ def table(
     mode: MODE = None,
     size: SIZE = None,
     stride: STRIDE = None,
+    ignore: IGNORE = None,
     each: Annotated[
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
@@ -162,7 +163,8 @@ def table(
 ) -> None:
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too.
 
-    With --split, --mode, --size or --stride: of the evaluations that `evaluate` or `evaluation.also` has made so.
+    With --split, --mode, --size, --stride or --ignore-classes: of the evaluations that `evaluate` or `evaluation.also` has
+    made so.
     """
     disable_gc()
     from bench.errors import BenchError
@@ -170,7 +172,7 @@ def table(
     from bench.report.formats import terminal
     from bench.report.formats.render import render
 
-    asked = asked_for(split, mode, size, stride)
+    asked = asked_for(split, mode, size, stride, ignore)
     if sum([per_class, bool(compare), each]) > 1:
         raise BenchError("--per-class, --compare and --runs: give one of them")
     if aggregate and (per_class or compare or each):

@@ -88,7 +88,8 @@ def _evaluation(stepper: Stepper, reader: Reader) -> float:
     some = ids[:EVALUATED]
     begin = time.perf_counter()
     predictor, pairs = stepper.method.predictor, reader.pairs(some)
-    evaluate(predictor, pairs, len(dataset.classes), cell.evaluation, stepper.device, cell.numerics)
+    classes, name = len(dataset.classes), lambda place: reader.name(some[place])
+    evaluate(predictor, pairs, classes, cell.evaluation, stepper.device, cell.numerics, name=name)
     return (time.perf_counter() - begin) * len(ids) / len(some)
 
 

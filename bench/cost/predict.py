@@ -1,6 +1,6 @@
-"""Peak memory of a cell's step, predicted on any machine: the real step on tensors that have a shape but no memory.
+"""Peak memory of a cell, predicted on any machine: real steps and evaluations on tensors that have a shape but no memory.
 
-The step runs under ``FakeTensorMode`` on the CPU, whatever the cell's device: without a CUDA driver, PyTorch can't run a
+They run under ``FakeTensorMode`` on the CPU, whatever the cell's device: without a CUDA driver, PyTorch can't run a
 backward pass on fake CUDA tensors. Everything else is a GPU's: the versions of this project's algorithms
 (``bench.kernels``), autocast's choice of types, the allocator (``bench.cost.allocator``) and cuBLAS's workspace. What a
 kernel takes within itself isn't seen, cuDNN's workspaces among them: :func:`needed` has a margin for it. A method whose work
@@ -10,6 +10,7 @@ depends on data takes its worst case.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -22,12 +23,14 @@ from bench import kernels
 from bench.arrays import UInt8
 from bench.cost.allocator import Allocator
 from bench.cost.device_bytes import CudaAutocast, DeviceBytes
+from bench.cost.scored import Scored, evaluate_blank, scored_by, windowed
 from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
 from bench.spec.cell import Cell, canonical
 from bench.spec.sections import Resources
 from bench.train.build import build_loader, build_method
+from bench.train.evaluate import PHASE
 from bench.train.meters import MemoryReport, StepMeter
 from bench.train.step import Stepper
 from datasets.split import Split
@@ -41,11 +44,16 @@ STEPS = 3  # optimizer state is there from the second one on, and takes its plac
 
 
 class Prediction(TypedDict, total=False):
-    """The memory that a step will need, in bytes; or why that can't be predicted.
+    """The memory that a cell will need, in bytes; or why that can't be predicted.
 
     Attributes:
-        meter, phases, peak_memory_bytes: see ``MemoryReport``: what tensors take.
-        reserved_bytes: what the allocator takes from the GPU for them.
+        meter, phases, peak_memory_bytes: see ``MemoryReport``: what tensors take, in a step and in the largest batch of an
+            evaluation.
+        training_bytes, evaluation_bytes: likewise, of the step and of that batch; `evaluated` says which batch it is, and
+            `evaluation_mode` under which mode. None of them without an evaluation.
+        window, window_bytes: where whole images take more than the step, a window (height, width) that could be slid over
+            them, and what it would take.
+        reserved_bytes: what the allocator takes from the GPU for all of it.
         needed_bytes: what the GPU should have, with context, workspaces and a margin (see :func:`needed`).
         fits: whether that is within a given GPU's memory, where one was given.
         error: the reason, where there is no prediction.
@@ -54,6 +62,12 @@ class Prediction(TypedDict, total=False):
     meter: str
     phases: dict[str, int]
     peak_memory_bytes: int
+    training_bytes: int
+    evaluation_bytes: int
+    evaluated: str
+    evaluation_mode: str
+    window: tuple[int, int]
+    window_bytes: int
     reserved_bytes: int
     needed_bytes: int
     fits: bool
@@ -84,8 +98,12 @@ def _channels_last(method: nn.Module) -> None:
                 module._parameters[name] = nn.Parameter(new, requires_grad=old.requires_grad)
 
 
-def measure_blank_step(cell: Cell, num_classes: int) -> tuple[MemoryReport, Allocator]:
-    """Take steps of a cell on black images; return the memory of the last one, and the model of a GPU's allocator.
+def measure_blank_step(
+    cell: Cell, num_classes: int, scored: Sequence[Scored] = ()
+) -> tuple[MemoryReport, Allocator, list[int]]:
+    """Take steps of a cell on black images, then evaluate; return the memory of the last step, the allocator's, and peaks.
+
+    The allocator is a model of a GPU's; there is a peak in bytes for each batch that is evaluated.
 
     Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step (see ``StepMeter.report``).
     """
@@ -102,24 +120,60 @@ def measure_blank_step(cell: Cell, num_classes: int) -> tuple[MemoryReport, Allo
                 meter = StepMeter(CPU, method, stepper.optimizer, alive)
                 with meter:
                     stepper.take(loader.batches(step))
-    return meter.report(), alive.allocator
+            found, peaks = meter.report(), []
+            for batch in scored:
+                with StepMeter(CPU, method, stepper.optimizer, alive) as meter:
+                    evaluate_blank(method.predictor, batch, num_classes, cell.numerics)
+                peaks.append(meter.report()["peak_memory_bytes"])
+    return found, alive.allocator, peaks
 
 
-def predict_step(cell: Cell, num_classes: int) -> Prediction:
-    """Return the predicted memory of a cell's step on a GPU in bytes; or `error`, why there is no prediction."""
+def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) -> Prediction:
+    """Return the predicted memory of a cell on a GPU in bytes; or `error`, why there is no prediction.
+
+    Args:
+        cell: whose step it is.
+        num_classes: K.
+        scored: the largest batch of each of its evaluations (see ``bench.cost.scored``); none leaves them out.
+    """
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
-            found, allocator = measure_blank_step(cell.from_scratch(), num_classes)
+        return _predicted(cell.from_scratch(), num_classes, scored)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    reserved = allocator.peak_reserved
-    return {
+
+
+def _predicted(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> Prediction:
+    found, allocator, peaks = _measure_fake(cell, num_classes, scored)
+    reserved, training = allocator.peak_reserved, found["peak_memory_bytes"]
+    prediction: Prediction = {
         "meter": found["meter"],
         "phases": found["phases"],
-        "peak_memory_bytes": found["peak_memory_bytes"],
+        "peak_memory_bytes": training,
         "reserved_bytes": reserved,
         "needed_bytes": needed(reserved),
     }
+    if not scored:
+        return prediction
+    largest, peak = max(zip(scored, peaks, strict=True), key=lambda one: one[1])
+    whole: Prediction = {
+        **prediction,
+        "phases": {**found["phases"], PHASE: peak},
+        "peak_memory_bytes": max(training, peak),
+        "training_bytes": training,
+        "evaluation_bytes": peak,
+        "evaluated": largest.words,
+        "evaluation_mode": largest.evaluation.mode,
+    }
+    other = windowed(largest, cell, num_classes) if largest.evaluation.mode == "whole" and peak > training else None
+    if other is None or other.evaluation.size is None:
+        return whole
+    *_, (window_peak,) = _measure_fake(cell, num_classes, [other])
+    return {**whole, "window": other.evaluation.size, "window_bytes": window_peak}
+
+
+def _measure_fake(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> tuple[MemoryReport, Allocator, list[int]]:
+    with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
+        return measure_blank_step(cell, num_classes, scored)
 
 
 def needed(reserved: int) -> int:
@@ -138,12 +192,20 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def shape_of(cell: Cell, num_classes: int) -> str:
-    """Return canonical JSON of all that decides the memory of a cell's step: cells that share it share a prediction."""
+def shape_of(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) -> str:
+    """Return canonical JSON of all that decides a cell's memory: cells that share it share a prediction."""
     parts = {k: getattr(cell, k).identity() for k in ("method", "network", "augmentation", "numerics")}
     schedule = cell.schedule.model_dump(mode="json", include={"batch", "accumulate"})
     optimizer = cell.optimizer.model_dump(mode="json", include={"name", "momentum", "clip_norm"})
-    return canonical({**parts, "schedule": schedule, "optimizer": optimizer, "classes": num_classes})
+    batches = [
+        (
+            batch.evaluation.model_dump(mode="json", include={"mode", "size", "stride", "boundary"}),
+            batch.words,
+            batch.spare,
+        )
+        for batch in scored
+    ]
+    return canonical({**parts, "schedule": schedule, "optimizer": optimizer, "classes": num_classes, "scored": batches})
 
 
 class Predictions:
@@ -151,24 +213,26 @@ class Predictions:
 
     Args:
         store: the run store; they are kept in its ``.cache/predictions``.
-        roots: where the datasets lie, for their number of classes.
+        roots: where the datasets lie, for their number of classes and the sizes of evaluated images.
     """
 
     def __init__(self, store: Path, roots: DataRoots) -> None:
+        self.store = store
         self.folder, self.roots = store / ".cache" / "predictions", roots
         self.code = code_hash()
 
     def of(self, cell: Cell) -> Prediction:
         """Return a cell's prediction (see :func:`predict_step`)."""
-        classes = len(open_dataset(cell.dataset, self.roots).classes)
-        key = hashlib.sha256(f"{self.code} {shape_of(cell, classes)}".encode()).hexdigest()[:24]
+        dataset = open_dataset(cell.dataset, self.roots)
+        classes, scored = len(dataset.classes), scored_by(cell, dataset, self.store)
+        key = hashlib.sha256(f"{self.code} {shape_of(cell, classes, scored)}".encode()).hexdigest()[:24]
         path = self.folder / f"{key}.json"
         try:
             known = read_json(path)
         except ValueError:
             known = None
         if known is None:
-            known = predict_step(cell, classes)
+            known = predict_step(cell, classes, scored)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, known)
         prediction: Prediction = known

@@ -146,6 +146,7 @@ class Resolver:
     def cell(self, recipe: Raw) -> Resolved:
         """Draw a recipe's split and look at its data."""
         content = content_of(recipe["dataset"], self.roots)
+        recipe["evaluation"].check_classes(content.classes, self.where)
         held = recipe["evaluation"].held_out
         split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots, held)
         cell = Cell(**recipe, split_sha256=split.sha256, data_sha256=content.identity)

@@ -15,7 +15,7 @@ from bench.report.model import Table
 from bench.report.records import Record, Runs
 from bench.report.rows import one_line
 from bench.store.confusion import read_confusion
-from bench.store.evaluations import TOLERANCE
+from bench.store.evaluations import TOLERANCE, own_ignored
 from bench.store.run import Run
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _margins(run: Run, which: str, miou: Percent) -> Margins:
     kept = read_confusion(run, which)
     if kept is None:
         raise BenchError(_NONE.format(which))
-    margins = Margins.of(kept.images)
+    margins = Margins.of(kept.images, own_ignored(run))
     found = METRICS["miou"].value(margins)
     if found is None or miou is None or abs(found - miou) > TOLERANCE:
         said = "none" if found is None else f"{found:.2f}"
@@ -106,7 +106,8 @@ def _rescored(store: Path, record: Record, found: Scored) -> Record:
     unknown = frozenset(rule for rule, value in scores.items() if value is None)
     run = replace(record.run, values=scores, unknown=unknown)
     absent = [None] * len(json.loads(record.classes))
-    return replace(record, run=run, iou={rule: json.dumps(classes or absent) for rule, (_, classes) in values.items()})
+    iou = {rule: json.dumps(classes or absent) for rule, (_, classes) in values.items()}
+    return replace(record, run=run, iou=iou, ignored=() if found.metric.by_pixel else record.ignored)
 
 
 def explained(table: Table, found: Scored, papers: bool) -> Table:

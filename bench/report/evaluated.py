@@ -71,6 +71,7 @@ def _with_scores(record: Record, store: Path, asked: OtherEvaluation) -> Record:
         record,
         run=replace(record.run, values=values, evaluation=one_line(some.evaluation) if some else ""),
         classes=json.dumps(some.classes) if some else record.classes,
+        ignored=tuple(some.ignore_classes) if some else (),
         iou={rule: json.dumps(entry.iou) for rule, entry in found.items()},
     )
 

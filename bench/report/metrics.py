@@ -1,18 +1,20 @@
 """Metrics of a segmentation, each from the confusion matrices of its images; in percent, None where nothing is to score.
 
 Every metric needs only how many pixels of a class are labelled, predicted, and both: the margins of the matrices and their
-diagonals. A class that occurs neither in the ground truth nor in the prediction is left out of every mean.
+diagonals. A class that occurs neither in the ground truth nor in the prediction is left out of every mean, and so are those
+that a run's evaluation ignores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.class_mean import mean_over_classes
 from bench.errors import BenchError, unknown
 from bench.store.confusion import ImageCounts
 
@@ -30,16 +32,18 @@ class Margins:
         label: labelled as the class.
         prediction: predicted as the class, among pixels that have a label.
         near: the same of pixels near boundaries; None where they weren't counted.
+        ignored: indices of the classes that no mean over classes takes.
     """
 
     hit: Int64
     label: Int64
     prediction: Int64
     near: Margins | None = None
+    ignored: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, images: ImageCounts) -> Margins:
-        """Return the margins of matrices per image."""
+    def of(cls, images: ImageCounts, ignored: frozenset[int] = frozenset()) -> Margins:
+        """Return the margins of matrices per image, from whose means some classes are left out."""
         k, image = images.classes, np.repeat(np.arange(len(images)), np.diff(images.indptr))
         label, prediction = np.divmod(images.cells.astype(np.int64), k)
         counts, same = images.counts.astype(np.int64), label == prediction
@@ -49,18 +53,26 @@ class Margins:
             # sums of whole numbers in float64 are exact below 2⁵³, which no image's pixels reach
             return np.bincount(index, counts[where], len(images) * k).astype(np.int64).reshape(len(images), k)
 
-        near = None if images.near is None else cls(*images.near.astype(np.int64).transpose(1, 0, 2))
-        return cls(by(same, label), by(slice(None), label), by(slice(None), prediction), near)
+        near = None
+        if images.near is not None:
+            hit, labelled, predicted = images.near.astype(np.int64).transpose(1, 0, 2)
+            near = cls(hit, labelled, predicted, ignored=ignored)
+        return cls(by(same, label), by(slice(None), label), by(slice(None), prediction), near, ignored)
 
     def pooled(self) -> Margins:
         """Return the margins of all images together, (1, K)."""
         hit, label, prediction = (part.sum(0, keepdims=True) for part in (self.hit, self.label, self.prediction))
-        return Margins(hit, label, prediction)
+        return Margins(hit, label, prediction, ignored=self.ignored)
 
     def where(self, chosen: NDArray[np.bool_]) -> Margins:
         """Return the margins with zeros but for the chosen (N, K) images and classes."""
         hit, label, prediction = (part * chosen for part in (self.hit, self.label, self.prediction))
-        return Margins(hit, label, prediction)
+        return Margins(hit, label, prediction, ignored=self.ignored)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which classes means take, (K,)."""
+        return ~np.isin(np.arange(self.hit.shape[1]), list(self.ignored))
 
     @property
     def union(self) -> Int64:
@@ -93,11 +105,6 @@ def _precision(m: Margins) -> list[Percent]:
     return _ratios(p.hit, p.prediction, p.union > 0)[0]
 
 
-def _mean(values: Sequence[Percent]) -> Percent:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _accuracy(m: Margins) -> Percent:
     total = m.label.sum()
     return 100 * float(m.hit.sum() / total) if total else None
@@ -105,8 +112,8 @@ def _accuracy(m: Margins) -> Percent:
 
 def _weighted_iou(m: Margins) -> Percent:
     p = m.pooled()
-    iou = np.divide(p.hit, p.union, out=np.zeros(p.hit.shape), where=p.union > 0)
-    return 100 * float((iou * p.label).sum() / p.label.sum()) if p.label.any() else None
+    iou, weight = np.divide(p.hit, p.union, out=np.zeros(p.hit.shape), where=p.union > 0), p.label * m.kept
+    return 100 * float((iou * weight).sum() / weight.sum()) if weight.any() else None
 
 
 def _kappa(m: Margins) -> Percent:
@@ -119,7 +126,9 @@ def _kappa(m: Margins) -> Percent:
 
 
 def _image_miou(m: Margins) -> Percent:
-    return _mean([_mean(row) for row in _ratios(m.hit, m.union)])
+    means = [mean_over_classes(row, m.ignored) for row in _ratios(m.hit, m.union)]
+    known = [mean for mean in means if mean is not None]  # an image may have none of the classes
+    return sum(known) / len(known) if known else None
 
 
 def _boundary_iou(m: Margins) -> list[Percent]:
@@ -149,17 +158,19 @@ class Metric:
         words: how it is defined.
         classes: its value per class, where it has one; the metric is their mean.
         whole: its value where it is no mean over classes.
+        by_pixel: it counts pixels whatever their class, so that ignoring classes doesn't change it.
     """
 
     title: str
     words: str
     classes: Callable[[Margins], list[Percent]] | None = None
     whole: Callable[[Margins], Percent] | None = None
+    by_pixel: bool = False
 
     def value(self, margins: Margins) -> Percent:
         """Return the metric of all images."""
         if self.classes is not None:
-            return _mean(self.classes(margins))
+            return mean_over_classes(self.classes(margins), margins.ignored)
         assert self.whole is not None
         return self.whole(margins)
 
@@ -172,7 +183,7 @@ METRICS: dict[str, Metric] = {
     "miou": Metric("mIoU", "mean over classes of hit / (labelled or predicted), all images together", _iou),
     "macc": Metric("mAcc", "mean over the classes of the ground truth of hit / labelled (the mean recall)", _recall),
     "accuracy": Metric(
-        "pixel accuracy", "share of the valid pixels that are right (overall accuracy)", None, _accuracy
+        "pixel accuracy", "share of the valid pixels that are right (overall accuracy)", None, _accuracy, by_pixel=True
     ),
     "fwiou": Metric("FWIoU", "IoU per class weighted by its share of the ground truth", None, _weighted_iou),
     "dice": Metric("mean Dice", f"mean over classes of {_DICE}", _dice),
@@ -183,7 +194,9 @@ METRICS: dict[str, Metric] = {
         _precision,
     ),
     "recall": Metric("mean recall", "mean over the classes of the ground truth of hit / labelled (mAcc)", _recall),
-    "kappa": Metric("Cohen's kappa", "(agreement − chance) / (1 − chance), over pixels, times 100", None, _kappa),
+    "kappa": Metric(
+        "Cohen's kappa", "(agreement − chance) / (1 − chance), over pixels, times 100", None, _kappa, by_pixel=True
+    ),
     "image-miou": Metric(
         "mIoU per image", "mean over images of the mean IoU over the classes that occur in the image", None, _image_miou
     ),

@@ -149,12 +149,12 @@ def build(
     made = budgets(replace(runs, records=pairs), grid, select, "")
     found = _Comparison(made, pairs, runs, margin or (grid.published.margin if grid.published else MARGIN))
     rule, several = made.rule.name, len(made.sections) > 1
-    below = [line for s in made.sections for line in _sentences(s, rule, (one, other), found, runs.score, several)]
+    below = [line for s in made.sections for line in _sentences(s, rule, (one, other), found, runs.named, several)]
     return replace(
         made,
         title=f"{made.title}: {one} − {other}, paired",
-        sections=tuple(found.section(section, runs.score) for section in made.sections),
+        sections=tuple(found.section(section, runs.named) for section in made.sections),
         warnings=(*made.warnings, *warnings),
-        notes=(*below, *made.notes, *explanations(found.all(rule), runs.score)),
+        notes=(*below, *made.notes, *explanations(found.all(rule), runs.named)),
         facts={**made.facts, "compared": [one, other], "margin": found.margin},
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bench.class_mean import without
 from bench.report.cache import load_rows
 from bench.report.headline import RULES
 from bench.report.model import RunScore
@@ -18,7 +20,7 @@ K = TypeVar("K", bound=Hashable)
 
 _COORDS = ("dataset", "network", "method", "protocol", "labels", "seed")
 _FIELDS = ("state", "reason", "step", "iterations", "evaluation", "split_sha256")
-_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "environment")
+_FIELDS_OF_RECORD = ("labelled_images", "labelled_pixels", "classes", "environment", "ignore_classes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Record:
         run: its state and its scores.
         labelled_images, labelled_pixels: of its split; None where the run is not done.
         classes: their names as a JSON list; empty where the run is not done.
+        ignored: names of the classes that its scores leave out of the mean.
         iou: per rule the IoU of each class in % as a JSON list, null for an absent class.
         environment: what it was computed with, see :func:`bench.report.environment.parsed`; empty where unknown.
         sides: where it stands for a pair of runs, these two.
@@ -43,6 +46,7 @@ class Record:
     iou: Mapping[str, str]
     environment: str = ""
     sides: tuple[Record, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class Runs:
     axes: list[str]
     store: Path = Path()
     score: str = "mIoU"
+
+    @property
+    def named(self) -> str:
+        """What the values measure, with the classes that all runs leave out of it: ``mIoU without background``.
+
+        Where runs leave out others, each run's protocol tells.
+        """
+        found = {record.ignored for record in self.records if record.run.state == "done"}
+        return " ".join(filter(None, [self.score, without(found.pop()) if len(found) == 1 else ""]))
 
 
 def is_seed(axis: str) -> bool:
@@ -87,7 +100,9 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
         list(zip(*(rows[f"{what}_{rule}"].to_pylist() for rule in RULES), strict=True)) for what in ("miou", "iou")
     )
     records = []
-    for i, (cell, score, (images, pixels, classes, environment)) in enumerate(zip(cells, scores, rest, strict=True)):
+    for i, (cell, score, (images, pixels, classes, environment, ignored)) in enumerate(
+        zip(cells, scores, rest, strict=True)
+    ):
         state, reason, step, iterations, evaluation, split = score
         coords = coordinates(cell, names)
         planned = iterations if cell.iterations is None else cell.iterations
@@ -103,7 +118,8 @@ def load(store: Path, cells: Sequence[CellSummary], refresh: bool = False) -> Ru
             values=_by_rule(mious[i]),
         )
         iou = {rule: text for rule, text in zip(RULES, ious[i], strict=True) if text or rule in run.values}
-        records.append(Record(coords, run, images, pixels, classes, iou, environment))
+        names_left_out = tuple(map(one_line, json.loads(ignored))) if ignored else ()
+        records.append(Record(coords, run, images, pixels, classes, iou, environment, ignored=names_left_out))
     return Runs(records, names, store)
 
 

@@ -67,6 +67,7 @@ FIELDS: dict[str, Field] = {
     **_evaluation("selected", required=False),
     "miou_holdout": Field("result.json", ("selected", "holdout_miou"), "number"),
     "classes": Field("result.json", ("classes",), "json", True),
+    "ignore_classes": Field("result.json", ("ignore_classes",), "json"),
     "evaluation": Field("result.json", ("evaluation",), "text", True),
     "split_sha256": Field("result.json", ("split_sha256",), "text", True),
     "labelled_images": Field("result.json", ("labelled_images",), "number", True),
@@ -79,6 +80,7 @@ FIELDS: dict[str, Field] = {
     "training_images_per_s": Field("cost.json", ("training_images_per_s",), "number"),
     "peak_rss_bytes": Field("cost.json", ("peak_rss_bytes",), "number"),
     "peak_memory_bytes": Field("cost.json", ("peak_memory_bytes",), "number"),
+    "peak_memory_phase": Field("cost.json", ("peak_memory_phase",), "text"),
     "training_wait_share": Field("cost.json", ("training_wait_share",), "number"),
     "device": Field("cost.json", ("device",), "text"),
     ENVIRONMENT: Field(environment.FILES[0], (), "text"),  # JSON text, see :func:`bench.report.environment.read`

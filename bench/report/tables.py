@@ -75,10 +75,10 @@ def _budgets(records: Sequence[Record]) -> dict[Keys, Column]:
     return columns
 
 
-def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys, score: str) -> Section:
+def _by_budget(records: Sequence[Record], place: Mapping[str, str], row_axes: Keys, runs: Runs) -> Section:
     items = [(pick(record, row_axes), pick(record, _BUDGET), record.run) for record in records]
     protocols = ", ".join(dict.fromkeys(str(record.coords["protocol"]) for record in records))
-    title = f"{notes.name(place)}: {score} in % by label budget ({protocols})"
+    title = f"{notes.name(place)}: {runs.named} in % by label budget ({protocols})"
     return _section(title, place, row_axes, _budgets(records), items, _mark_columns)
 
 
@@ -91,13 +91,15 @@ def _class_items(record: Record, classes: Sequence[str], column: Keys, score: st
     yield (score,), column, run
 
 
-def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys, score: str) -> Section:
+def _by_class(records: Sequence[Record], place: Mapping[str, str], column_axes: Keys, runs: Runs) -> Section:
     lists = dict.fromkeys(record.classes for record in records if record.classes)
     classes = list(dict.fromkeys(one_line(name) for text in lists for name in json.loads(text)))
     keys = dict.fromkeys(pick(record, column_axes) for record in records)
     columns = {key: Column(dict(zip(column_axes, key, strict=True)), ", ".join(key)) for key in keys}
-    items = [item for record in records for item in _class_items(record, classes, pick(record, column_axes), score)]
-    title = f"{notes.name(place)}: {score.removeprefix('mean ').replace('mIoU', 'IoU')} in % per class"
+    items = [
+        item for record in records for item in _class_items(record, classes, pick(record, column_axes), runs.named)
+    ]
+    title = f"{notes.name(place)}: {runs.score.removeprefix('mean ').replace('mIoU', 'IoU')} in % per class"
     return _section(title, place, ("class",), columns, items, _mark_rows)
 
 
@@ -106,7 +108,7 @@ def _gaps(sections: Sequence[Section]) -> list[str]:
     return ["Empty: not in the grid."] if any(not found.planned for found in cells) else []
 
 
-Layout = Callable[[Sequence[Record], Mapping[str, str], Keys, str], Section]
+Layout = Callable[[Sequence[Record], Mapping[str, str], Keys, Runs], Section]
 
 
 def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, section_axes: Keys, bold: str) -> Table:
@@ -118,7 +120,7 @@ def _table(runs: Runs, grid: Summary, select: str | None, layout: Layout, sectio
         inner = varying(found, free)
         fixed = {axis: str(found[0].coords[axis]) for axis in vary if axis not in inner}
         place = {**dict(zip(section_axes, key, strict=True)), **fixed}
-        sections.append(layout(found, place, ("method", *inner), runs.score))
+        sections.append(layout(found, place, ("method", *inner), runs))
     return Table(
         name=grid.name,
         title=one_line(grid.title or grid.name),
@@ -155,7 +157,7 @@ def build(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     Raises:
         BenchError: if there is no such selection rule, or a paper's file is missing or wrong.
     """
-    made = with_gaps(budgets(runs, grid, select), grid.published is not None, runs.score)
+    made = with_gaps(budgets(runs, grid, select), grid.published is not None, runs.named)
     if grid.published is None:
         return made
     from bench.report.papers.notes import annotated

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.class_mean import indices
 from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.store.job import Job, holds_ticket
@@ -99,11 +100,14 @@ class Hooks:
     def _score(self, method: Method, ids: Sequence[str]) -> Score:
         from bench.train.evaluate import evaluate
 
+        classes, evaluation = self.reader.dataset.classes, self.cell.evaluation
         return evaluate(
             method.predictor,
             self.until_stopped(iter(self.reader.pairs(ids))),
-            len(self.reader.dataset.classes),
-            self.cell.evaluation,
+            len(classes),
+            evaluation,
             self.device,
             self.cell.numerics,
+            indices(evaluation.ignore_classes, classes),
+            lambda place: self.reader.name(ids[place]),
         )

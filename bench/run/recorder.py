@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from torch import Tensor
 
-from bench.files import append_jsonl, sync, write_json
+from bench.files import append_jsonl, read_json, sync, write_json
 from bench.store.confusion import Confusion, confusion_path, save_confusion
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
@@ -45,8 +45,14 @@ class Recorder:
         append_jsonl(self.run.timing, row)
 
     def log_memory(self, report: MemoryReport) -> None:
-        """Write memory.json."""
-        write_json(self.run.memory, report)
+        """Write memory.json: what is measured of a step or of an evaluation, beside what is known of the other."""
+        write_json(self.run.memory, _with_other(self._known_memory(), report))
+
+    def _known_memory(self) -> MemoryReport:
+        try:
+            return cast("MemoryReport", read_json(self.run.memory) or {})
+        except ValueError:
+            return {}
 
     def checkpoint(self, content: CheckpointContent) -> None:
         """Write a checkpoint, which names the length that metrics.jsonl has now; so that file is synced first."""
@@ -114,6 +120,26 @@ class Recorder:
             text = " ".join(str(error).split())[:200]
             raise Damaged(f"not the checkpoint of this cell ({type(error).__name__}: {text})") from None
         return length
+
+
+def _with_other(known: MemoryReport, report: MemoryReport) -> MemoryReport:
+    """Return a report of a step with the kept evaluation's phase, or that of an evaluation with the kept step's."""
+    from bench.train.evaluate import PHASE
+
+    if not known or (PHASE not in report["phases"] and PHASE not in known["phases"]):
+        return report
+
+    def joined(kind: Literal["phases", "reserved"]) -> dict[str, int]:
+        new = report.get(kind, {})
+        return {**{k: v for k, v in known.get(kind, {}).items() if (k == PHASE) != (PHASE in new)}, **new}
+
+    peaks: tuple[Literal["peak_memory_bytes", "peak_rss_bytes", "peak_reserved_bytes"], ...]
+    peaks = ("peak_memory_bytes", "peak_rss_bytes", "peak_reserved_bytes")
+    both: MemoryReport = {**report, "phases": joined("phases")}
+    for key in peaks:
+        if key in report:
+            both[key] = max(report[key], known.get(key, 0))
+    return {**both, "reserved": joined("reserved")} if "reserved" in report else both
 
 
 def _check_metrics(path: Path, length: int) -> None:

@@ -205,6 +205,7 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
         "iterations": trainer.stepper.done,
         "evaluation": describe(cell.evaluation, dataset),
         "classes": list(dataset.classes),
+        **({"ignore_classes": list(cell.evaluation.ignore_classes)} if cell.evaluation.ignore_classes else {}),
         "labelled_images": len(split.budget),
         **({"holdout_images": len(split.holdout)} if split.holdout else {}),
         "unlabelled_images": len(loader.unlabelled),
@@ -250,9 +251,11 @@ def _write_cost(run: Run, trainer: Trainer) -> None:
         "device": str(device),
         **memory,
     }
-    step = read_json(run.memory) or {}  # a compiled step isn't measured on a CPU
-    if peaks := [found["peak_memory_bytes"] for found in (memory, step) if "peak_memory_bytes" in found]:
+    measured = read_json(run.memory) or {}  # a compiled step isn't measured on a CPU
+    if peaks := [found["peak_memory_bytes"] for found in (memory, measured) if "peak_memory_bytes" in found]:
         cost["peak_memory_bytes"] = max(peaks)
+    if phases := measured.get("phases"):
+        cost["peak_memory_phase"] = max(phases, key=phases.__getitem__)
     write_json(run.cost, cost)
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
     keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))

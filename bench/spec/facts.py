@@ -8,6 +8,7 @@ from typing import Any
 from bench.spec.cell import Cell
 
 _DEEP_STEM = "-deepstem"
+IGNORED = "evaluation.ignore_classes"  # names; published mIoU is over all classes
 # Options of an augmentation that have a fact of their own.
 _NAMED = ("crop_size",)
 
@@ -75,6 +76,7 @@ def facts(cell: Cell) -> dict[str, str]:
         **({"crop": _size(crop)} if crop else {}),
         "evaluation": f"{cell.evaluation.mode} {_size(size)}",
         **({"evaluation.stride": _size(stride)} if stride else {}),
+        **({IGNORED: said(cell.evaluation.ignore_classes)} if cell.evaluation.ignore_classes else {}),
         "iterations": str(cell.schedule.iterations),
         "evaluations": str(-(-cell.schedule.iterations // cell.evaluation.every)),
         **_recipe(cell),

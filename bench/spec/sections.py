@@ -6,10 +6,20 @@ once per 200 iterations, 40,000 iterations, 10 labelled and 10 unlabelled images
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
+from bench.class_mean import indices
 from bench.config import Config
 from bench.errors import BenchError
 from bench.spec.messages import validate
@@ -109,18 +119,29 @@ Size = tuple[PositiveInt, PositiveInt]
 ScoredSplit = Literal["train", "val", "test", "holdout"]
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a class is named twice")
+    return tuple(sorted(names))  # their order changes no score, and so no id
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+
+
 class OtherEvaluation(Config):
     """Another evaluation of a run that is trained. What is left out is as in the run's own.
 
     Attributes:
         split: the images: `train` (all of them, whatever was labelled), `val`, `test`, or `holdout`.
         mode, size, stride: see :class:`Evaluation`; size and stride of the run's own go with its mode alone.
+        ignore_classes: see :class:`Evaluation`; an empty list ignores none.
     """
 
     split: ScoredSplit | None = None
     mode: Mode | None = None
     size: Size | None = None
     stride: Size | None = None
+    ignore_classes: ClassNames | None = None
 
     def of(self, own: Evaluation, where: str = "evaluation") -> Evaluation:
         """Return the protocol, given the run's own.
@@ -131,7 +152,9 @@ class OtherEvaluation(Config):
         mode = self.mode or own.mode
         size = self.size or (own.size if mode == own.mode else None)
         stride = self.stride or (own.stride if (mode, size) == (own.mode, own.size) else None)
-        return validate(Evaluation, {"mode": mode, "size": size, "stride": stride, "batch_size": own.batch_size}, where)
+        ignored = own.ignore_classes if self.ignore_classes is None else self.ignore_classes
+        asked = {"mode": mode, "size": size, "stride": stride, "ignore_classes": ignored, "batch_size": own.batch_size}
+        return validate(Evaluation, asked, where)
 
 
 class Evaluation(Config):
@@ -142,6 +165,8 @@ class Evaluation(Config):
             softmax probabilities are averaged where they overlap.
         size: (height, width) of the padded image or of the window; null for `whole`.
         stride: of the sliding window; null is two thirds of `size`.
+        ignore_classes: names of classes that are left out of every mean over classes, mIoU first; they are reported per
+            class, and their pixels still count against the others.
         every: iterations between evaluations; the last iteration is always evaluated.
         select_on: `holdout` also keeps the weights of the evaluation with the highest mIoU on images held out of the
             labelled ones, the earliest of several: the rule `selected`. `none` keeps `last` and `best` alone.
@@ -156,12 +181,19 @@ class Evaluation(Config):
     mode: Mode = "whole"
     size: Size | None = None
     stride: Size | None = None
+    ignore_classes: ClassNames = Field(default=(), json_schema_extra={"identity": "non-default"})
     every: PositiveInt = 200
     select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
     boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
+
+    def check_classes(self, classes: Sequence[str], where: str) -> None:
+        """Raise BenchError where a class that is ignored, here or in ``also``, is none of these, or none would be left."""
+        indices(self.ignore_classes, classes, f"{where}: evaluation.ignore_classes")
+        for i, other in enumerate(self.also):
+            indices(other.ignore_classes or (), classes, f"{where}: evaluation.also.{i}.ignore_classes")
 
     @property
     def held_out(self) -> int:
@@ -176,9 +208,9 @@ class Evaluation(Config):
         return self.stride or (max(2 * self.size[0] // 3, 1), max(2 * self.size[1] // 3, 1))
 
     @property
-    def protocol(self) -> tuple[Mode, Size | None, Size | None]:
+    def protocol(self) -> tuple[Mode, Size | None, Size | None, ClassNames]:
         """What decides a score, given weights and images."""
-        return self.mode, self.size, self.stride
+        return self.mode, self.size, self.stride, self.ignore_classes
 
     @model_validator(mode="after")
     def _holdout_is_whole(self) -> Evaluation:

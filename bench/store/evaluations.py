@@ -6,12 +6,16 @@ run's own) and weights: ``test-last.json``, ``val-sliding-321x321-best.json``.
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.class_mean import indices
 from bench.errors import BenchError
 from bench.files import read_json, write_json
 from bench.spec.sections import Evaluation, OtherEvaluation
@@ -27,7 +31,7 @@ class StoredEvaluation(BaseModel):
         cell_id: the run.
         weights: `last`, `best` or `selected`; `step` is when they were kept, `weights_sha256` their hash.
         split: the images; `images` is their number.
-        mode, size, stride: the protocol; `evaluation` is it in words, as in result.json.
+        mode, size, stride, ignore_classes: the protocol; `evaluation` is it in words, as in result.json.
         data_fingerprint: of the dataset; None where it isn't known.
         classes: their names.
         miou, pixel_accuracy, iou: the score in %, see ``bench.train.metrics.Score``.
@@ -46,6 +50,7 @@ class StoredEvaluation(BaseModel):
     mode: str
     size: tuple[int, int] | None
     stride: tuple[int, int] | None
+    ignore_classes: list[str] = []
     evaluation: str
     data_fingerprint: str | None = None
     classes: list[str]
@@ -75,13 +80,23 @@ def file_of(run: Run, split: str, evaluation: Evaluation, own: Evaluation, weigh
     Args:
         run: the run.
         split: the images.
-        evaluation: the protocol.
+        evaluation: the protocol; classes that it ignores are named where there are any.
         own: that of the run, which has no place in the name.
         weights: `last`, `best` or `selected`.
     """
     sizes = [f"{rows}x{columns}" for rows, columns in filter(None, (evaluation.size, evaluation.stride))]
-    protocol = [] if evaluation.protocol == own.protocol else [evaluation.mode, *sizes]
+    places, own_places = ((one.mode, one.size, one.stride) for one in (evaluation, own))
+    protocol = [] if places == own_places else [evaluation.mode, *sizes]
+    if evaluation.ignore_classes != own.ignore_classes:
+        protocol += [_ignoring(evaluation.ignore_classes)]
     return run.evaluations / f"{'-'.join([split, *protocol, weights])}.json"
+
+
+def _ignoring(names: Sequence[str]) -> str:
+    """Return ignored classes as a file's name has them; a hash tells names apart that have other characters in common."""
+    words = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)[:40].strip("-")
+    digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:8]
+    return f"without-{words or 'classes'}-{digest}" if names else "all-classes"
 
 
 def read(path: Path) -> StoredEvaluation | None:
@@ -112,6 +127,19 @@ def keep(path: Path, entry: StoredEvaluation) -> Kept:
     path.parent.mkdir(exist_ok=True)
     write_json(path, entry.model_dump(mode="json"))
     return Kept.NEW if known is None else Kept.REPLACED
+
+
+def own_ignored(run: Run) -> frozenset[int]:
+    """Return the indices of the classes that the scores of a run's result leave out of the mean; none of older runs.
+
+    Raises:
+        BenchError: if its result is damaged.
+    """
+    try:
+        result = read_json(run.result) or {}
+        return indices(result.get("ignore_classes") or [], result.get("classes") or [], f"{run.result}: ignore_classes")
+    except (ValueError, TypeError, AttributeError):
+        raise BenchError(f"{run.result}: damaged; run the grid again") from None
 
 
 def own_protocol(run: Run) -> tuple[str, Evaluation]:

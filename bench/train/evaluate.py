@@ -1,10 +1,9 @@
-"""One evaluator for all methods: scores of the predictor, resized to the mask, into a confusion matrix per image."""
+"""One evaluator for all methods: classes by the predictor, at the size of the mask, into a confusion matrix per image."""
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.arrays import UInt8
+from bench.class_mean import without
 from bench.errors import BenchError
-from bench.resize import bilinear
+from bench.phases import phase
 from bench.spec.sections import Evaluation, Numerics
 from bench.train.boundary import boundary_counts
+from bench.train.classes import classes_of
 from bench.train.host import empty_rows
 from bench.train.metrics import Score, Tally, confusion_matrices, score
 
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
 Sample = tuple[UInt8, UInt8]  # image (H, W, 3) and mask (H, W)
+PHASE = "evaluation"  # what meters call it
 NUMERICS = Numerics()  # as they are by default
 WAITING = 8  # batches' worth of samples that may wait for others of their shape
+# Pixels of a batch: four whole images of Cityscapes. An image with more than half of them is evaluated alone.
+BATCH_PIXELS = 4 * 1024 * 2048
+WAITING_PIXELS = 2 * BATCH_PIXELS  # that may wait, likewise
+BAND_BYTES = 512 << 20  # of the probabilities that are added up over a row of windows, likewise
 
 
 def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = "") -> str:
-    """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val``.
+    """Name the evaluation protocol, as every row of a table does: ``whole image, 180×240, val, without background``.
 
     A sliding window is named with its stride, on which scores depend. `split` is that of the dataset's configuration unless
     given.
@@ -42,81 +48,42 @@ def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = 
         "sliding": f"sliding {size[0]}×{size[1]}, stride {stride[0]}×{stride[1]}" if size and stride else "",
     }[evaluation.mode]
     prepared = dataset.config.size
-    return f"{how}, {f'{prepared[0]}×{prepared[1]}' if prepared else 'original size'}, {split or dataset.config.eval_split}"
+    images = f"{prepared[0]}×{prepared[1]}" if prepared else "original size"
+    ignored = filter(None, [without(evaluation.ignore_classes)])
+    return ", ".join([how, images, split or dataset.config.eval_split, *ignored])
 
 
-def _reflect(image: Tensor, height: int, width: int) -> Tensor:
-    """Extend (B, C, H, W) to the right and the bottom by reflection, as often as it takes."""
-    for dim, size in ((2, height), (3, width)):
-        length = image.shape[dim]
-        if size > length:
-            period = max(2 * (length - 1), 1)
-            index = torch.arange(size, device=image.device) % period
-            image = image.index_select(dim, torch.minimum(index, period - index).clamp(max=length - 1))
-    return image
+def batch_of(shape: Sequence[int], evaluation: Evaluation, num_classes: int) -> int:
+    """Return how many images of a shape (H, W, …) are evaluated together: fewer than asked for where they are large."""
+    fit = BATCH_PIXELS // (shape[0] * shape[1])
+    if evaluation.mode == "sliding" and evaluation.size is not None:
+        rows, columns = evaluation.size
+        fit = min(fit, BAND_BYTES // (4 * num_classes * rows * max(shape[1], columns)))
+    return min(evaluation.batch_size, max(fit, 1))
 
 
-def _resize(scores: Tensor, height: int, width: int) -> Tensor:
-    return bilinear(scores.float(), (height, width), align_corners=True)
+def _batches(
+    samples: Iterable[Sample], evaluation: Evaluation, num_classes: int
+) -> Iterator[tuple[list[int], list[Sample]]]:
+    """Bring samples of equal shape together into batches, each with its place among all samples.
 
-
-def _starts(length: int, window: int, stride: int) -> list[int]:
-    """Window positions that cover `length`: every stride, the last one flush with the end."""
-    last = max(length - window, 0)
-    return [*range(0, last, stride), last]
-
-
-def scores_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
-    """Return class scores (B, K, H, W) of images (B, 3, H, W) in [0, 1] under the evaluation's mode.
-
-    Raises:
-        BenchError: if an image is larger than `padded` allows.
-    """
-    height, width = image.shape[2:]
-    if evaluation.size is None:
-        return _resize(predictor(image), height, width)
-    rows, columns = evaluation.size
-    if evaluation.mode == "padded":
-        if height > rows or width > columns:
-            raise BenchError(f"evaluation.size: an image of {height}×{width} is larger than {rows}×{columns}")
-        return _resize(predictor(_reflect(image, rows, columns)), rows, columns)[:, :, :height, :width]
-    return _slide(predictor, image, evaluation)
-
-
-def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
-    assert evaluation.size is not None
-    rows, columns = evaluation.size
-    assert evaluation.window_stride is not None
-    down, right = evaluation.window_stride
-    height, width = image.shape[2:]
-    image = _reflect(image, rows, columns)
-    total: Tensor | None = None
-    count = torch.zeros(image.shape[2:], device=image.device)
-    for top, left in itertools.product(_starts(image.shape[2], rows, down), _starts(image.shape[3], columns, right)):
-        view = image[:, :, top : top + rows, left : left + columns]
-        probability = _resize(predictor(view), rows, columns).softmax(1)
-        if total is None:
-            total = probability.new_zeros(len(image), probability.shape[1], *image.shape[2:])
-        total[:, :, top : top + rows, left : left + columns] += probability
-        count[top : top + rows, left : left + columns] += 1
-    assert total is not None
-    return (total / count)[:, :, :height, :width]
-
-
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[tuple[list[int], list[Sample]]]:
-    """Bring samples of equal shape together into batches of at most `size`, each with its place among all samples.
-
-    Few samples wait for others of their shape.
+    Few samples wait for others of their shape; of large ones fewer still, and batches of them are smaller.
     """
     waiting: dict[tuple[int, ...], list[tuple[int, Sample]]] = {}
     for place, sample in enumerate(samples):
-        batch = waiting.setdefault(sample[0].shape, [])
+        shape = sample[0].shape
+        batch = waiting.setdefault(shape, [])
         batch.append((place, sample))
-        if len(batch) == size:
-            yield _apart(waiting.pop(sample[0].shape))
-        elif sum(map(len, waiting.values())) > WAITING * size:
+        if len(batch) == batch_of(shape, evaluation, num_classes):
+            yield _apart(waiting.pop(shape))
+        elif _too_many(waiting, evaluation.batch_size):
             yield _apart(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
     yield from map(_apart, waiting.values())
+
+
+def _too_many(waiting: Mapping[tuple[int, ...], Sized], size: int) -> bool:
+    pixels = sum(shape[0] * shape[1] * len(batch) for shape, batch in waiting.items())
+    return sum(map(len, waiting.values())) > WAITING * size or pixels > WAITING_PIXELS
 
 
 def _apart(batch: list[tuple[int, Sample]]) -> tuple[list[int], list[Sample]]:
@@ -136,6 +103,45 @@ def _eager() -> AbstractContextManager[Any]:
     return nullcontext() if nothing_is_compiled else torch.compiler.set_stance("force_eager")
 
 
+def _fitting(samples: Iterable[Sample], name: Callable[[int], str]) -> Iterator[Sample]:
+    """Pass samples on.
+
+    Raises:
+        BenchError: at the first whose mask has another size than its image.
+    """
+    for place, (image, mask) in enumerate(samples):
+        if image.shape[:2] != mask.shape:
+            sizes = ["×".join(map(str, shape)) for shape in (image.shape[:2], mask.shape)]
+            raise BenchError(
+                f"{name(place)}: the mask is {sizes[1]} pixels, the image, and so the prediction, {sizes[0]} "
+                "(height × width); they must be the same to be counted"
+            )
+        yield image, mask
+
+
+@torch.inference_mode()
+def count(
+    predictor: nn.Module, image: Tensor, label: Tensor, num_classes: int, evaluation: Evaluation, numerics: Numerics
+) -> tuple[Tensor, Tensor | None]:
+    """Predict a batch and count it, per image.
+
+    Args:
+        predictor: in eval mode, see :func:`evaluate`.
+        image: (B, H, W, 3) uint8.
+        label: (B, H, W) uint8.
+        num_classes, evaluation, numerics: see :func:`evaluate`.
+
+    Returns:
+        The confusion matrices (B, K, K) int64, and pixels near boundaries (B, 3, K) int64 where they are wanted.
+    """
+    memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    pixels = image.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory).div_(255)
+    with _eager(), torch.autocast(image.device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
+        found = classes_of(predictor, pixels, evaluation)
+    near = boundary_counts(found, label, num_classes) if evaluation.boundary else None
+    return confusion_matrices(found, label, num_classes), near
+
+
 @torch.inference_mode()
 def evaluate(
     predictor: nn.Module,
@@ -144,11 +150,13 @@ def evaluate(
     evaluation: Evaluation,
     device: torch.device,
     numerics: Numerics = NUMERICS,
+    ignored: Collection[int] = (),
+    name: Callable[[int], str] = "image {} of the split".format,
 ) -> Score:
     """Score a predictor over (image, mask) samples, never compiled; its train/eval mode is restored.
 
     Nothing waits for the device but the score at the end, and :class:`Tally` where matrices are many and large. The matrix
-    of each image comes with the score.
+    of each image comes with the score. Memory beside the predictor's own is that of a few planes of a batch's pixels.
 
     Args:
         predictor: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w).
@@ -157,21 +165,20 @@ def evaluate(
         evaluation: mode, sizes, batch size.
         device: where to compute.
         numerics: precision, and memory format of the images.
+        ignored: indices of the classes that are left out of the mean.
+        name: what errors call the sample at a place, from 0.
+
+    Raises:
+        BenchError: if an image doesn't fit the mode, or its mask.
     """
     was_training = predictor.training
     predictor.eval()
     tally = Tally(num_classes, device)
-    memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
     try:
-        for places, batch in _batches(samples, evaluation.batch_size):
-            image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
-            image = image.permute(0, 3, 1, 2)
-            image = image.to(torch.float32, memory_format=memory) / 255
-            with _eager(), torch.autocast(device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
-                scores = scores_of(predictor, image, evaluation)
-            found = scores.argmax(1)
-            near = boundary_counts(found, label, num_classes) if evaluation.boundary else None
-            tally.add(places, confusion_matrices(found, label, num_classes), near)
+        for places, batch in _batches(_fitting(samples, name), evaluation, num_classes):
+            with phase(PHASE):
+                image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
+                tally.add(places, *count(predictor, image, label, num_classes, evaluation, numerics))
     finally:
         predictor.train(was_training)
-    return replace(score(tally.total), images=tally.images())
+    return replace(score(tally.total, ignored), images=tally.images())

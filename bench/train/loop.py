@@ -13,6 +13,7 @@ from typing_extensions import NotRequired
 
 from bench.spec.sections import Resources
 from bench.store.confusion import ImageCounts
+from bench.train.evaluate import PHASE
 from bench.train.loader import Loader
 from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
 from bench.train.metrics import Score, ScoreRecord
@@ -72,7 +73,7 @@ class Calls:
         log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
         log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
             (with waiting for data and checkpoints, without evaluations), images per second, and memory in bytes.
-        log_memory: keep a step's memory by phase; not called where measuring it would alter the step.
+        log_memory: keep the memory of a step by phase, where measuring doesn't alter it, or of an evaluation.
         checkpoint: keep a state from which the run can go on; may return before it is on the disk.
         keep_weights: keep the predictor's weights as those of the `best` or `selected` evaluation so far.
         keep_images: keep an evaluation's matrices per image, `best` or `selected` so far or `last` of the run, and its step;
@@ -128,6 +129,7 @@ class Trainer:
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
         self._waited = 0.0  # seconds of the loader's waiting that `progress` has
+        self._evaluation_measured = False  # in this attempt
         self._timed = (self.began, 0, 0.0)  # time, step and seconds of evaluations at the last line of timing
 
     def train(self) -> Progress:
@@ -205,8 +207,7 @@ class Trainer:
         self.stepper.check_finite()
         p, step, begin = self.progress, self.stepper.done, time.monotonic()
         try:
-            score = self.calls.evaluate()
-            held_out = None if self.calls.evaluate_holdout is None else self.calls.evaluate_holdout()
+            score, held_out = self._scores()
         except EvaluationStopped:
             self.save()
             self.calls.finish()
@@ -218,6 +219,23 @@ class Trainer:
         self.calls.log({"step": step, "eval": score.as_dict(), **also})
         record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
         self._keep_evaluation(record, score.images, held_out)
+
+    def _scores(self) -> tuple[Score, Score | None]:
+        """Return the scores on the evaluation split and on held-out images; the first time under the meter."""
+
+        def scores() -> tuple[Score, Score | None]:
+            return self.calls.evaluate(), None if self.calls.evaluate_holdout is None else self.calls.evaluate_holdout()
+
+        if self._evaluation_measured:
+            return scores()
+        trained = whole_run(self.device).get("peak_memory_bytes", 0)  # which the meter resets
+        with StepMeter(self.device, self.stepper.method, self.stepper.optimizer) as meter:
+            found = scores()
+        self._evaluation_measured, report = True, meter.report()
+        peak = report["peak_memory_bytes"]
+        report["phases"] = {PHASE: peak}
+        self.calls.log_memory({**report, "peak_memory_bytes": max(peak, trained)})
+        return found
 
     def _keep_evaluation(self, record: EvaluationRecord, images: ImageCounts | None, held_out: Score | None) -> None:
         """Note an evaluation, and keep the weights if it is the first with the highest mIoU, on val or on the holdout."""

@@ -1,4 +1,4 @@
-"""The memory of one step, per phase: what every run records of an early step, and nothing of the others."""
+"""The memory of one step, per phase: what every run records of an early step and of its first evaluation."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ OTHER = "other"  # what no phase claims
 
 
 class MemoryReport(TypedDict, total=False):
-    """The memory of a step, in bytes: the content of memory.json.
+    """The memory of a step, or of an evaluation, in bytes; memory.json has both together.
 
     Attributes:
         meter: what was counted: `tensors alive`, or `CUDA allocator`.
-        phases: peak per phase.
-        peak_memory_bytes: of the whole step.
+        phases: peak per phase; `evaluation` is that of a whole evaluation.
+        peak_memory_bytes: of the whole.
         peak_rss_bytes: of the process.
         reserved: on CUDA, reserved by the allocator per phase.
-        peak_reserved_bytes: on CUDA, of the whole step.
+        peak_reserved_bytes: on CUDA, of the whole.
     """
 
     meter: str

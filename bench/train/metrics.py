@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.class_mean import mean_over_classes
 from bench.store.confusion import ImageCounts
+
+PIXELS = 1 << 22  # that are counted at a time, at some 25 bytes each
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
@@ -30,11 +33,18 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
 
 def confusion_matrices(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Return the :func:`confusion_matrix` of each image: (B, K, K) int64 of predictions and labels (B, …)."""
-    label, prediction = label.flatten(1).long(), prediction.flatten(1).long()
+    step = max(PIXELS // max(len(label), 1), 1)
+    parts = zip(*(torch.split(pixels.flatten(1), step, 1) for pixels in (label, prediction)), strict=True)
+    counts = [_pair_counts(part.long(), found.long(), num_classes) for part, found in parts]
+    return sum(counts[1:], counts[0]).view(len(label), num_classes, num_classes)
+
+
+def _pair_counts(label: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
+    """Count pairs of (B, M) int64: (B, K · K) int64."""
     valid = (label >= 0) & (label < num_classes)
     # void pixels go to one extra bin instead of being selected, which would wait for the device
     index = torch.where(valid, label * num_classes + prediction, num_classes * num_classes)
-    return bin_counts(index, num_classes * num_classes).view(len(label), num_classes, num_classes)
+    return bin_counts(index, num_classes * num_classes)
 
 
 def bin_counts(index: Tensor, bins: int) -> Tensor:
@@ -121,7 +131,7 @@ class Score:
     """The score of one evaluation.
 
     Attributes:
-        miou: mean IoU in percent over the classes that occur in ground truth or prediction.
+        miou: mean IoU in percent over the classes that occur in ground truth or prediction and aren't ignored.
         pixel_accuracy: percent of the valid pixels.
         iou: per class, in percent; None for a class that occurs in neither.
         images: the matrices per image whose sum was scored; None where they weren't kept.
@@ -137,11 +147,11 @@ class Score:
         return {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
 
 
-def score(confusion: Tensor) -> Score:
-    """Compute the score of a confusion matrix (K, K) int64, in float64.
+def score(confusion: Tensor, ignored: Collection[int] = ()) -> Score:
+    """Compute the score of a confusion matrix (K, K) int64, in float64; classes that are `ignored` are in no mean.
 
     Raises:
-        ValueError: if there is no valid pixel, since no score is right then.
+        ValueError: if there is no valid pixel, or none of a class that counts, since no score is right then.
     """
     matrix = confusion.cpu().double()
     total = matrix.sum()
@@ -150,5 +160,7 @@ def score(confusion: Tensor) -> Score:
     hit = matrix.diagonal()
     union = matrix.sum(0) + matrix.sum(1) - hit
     iou = [100 * float(h / u) if u > 0 else None for h, u in zip(hit, union, strict=True)]
-    present = [v for v in iou if v is not None]
-    return Score(sum(present) / len(present), 100 * float(hit.sum() / total), iou)
+    miou = mean_over_classes(iou, ignored)
+    if miou is None:
+        raise ValueError("no pixel of the evaluation split has a class that isn't ignored, so there is no mIoU")
+    return Score(miou, 100 * float(hit.sum() / total), iou)

@@ -87,6 +87,11 @@ class Reader:
     def _pair(self, image_id: str) -> tuple[UInt8, UInt8]:
         return self.image(image_id), self.mask(image_id)
 
+    def name(self, image_id: str) -> str:
+        """Return what an error calls an image: its id, and the file of its mask where the dataset says where that is."""
+        mask_path = getattr(self.dataset, "mask_path", None)
+        return f"image '{image_id}'" + (f" (mask {mask_path(image_id)})" if mask_path else "")
+
     def pairs(self, ids: Sequence[str]) -> Iterator[tuple[UInt8, UInt8]]:
         """Yield (image, mask) of the ids in order, read by threads ahead of their use.
 

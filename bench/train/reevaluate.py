@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bench.class_mean import indices
 from bench.data.content import content_of
 from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
@@ -27,7 +28,8 @@ from bench.store.rounding import as_it_began
 from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.build import build_method, visible_labels
-from bench.train.evaluate import Sample, describe, evaluate, scores_of
+from bench.train.classes import classes_of
+from bench.train.evaluate import Sample, describe, evaluate
 from bench.train.host import decoding_threads
 from bench.train.metrics import Score
 from bench.train.reader import Reader
@@ -103,14 +105,22 @@ class Evaluator:
 
     def score(self, watch: Callable[[Iterator[Sample]], Iterator[Sample]] = iter) -> Score:
         """Evaluate over the whole split; `watch` passes the samples on, and may raise."""
-        classes = len(self.reader.dataset.classes)
-        pairs = watch(self.reader.pairs(self.ids))
-        return evaluate(self.predictor, pairs, classes, self.evaluation, self.device, self.cell.numerics)
+        classes, ids = self.reader.dataset.classes, self.ids
+        return evaluate(
+            self.predictor,
+            watch(self.reader.pairs(ids)),
+            len(classes),
+            self.evaluation,
+            self.device,
+            self.cell.numerics,
+            indices(self.evaluation.ignore_classes, classes),
+            lambda place: self.reader.name(ids[place]),
+        )
 
     def entry(self, run: Run, which: str, step: int | None, score: Score, seconds: float) -> StoredEvaluation:
         """Return a score as the store keeps it, with what torch says of itself; arguments are those of the entry."""
         dataset = self.reader.dataset
-        mode, size, stride = self.evaluation.protocol
+        mode, size, stride, ignored = self.evaluation.protocol
         return StoredEvaluation(
             cell_id=run.id,
             weights=which,
@@ -122,6 +132,7 @@ class Evaluator:
             mode=mode,
             size=size,
             stride=stride,
+            ignore_classes=list(ignored),
             evaluation=describe(self.evaluation, dataset, self.split),
             classes=list(dataset.classes),
             **score.as_dict(),
@@ -156,8 +167,9 @@ class Evaluator:
         """Return the predicted mask (H, W) uint8 of one image."""
         image = torch.from_numpy(self.reader.image(image_id)).to(self.device).permute(2, 0, 1)[None].float() / 255
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.numerics.precision == "bf16"):
-            scores = scores_of(self.predictor, image, self.evaluation)
-        mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
+            mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = (
+                classes_of(self.predictor, image, self.evaluation)[0].cpu().numpy()
+            )
         return mask
 
     def draw(self, folder: Path, count: int) -> list[Path]:

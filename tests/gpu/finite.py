@@ -6,6 +6,7 @@ Without it every run would end `diverged` at its first look at a loss, and nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -25,9 +26,9 @@ def _finite_means(self: Stepper) -> dict[str, float]:
     return {name: mean if math.isfinite(mean) else 0.0 for name, mean in _means(self).items()}
 
 
-def _score_of_anything(confusion: Tensor) -> Score:
+def _score_of_anything(confusion: Tensor, ignored: Collection[int] = ()) -> Score:
     """Score a confusion matrix in which every class is present."""
-    return score(torch.eye(len(confusion), dtype=torch.int64) + 0 * confusion.cpu())
+    return score(torch.eye(len(confusion), dtype=torch.int64) + 0 * confusion.cpu(), ignored)
 
 
 _means = Stepper.take_mean_losses

@@ -102,7 +102,7 @@ def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir:
         marks += "; where no run is done: unfinished runs"
     marks += scores.mixed(runs)
     with style.styled():
-        figure, panels = style.panels(len(places), "mIoU (%)", share_x=True)
+        figure, panels = style.panels(len(places), f"{runs.named} (%)", share_x=True)
         for (title, lines), axes in zip(places.items(), panels, strict=True):
             _convergence_panel(axes, title, lines, styles)
         style.finish(figure, table.title, marks, scores.legend(styles, (line.name for line in drawn)))

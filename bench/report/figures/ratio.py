@@ -121,7 +121,7 @@ def ratio(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None) -
         marks += "; hollow: seeds missing"
     marks += scores.mixed(runs)
     with style.styled():
-        figure, panels = style.panels(len(table.sections), "mIoU (%)")
+        figure, panels = style.panels(len(table.sections), f"{runs.named} (%)")
         for section, axes in zip(table.sections, panels, strict=True):
             _ratio_panel(axes, section, styles, table.rule.name)
         legend = scores.legend(styles, (scores.row_name(row) for row in rows if any(cell.done for cell in row.cells)))

@@ -11,7 +11,7 @@ from bench.report import notes
 from bench.report.model import TableCell
 from bench.report.papers.families import OWN, Family, of_split
 from bench.report.papers.published import PROVENANCE, Figure, Paper
-from bench.spec.facts import said
+from bench.spec.facts import IGNORED, said
 from bench.spec.grid import Published
 from bench.store.summary import CellSummary, Summary
 
@@ -84,7 +84,7 @@ def _mismatches(figure: Figure, facts: Mapping[str, str], match: Sequence[str]) 
         for name, wanted in _claims(figure, match)
         # An evaluation may be given without its size: `sliding`.
         if (have := facts.get(name)) is not None and have != wanted and not have.startswith(f"{wanted} ")
-    }
+    } | ({IGNORED: f"mIoU without {facts[IGNORED]}, not over all classes"} if IGNORED in facts else {})
 
 
 class Places:

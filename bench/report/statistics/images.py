@@ -7,7 +7,7 @@ another choice of seeds and of test images of the same kind; with few seeds it k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +22,20 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Parts:
-    """What of a run's matrices mIoU is made of: per image and class, pixels hit, labelled and predicted, (N, K) each."""
+    """What of a run's matrices mIoU is made of: per image and class, pixels hit, labelled and predicted, (N, K) each.
+
+    K counts the classes that the mean takes.
+    """
 
     hit: Floats
     label: Floats
     prediction: Floats
 
     @classmethod
-    def of(cls, matrices: Counts) -> Parts:
-        """Return the parts of matrices (N, K, K), rows labels, columns predictions."""
-        hit = np.diagonal(matrices, axis1=1, axis2=2)
-        return cls(*(part.astype(np.float64) for part in (hit, matrices.sum(2), matrices.sum(1))))
+    def of(cls, matrices: Counts, ignored: Collection[int] = ()) -> Parts:
+        """Return the parts of matrices (N, K, K), rows labels, columns predictions, without the classes that are ignored."""
+        hit, kept = np.diagonal(matrices, axis1=1, axis2=2), ~np.isin(np.arange(matrices.shape[1]), list(ignored))
+        return cls(*(part[:, kept].astype(np.float64) for part in (hit, matrices.sum(2), matrices.sum(1))))
 
     def miou(self, weights: Floats) -> Floats:
         """Return the mIoU in % of weighted sets of images.

@@ -10,6 +10,7 @@ from bench.errors import BenchError
 from bench.report.statistics.images import Parts, interval
 from bench.report.statistics.paired import Interval
 from bench.store.confusion import read_confusion
+from bench.store.evaluations import own_ignored
 from bench.store.run import Run
 
 
@@ -17,10 +18,10 @@ from bench.store.run import Run
 def _kept(store: Path, run_id: str, which: str) -> tuple[tuple[str, ...], Parts] | None:
     """Return the images of a run's evaluation and its parts; None where they aren't kept or can't be read."""
     try:
-        found = read_confusion(Run(store / run_id), which)
+        found, ignored = read_confusion(run := Run(store / run_id), which), own_ignored(run)
     except BenchError:
         return None
-    return None if found is None else (found.ids, Parts.of(found.matrices()))
+    return None if found is None else (found.ids, Parts.of(found.matrices(), ignored))
 
 
 def between(

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.report import by_metric, frame, pairs, records, tables
 from bench.report.formats.render import render
 from bench.report.model import Table
+from bench.report.statistics.stored import between
 from bench.store.confusion import Confusion, ImageCounts, confusion_path, write_confusion
 from bench.store.run import Run
 from bench.store.summary import Summary
@@ -77,6 +78,57 @@ def test_a_rule_that_a_run_does_not_know_is_not_missing(store: Store, grid: Summ
 def frame_of(store: Store) -> pd.DataFrame:
     runs = frame.load(store.path, store.cells)
     return runs.join(by_metric.columns(store.path, runs, "dice"))
+
+
+def ignoring(store: Store, seed: int, *names: str, method: str = "reco") -> Run:
+    """Plan a run whose scores leave classes out, with MATRIX."""
+    run, kept = run_of(store, seed, method), [c for c in range(2) if ("road", "car")[c] not in names]
+    result = json.loads(run.result.read_text())
+    for which in ("last", "best"):
+        result[which]["miou"] = sum((100 * 60 / 90, 100 * 10 / 40)[c] for c in kept) / len(kept)
+    result |= {"ignore_classes": list(names), "evaluation": f"whole image, without {', '.join(names)}"}
+    run.result.write_text(json.dumps(result))
+    return run
+
+
+def test_ignored_classes_are_named_wherever_a_mean_stands(store: Store, grid: Summary) -> None:
+    ignoring(store, 0, "road")
+    ignoring(store, 0, "road", method="classmix")
+    loaded = records.load(store.path, store.cells)
+    assert loaded.named == "mIoU without road"
+    assert "mIoU without road in %" in tables.build(loaded, grid).sections[0].title
+    each = tables.per_class(loaded, grid).sections[0]
+    assert each.title.endswith("IoU in % per class")
+    found = {row.keys["class"]: row.cells[0].stats["last"].text for row in each.rows}
+    assert found == {"road": "50.0 (1)", "car": "40.0 (1)", "sign": "absent", "mIoU without road": "25.0 (1)"}
+    dice = made(store, grid, "dice")
+    assert "mean Dice without road in %" in dice.sections[0].title and dice.warnings == ()
+    assert dice.sections[0].rows[0].cells[0].stats["last"].mean == pytest.approx(40)
+    assert "accuracy in %" in made(store, grid, "accuracy").sections[0].title
+    compared = pairs.build(loaded, grid, "reco", "classmix")
+    assert any("0.0 mIoU without road above" in note for note in compared.notes)
+    frame = frame_of(store)
+    assert frame["ignore_classes"].tolist() == ['["road"]'] * 2 and frame["dice_last"].round(6).tolist() == [40, 40]
+
+
+def test_runs_that_ignore_other_classes_are_told_apart(store: Store, grid: Summary) -> None:
+    ignoring(store, 0, "road")
+    run_of(store, 0, "classmix")
+    loaded = records.load(store.path, store.cells)
+    assert loaded.named == "mIoU"
+    warnings = tables.build(loaded, grid).warnings
+    assert any("Evaluation protocols differ" in line and "without road" in line for line in warnings)
+    with pytest.raises(BenchError, match="share"):
+        pairs.build(loaded, grid, "reco", "classmix")
+
+
+def test_the_interval_over_images_leaves_ignored_classes_out(store: Store) -> None:
+    a, b = ignoring(store, 0, "road"), ignoring(store, 0, "road", method="classmix")
+    other = [[60, 20, 0], [5, 15, 0], [0, 0, 0]]  # car 15 of 20 + 20
+    write_confusion(b, "last", Confusion(("a", "b"), 400, ImageCounts.of(np.array([other, other]))))
+    write_confusion(a, "last", Confusion(("a", "b"), 400, ImageCounts.of(np.array([MATRIX, MATRIX]))))
+    low, high = between(store.path, [(b.id, a.id)], "last") or (0, 0)
+    assert low == high == pytest.approx(100 * 15 / 40 - 100 * 10 / 40)
 
 
 def test_values_per_class(store: Store, grid: Summary) -> None:

@@ -60,6 +60,49 @@ def test_it_is_torchmetrics(drawn: tuple[Masks, Masks], margins: Margins, name: 
         assert found.classes(margins) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
+@pytest.mark.parametrize("ignored", [{0}, {1, 3}, {4}])
+def test_ignored_classes_are_out_of_every_mean_and_stay_per_class(
+    drawn: tuple[Masks, Masks], margins: Margins, ignored: set[int]
+) -> None:
+    """Torchmetrics per class, and the mean over those that are kept; pixels of ignored classes count against the others."""
+    pixels = [torch.from_numpy(mask) for mask in drawn]
+    kept, rest = [c for c in range(K) if c not in ignored], replace(margins, ignored=frozenset(ignored))
+    weight = np.array([(drawn[1] == c).sum() for c in kept])
+    for name, theirs in (
+        ("miou", tm.MulticlassJaccardIndex(K, average="none", ignore_index=255)),
+        ("macc", tm.MulticlassAccuracy(K, average="none", ignore_index=255)),
+        ("precision", tm.MulticlassPrecision(K, average="none", ignore_index=255)),
+        ("dice", tm.MulticlassF1Score(K, average="none", ignore_index=255)),
+        ("fwiou", tm.MulticlassJaccardIndex(K, average="none", ignore_index=255)),
+    ):
+        each = 100 * theirs(*pixels).double().numpy()
+        expected = np.average(each[kept], weights=weight if name == "fwiou" else None)
+        assert METRICS[name].value(rest) == pytest.approx(expected, abs=1e-4)
+        if (per_class := METRICS[name].classes) is not None:
+            assert per_class(rest) == pytest.approx(each.tolist(), abs=1e-4)
+    pairs = valid_pixels(drawn)
+    images = [[iou_of([p], [n], c) for c in kept] for p, n in pairs]
+    means = mean([mean(image) for image in images if any(value is not None for value in image)])
+    assert METRICS["image-miou"].value(rest) == pytest.approx(means)
+    for name in ("accuracy", "kappa"):
+        assert METRICS[name].value(rest) == METRICS[name].value(margins)
+    recorded = score(confusion_matrices(pixels[0], pixels[1], K).sum(0), ignored)
+    assert METRICS["miou"].value(rest) == recorded.miou
+
+
+def test_a_prediction_of_an_ignored_class_is_a_miss_by_hand() -> None:
+    """Of 10 car pixels 6 are found, 4 taken for background; of 80 background pixels 5 for car; sign in neither."""
+    matrix = [[75, 5, 0], [4, 6, 0], [0, 0, 0]]
+    rest = replace(one(matrix), ignored=frozenset({0}))
+    assert METRICS["miou"].value(rest) == pytest.approx(100 * 6 / 15)
+    assert METRICS["dice"].value(rest) == pytest.approx(100 * 12 / 21)
+    assert METRICS["macc"].value(rest) == METRICS["fwiou"].value(rest) * 15 / 10 == pytest.approx(60)  # type: ignore[operator]
+    assert METRICS["accuracy"].value(rest) == pytest.approx(90)
+    assert score(torch.tensor(matrix), {0}).miou == pytest.approx(40)
+    with pytest.raises(ValueError, match="isn't ignored"):
+        score(torch.tensor(matrix), {0, 1})
+
+
 def test_miou_is_the_scores_bit_for_bit(drawn: tuple[Masks, Masks], margins: Margins) -> None:
     recorded = score(confusion_matrices(torch.from_numpy(drawn[0]), torch.from_numpy(drawn[1]), K).sum(0))
     assert METRICS["miou"].value(margins) == recorded.miou

@@ -213,6 +213,15 @@ def test_another_protocol_is_named(store: Store, grid: Grid, folder: Path, figur
     assert f"Protocol differs ({words}): all cells." in table.notes
 
 
+def test_a_mean_without_some_classes_is_another_protocol(store: Store, grid: Grid, folder: Path) -> None:
+    write(folder, "p", {})
+    store.done(store.plan("a", "20", 0), 50.0)
+    store.change(0, facts={**FACTS, "evaluation.ignore_classes": "background"})
+    table = build(store, grid, ["p"])
+    assert cell(table).stats["last"].below["verdict"] == "protocol differs"
+    assert "Protocol differs (mIoU without background, not over all classes): all cells." in table.notes
+
+
 @pytest.mark.parametrize(
     ("figure", "words"),
     [
