@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.registry import register
 from methods.base import Batch
-from methods.losses.segmentation import Reduction, pseudo_label_loss
+from methods.losses.segmentation import Reduction, WeightOf, pseudo_label_loss
 from methods.mixing import Mix, mix
 from methods.student import StudentOutput
 from methods.teacher import TeacherConfig, TeacherMethod
@@ -30,6 +30,9 @@ class ClassMixConfig(TeacherConfig):
         threshold: pixels of at least this confidence count for an image's weight; ReCo has 0.97, ClassMix 0.968.
         reduction: over which pixels the weighted loss is averaged: ``nonzero`` as in the authors' code, ``valid`` as in
             the papers' formulas (see ``pseudo_label_loss``).
+        weight_of: ``image`` weights each image by its own share of confident pixels, as in ReCo's code; ``batch`` all by
+            that of the batch, as in the ClassMix authors' code.
+        void_is_drawn: whether void counts as a class in the draw of classes, as in ReCo's code; not in ClassMix's.
     """
 
     # This project's choice, around the published values; the papers report no search of them.
@@ -41,6 +44,8 @@ class ClassMixConfig(TeacherConfig):
     mix: Mix = "classmix"
     threshold: float = Field(default=0.97, ge=0, le=1)
     reduction: Reduction = "nonzero"
+    weight_of: WeightOf = Field(default="image", json_schema_extra={"identity": "non-default"})
+    void_is_drawn: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
 
 
 @register("method", "classmix")
@@ -52,11 +57,16 @@ class ClassMix(TeacherMethod):
 
     def mix(self, image: Tensor, label: Tensor, confidence: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Mix as the config says."""
-        return mix(self.config.mix, image, label, confidence, rng)
+        return mix(self.config.mix, image, label, confidence, rng, self.config.void_is_drawn)
 
     def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
         """Return the cross-entropy on the mixed pseudo-labels, weighted by each image's share of confident pixels."""
         target = output.target
         return pseudo_label_loss(
-            output.logits, target.label, target.confidence, self.config.threshold, self.config.reduction
+            output.logits,
+            target.label,
+            target.confidence,
+            self.config.threshold,
+            self.config.reduction,
+            self.config.weight_of,
         )

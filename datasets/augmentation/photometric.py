@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from bench import kernels
 from bench.transfer import to_device
 from datasets.augmentation.colour import NEUTRAL, OPERATIONS
 from datasets.augmentation.colour_rounds import ColourRounds
+from datasets.augmentation.pil import PilPhotometric
 from datasets.augmentation.resample import Size, gaussian_taps, mix
 
+Arithmetic = Literal["exact", "pil"]
 _NO_BLUR = 1e-3  # a standard deviation, in pixels, with which every other tap's weight is exactly 0
 
 
@@ -61,8 +63,10 @@ class Photometric(Protocol):
         """Join the parts of a batch (B, …, W), the chosen images flipped."""
 
 
-def photometric(draws: Draws, size: Size, device: torch.device) -> Photometric:
-    """Return the version for a device; `size` is the images' (height, width)."""
+def photometric(draws: Draws, size: Size, device: torch.device, arithmetic: Arithmetic = "exact") -> Photometric:
+    """Return the version for a device and an arithmetic; `size` is the images' (height, width)."""
+    if arithmetic == "pil":
+        return PilPhotometric(draws)
     return (ImageByImage if kernels.kind(device) == "cpu" else WholeBatch)(draws, size, device)
 
 

@@ -19,7 +19,8 @@ import bench.config
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.augmentation.photometric import Draws, photometric, to_float
+from datasets.augmentation import pil
+from datasets.augmentation.photometric import Arithmetic, Draws, photometric, to_float
 from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
@@ -59,6 +60,9 @@ class AugmentationConfig(bench.config.Config):
         blur_p: probability of Gaussian blur.
         blur_sigma: range of the blur's standard deviation in pixels.
         flip_p: probability of a horizontal flip.
+        arithmetic: ``exact`` works on real numbers, clamped after every operation; ``pil`` in 8 bits, as the authors'
+            PIL images do: every operation cuts its outcome down to whole levels, blur is made of box filters, and
+            unlabelled images lose levels on the way from the network's input and back. It works image by image on the host.
     """
 
     crop_size: CropSize = (321, 321)
@@ -71,6 +75,7 @@ class AugmentationConfig(bench.config.Config):
     blur_p: Probability = 0.5
     blur_sigma: PositiveRange = (0.15, 1.15)
     flip_p: Probability = 0.5
+    arithmetic: Arithmetic = Field(default="exact", json_schema_extra={"identity": "non-default"})
 
 
 def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator]) -> Draws:
@@ -100,8 +105,10 @@ class StrongView:
         self, config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device | str
     ) -> None:
         size, device = config.crop_size, torch.device(device)
-        self._geometry = Resample([draw_window(rng, size, size, config.scale) for rng in rngs], size, device)
-        self._photometric = photometric(_draw_photometric(config, rngs), size, device)
+        self._windows = [draw_window(rng, size, size, config.scale) for rng in rngs]
+        self._geometry = Resample(self._windows, size, device)
+        self._photometric = photometric(_draw_photometric(config, rngs), size, device, config.arithmetic)
+        self._size, self._in_bytes = size, config.arithmetic == "pil"
 
     @torch.no_grad()
     def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
@@ -112,9 +119,14 @@ class StrongView:
             maps: each (B, H, W) of any type, with its border value; nearest pixel.
         """
         parts, borders = self._photometric.parts, [border for _, border in maps]
-        images = [self._geometry.image(image[part].float(), part) for part in parts]
+        images = [self._image(image[part].float(), part) for part in parts]
         picked = [self._geometry.pick([values[part] for values, _ in maps], borders, part) for part in parts]
         return torch.cat(images), *(torch.cat(values) for values in zip(*picked, strict=True))
+
+    def _image(self, image: Tensor, part: slice) -> Tensor:
+        if self._in_bytes:
+            return pil.geometric(image, self._windows[part], self._size)
+        return self._geometry.image(image, part)
 
     @torch.no_grad()
     def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
@@ -140,9 +152,10 @@ class StrongView:
 class Augmentation:
     """The ReCo authors' recipe: random scale and crop, colour jitter, Gaussian blur, horizontal flip.
 
-    Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences: images stay real
-    numbers after loading (the authors' PIL images are cut down to 8 bits after every operation), and the blur is a true
-    Gaussian cut off at 3 sigma of the largest sigma (PIL's is made of box filters). See ``docs/differences.md``.
+    Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences, both gone with
+    `arithmetic: pil`: images stay real numbers after loading (the authors' PIL images are cut down to 8 bits after every
+    operation), and the blur is a true Gaussian cut off at 3 sigma of the largest sigma (PIL's is made of box filters). See
+    ``docs/differences.md``.
 
     Thread safe: it keeps no state but its options.
     """
@@ -202,7 +215,8 @@ class Augmentation:
         Returns:
             Image float32 in [0, 1] and label int64.
         """
-        view = photometric(_draw_photometric(self.config, rngs), self.config.crop_size, image.device)
+        config = self.config
+        view = photometric(_draw_photometric(config, rngs), config.crop_size, image.device, config.arithmetic)
         return view.flip(view.images(image)), view.flip(_cut(label, view.parts)).long()
 
     def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:

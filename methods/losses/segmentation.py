@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from bench.arrays import IGNORE_INDEX
 from bench.resize import bilinear
 
+WeightOf = Literal["image", "batch"]
 Reduction = Literal["nonzero", "valid"]
 
 
@@ -44,13 +45,18 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def pseudo_label_loss(
-    logits: Tensor, pseudo_label: Tensor, confidence: Tensor, threshold: float, reduction: Reduction = "nonzero"
+    logits: Tensor,
+    pseudo_label: Tensor,
+    confidence: Tensor,
+    threshold: float,
+    reduction: Reduction = "nonzero",
+    weight_of: WeightOf = "image",
 ) -> Tensor:
-    """Return the cross-entropy on pseudo-labels, weighted per image by the fraction of its pixels that are confident.
+    """Return the cross-entropy on pseudo-labels, weighted by the fraction of pixels that are confident.
 
     The weight is the share of an image's valid pixels whose confidence is at least `threshold`; all valid pixels take
-    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``. The ClassMix
-    authors' code has one such share for the whole batch.
+    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``; with one share for
+    the whole batch, ``trainUSSS.py`` of the ClassMix authors.
 
     Args:
         logits: (B, K, h, w).
@@ -60,10 +66,13 @@ def pseudo_label_loss(
         reduction: ``nonzero`` is the authors' code: the mean over pixels whose cross-entropy is above 0, so that pixels
             on which the student is already certain don't count. ``valid`` is the papers' formula: the mean over all
             valid pixels.
+        weight_of: ``image``, each has its own share; ``batch``, all have the share of the whole batch.
     """
     valid = pseudo_label != IGNORE_INDEX
-    confident = ((confidence >= threshold) & valid).sum((1, 2))
-    weight = confident / valid.sum((1, 2)).clamp(min=1)
+    confident, counted_valid = ((confidence >= threshold) & valid).sum((1, 2)), valid.sum((1, 2))
+    if weight_of == "batch":
+        confident, counted_valid = confident.sum(0, keepdim=True), counted_valid.sum(0, keepdim=True)
+    weight = confident / counted_valid.clamp(min=1)
     loss = _per_pixel(logits, pseudo_label)
     counted = loss > 0 if reduction == "nonzero" else valid
     return mean_where(weight[:, None, None] * loss, counted)
