@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench import machine
 from bench.cli.progress import GridProgress
 from bench.errors import BenchError
-from bench.machine import default_threads, usable_cores
 from bench.plan.jobs import make_jobs
 from bench.plan.summary import make_plan
 from bench.run.local import run_local
@@ -87,8 +87,8 @@ class Rounds:
     def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
         """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
         ids = (cell.cell.id for cell in [*planned.trials, *planned.cells])
-        jobs = with_threads(jobs, planned.name, ids, default_threads(planned.grid.resources.device))
-        workers, cores = min(self._workers, len(jobs)), usable_cores()
+        jobs = with_threads(jobs, planned.name, ids, machine.default_threads(planned.grid.resources.device))
+        workers, cores = min(self._workers, len(jobs)), machine.usable_cores()
         threads = jobs[0].resources["threads"] if jobs else 0
         if workers > 1 and workers * threads > cores:
             self._out.print(

@@ -44,7 +44,7 @@ def test_a_run_says_in_the_store_that_it_is_at_work(
         seen.append(active(store, "small"))
         return {}
 
-    monkeypatch.setattr("bench.run.local.run_local", run_local)
+    monkeypatch.setattr("bench.cli.rounds.run_local", run_local)
     app(["run", str(grid_file), "--store", str(store)], standalone_mode=False)
     assert seen == [True]
     assert not active(store, "small")

@@ -81,7 +81,7 @@ def test_the_number_of_workers_changes_nothing_and_too_many_threads_are_said(
         given.append([workers, *(int(job.resources["threads"]) for job in jobs)])
         return {job.cell_id: State.DONE for job in jobs}
 
-    monkeypatch.setattr("bench.run.local.run_local", run_local)
+    monkeypatch.setattr("bench.cli.rounds.run_local", run_local)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for cores, workers, store in ((4, 1, "one"), (4, 2, "two"), (4, 2, "one"), (16, 1, "two")):
         monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
