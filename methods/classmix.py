@@ -1,9 +1,10 @@
 """ClassMix, and CutMix and Cutout under the same recipe: a teacher's pseudo-labels on mixed images.
 
 Source: Olsson et al., ClassMix, WACV 2021, as the ReCo authors reimplemented it for a baseline (``train_semisup.py``). The
-ClassMix authors' own code differs: one weight for the whole batch instead of one per image, the student evaluated, no
-Nesterov momentum, a learning rate of 2.5e-4 with ten times that in the head, DeepLabV2 with COCO weights, another jitter,
-and void left out of the draw of classes. See ``docs/differences.md``.
+ClassMix authors' own code differs: one weight for the whole batch instead of one per image (`weight_of`), void left out of
+the draw of classes (`void_is_drawn`), the student evaluated (`predict_with`), no Nesterov momentum, a learning rate of
+2.5e-4 with ten times that in the head, DeepLabV2 with COCO weights, another jitter. The grid ``classmix-cityscapes`` has
+what options allow of it; see ``docs/differences.md``.
 """
 
 from __future__ import annotations

@@ -7,44 +7,22 @@ every operation, one that isn't chosen with weights that leave it as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import kernels
 from bench.transfer import to_device
 from datasets.augmentation.colour import NEUTRAL, OPERATIONS
 from datasets.augmentation.colour_rounds import ColourRounds
+from datasets.augmentation.draws import Draws
 from datasets.augmentation.pil import PilPhotometric
 from datasets.augmentation.resample import Size, gaussian_taps, mix
 
 Arithmetic = Literal["exact", "pil"]
 _NO_BLUR = 1e-3  # a standard deviation, in pixels, with which every other tap's weight is exactly 0
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What was drawn for a batch of B images.
-
-    Attributes:
-        jittered, blurred, flipped: (B,) bool, which images are.
-        factors: (B, 4), of each operation of ``colour.OPERATIONS``.
-        order: (B, 4), the operations' order.
-        sigma: (B,), standard deviation of the blur in pixels.
-        radius: in pixels, where the blur is cut off.
-    """
-
-    jittered: NDArray[np.bool_]
-    factors: NDArray[np.float64]
-    order: NDArray[np.int64]
-    blurred: NDArray[np.bool_]
-    sigma: NDArray[np.float64]
-    radius: int
-    flipped: NDArray[np.bool_]
 
 
 class Photometric(Protocol):

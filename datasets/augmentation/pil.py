@@ -8,7 +8,6 @@ as for the exact arithmetic, so that the two differ in nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,10 +17,8 @@ from torch import Tensor
 from bench.arrays import UInt8
 from bench.transfer import to_device
 from datasets.augmentation.colour import NEUTRAL
-from datasets.augmentation.resample import Size, Window, crop_image
-
-if TYPE_CHECKING:
-    from datasets.augmentation.photometric import Draws
+from datasets.augmentation.draws import Draws
+from datasets.augmentation.resample import Size, Window
 
 # As in torchvision's recipes; the authors' `denormalise` divides by their inverses.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,15 +32,31 @@ def through_bytes(image: Tensor) -> list[UInt8]:
     and blue lose one.
     """
     if image.is_floating_point():
-        mean, std = (torch.tensor(v, device=image.device).view(3, 1, 1) for v in (_MEAN, _STD))
-        normalised = (image.float() - mean) / std
-        image = normalised.div(1 / std).sub(-mean).mul(255).byte()
+        values = (_MEAN, _STD, [1 / std for std in _STD])
+        mean, std, inverse = (torch.tensor(v, device=image.device).view(3, 1, 1) for v in values)
+        image = ((image.float() - mean) / std).div(inverse).add(mean).mul(255).byte()
     return list(image.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def crop_scaled(image: UInt8, window: Window, crop: Size) -> UInt8:
+    """Scale a whole image (H, W, 3), pad it by reflection, then crop it, as the authors' ``transform`` does.
+
+    ``resample.crop_image`` resamples what the crop shows alone, which differs by up to two levels.
+
+    Returns:
+        (h, w, 3), a copy.
+    """
+    height, width = window.scaled
+    scaled = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    below, right = max(crop[0] - height, 0), max(crop[1] - width, 0)
+    padded = np.pad(scaled, ((0, below), (0, right), (0, 0)), mode="reflect")
+    top, left = window.start
+    return padded[top : top + crop[0], left : left + crop[1]].copy()
 
 
 def geometric(image: Tensor, windows: Sequence[Window], crop: Size) -> Tensor:
     """Return images (B, 3, H, W) scaled and cropped by Pillow, float32 in [0, 1], border reflected."""
-    views = [crop_image(one, window, crop) for one, window in zip(through_bytes(image), windows, strict=True)]
+    views = [crop_scaled(one, window, crop) for one, window in zip(through_bytes(image), windows, strict=True)]
     return _as_floats(np.stack(views), image.device)
 
 
@@ -62,7 +75,7 @@ class PilPhotometric:
         """Yield the images, each a batch of one."""
         for i, part in enumerate(self.parts):
             (pixels,) = through_bytes(image[part])
-            yield _as_floats(np.asarray(self._view(Image.fromarray(pixels), i))[None], image.device)
+            yield _as_floats(np.array(self._view(Image.fromarray(pixels), i))[None], image.device)
 
     def flip(self, maps: Iterable[Tensor]) -> Tensor:
         """Join the images."""

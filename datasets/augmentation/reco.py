@@ -20,7 +20,8 @@ from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.augmentation import pil
-from datasets.augmentation.photometric import Arithmetic, Draws, photometric, to_float
+from datasets.augmentation.draws import Draws
+from datasets.augmentation.photometric import Arithmetic, photometric, to_float
 from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
@@ -187,7 +188,8 @@ class Augmentation:
             )
         crop = self.config.crop_size
         window = draw_window(rng, _size(image), crop, self.config.scale)
-        return crop_image(image, window, crop), crop_mask(mask, window, crop, IGNORE_INDEX)
+        scaled = pil.crop_scaled if self.config.arithmetic == "pil" else crop_image
+        return scaled(image, window, crop), crop_mask(mask, window, crop, IGNORE_INDEX)
 
     def weak_view(self, image: UInt8, rng: np.random.Generator) -> UInt8:
         """Crop an unlabelled image (H, W, 3) at random (host), without scaling; three draws.

@@ -61,6 +61,18 @@ def test_class_mask_is_half_of_the_classes_present() -> None:
             assert kept.isdisjoint(image[~mask].unique().tolist())  # a class is kept as a whole
 
 
+def test_void_may_be_left_out_of_the_draw() -> None:
+    """Of the ClassMix authors: half of the classes without void, which stays with the partner."""
+    label = example(classes=7)[1]
+    assert (label == 255).any()
+    for draw in range(20):
+        keep = mixing.class_mask(label, rng(draw, "mix"), void_is_drawn=False)
+        assert not keep[label == 255].any()
+        for mask, image in zip(keep, label, strict=True):
+            present = set(image.unique().tolist()) - {255}
+            assert len(set(image[mask].unique().tolist())) == len(present) // 2
+
+
 def test_class_choice_is_uniform_and_independent_per_image() -> None:
     label = torch.tensor([3, 8, 20, 41, 255]).repeat(2000, 1).view(2000, 1, 5)
     keep = mixing.class_mask(label, rng(0, "mix"))[:, 0].double()

@@ -1,4 +1,4 @@
-"""The augmentation in Pillow's arithmetic against the authors' sequence of calls, written out with torchvision and Pillow."""
+"""The augmentation in Pillow's arithmetic against the authors' calls, written out with torchvision and Pillow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchvision.transforms import functional as TF
 
 from bench.arrays import UInt8
 from bench.seeds import rng
-from datasets.augmentation.photometric import Draws
+from datasets.augmentation.draws import Draws
 from datasets.augmentation.pil import through_bytes
 from datasets.augmentation.reco import Augmentation, AugmentationConfig, _draw_photometric
 from datasets.augmentation.resample import draw_window
@@ -92,8 +92,7 @@ def test_strong_views_are_the_authors() -> None:
         scaled = normalised_and_back(one).resize(window.scaled[::-1], Image.Resampling.BILINEAR)
         (top, left), (height, width) = window.start, SIZE
         theirs.append(np.asarray(scaled)[top : top + height, left : left + width])
-    off = np.abs(moved.mul(255).round().permute(0, 2, 3, 1).numpy() - np.stack(theirs))
-    assert off.max() <= 1 and (off > 0).mean() < 0.02  # resampled in its window instead of as a whole
+    assert torch.equal(moved.mul(255).round().byte(), as_tensor(np.stack(theirs)))
     (final,) = view.photometric(moved)
     again = [np.asarray(one) for one in moved.mul(255).round().byte().permute(0, 2, 3, 1).numpy()]
     expected = np.stack([photometric(normalised_and_back(one), draws, i) for i, one in enumerate(again)])
@@ -117,9 +116,22 @@ def test_share_of_noise_that_blur_removes(sigma: float, pil: int, exact: int) ->
         )
         view, _ = Augmentation(config).finish(as_tensor(noise), torch.zeros(1, 96, 96), generators(1))
         removed = 100 * (1 - view.mul(255).numpy().var() / noise.var())
-        assert removed == pytest.approx(share, abs=2)
+        assert removed == pytest.approx(share, abs=3)
 
 
 def test_it_identifies_a_cell_only_where_it_is_chosen() -> None:
     assert "arithmetic" not in AugmentationConfig().identity()
     assert AugmentationConfig(arithmetic="pil").identity()["arithmetic"] == "pil"
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.3])
+def test_labelled_crops_are_the_authors(scale: float) -> None:
+    """Resize the whole picture, pad by reflection at the right and the bottom, crop."""
+    config = AugmentationConfig(crop_size=SIZE, arithmetic="pil", scale=(scale, scale))
+    picture = images(1)[0]
+    view, _ = Augmentation(config).labelled_view(picture, picture[..., 0], rng(3, "view"))
+    window = draw_window(rng(3, "view"), SIZE, SIZE, config.scale)
+    theirs = TF.resize(Image.fromarray(picture), list(window.scaled), TF.InterpolationMode.BILINEAR)
+    right, bottom = max(SIZE[1] - window.scaled[1], 0), max(SIZE[0] - window.scaled[0], 0)
+    theirs = TF.crop(TF.pad(theirs, [0, 0, right, bottom], padding_mode="reflect"), *window.start, *SIZE)
+    assert np.array_equal(view, np.asarray(theirs))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.losses.segmentation import Reduction, consistency, cross_entropy, pseudo_label_loss, resize
+from methods.losses.segmentation import Reduction, WeightOf, consistency, cross_entropy, pseudo_label_loss, resize
 
 
 def example(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,8 +48,9 @@ def test_cross_entropy_by_hand_and_against_torch() -> None:
     torch.testing.assert_close(cross_entropy(logits, label), builtin)
 
 
+@pytest.mark.parametrize("weight_of", ["image", "batch"])
 @pytest.mark.parametrize("reduction", ["nonzero", "valid"])
-def test_pseudo_label_loss_by_hand(reduction: Reduction) -> None:
+def test_pseudo_label_loss_by_hand(reduction: Reduction, weight_of: WeightOf) -> None:
     logits, label, confidence = example()
     logits[0] = 0
     logits[0, 2] = 200  # an image on which the student is certain: where the label is 2, its loss is exactly 0
@@ -60,12 +61,14 @@ def test_pseudo_label_loss_by_hand(reduction: Reduction) -> None:
     certain = F.cross_entropy(large(logits[:1], (9, 11)), label[:1], ignore_index=255, reduction="none")
     loss = torch.cat((certain, loss))
     total = count = 0.0
+    confident = [sum(float(c) >= 0.6 for c in one.flatten()) for one in confidence]
+    whole = sum(confident) / int((label != 255).sum())
     for i in range(3):
         valid = int((label[i] != 255).sum())
-        share = sum(float(c) >= 0.6 for c in confidence[i].flatten()) / valid
+        share = whole if weight_of == "batch" else confident[i] / valid
         total += share * float(loss[i].sum())
         count += int((loss[i] > 0).sum()) if reduction == "nonzero" else valid
-    got = pseudo_label_loss(logits, label, confidence, 0.6, reduction)
+    got = pseudo_label_loss(logits, label, confidence, 0.6, reduction, weight_of)
     assert float(got) == pytest.approx(total / count, rel=1e-5)
 
 
