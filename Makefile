@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench gpu-check cluster-up cluster-down clean
+.PHONY: setup demo test lint bench gpu-check cluster-up cluster-down clean parity
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# The authors' code and ours side by side: BENCH_PARITY=DIR make parity, where DIR holds checkouts (see tests/parity).
+parity: $(READY)
+	$(BIN)/python -m tests.parity
 
 # Every check that needs a GPU, the most important first; no line starts after BUDGET minutes. PYTHON= takes an interpreter
 # that has the packages already, where none can be installed.

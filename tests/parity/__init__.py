@@ -1,0 +1,5 @@
+"""The authors' own code and ours side by side, where checkouts are given: ``BENCH_PARITY=DIR python -m tests.parity``.
+
+DIR holds `reco` (github.com/lorenmt/reco), `classmix` (WilhelmT/ClassMix) and `cutmix-semisup-seg` (Britefury), or some of
+them. Their modules are imported from there, none of them is copied; what they draw at random is replaced by our draws.
+"""
