@@ -35,14 +35,21 @@ def submit(
     only: ONLY = None,
     dry_run: DRY = False,
     parallel: PARALLEL = None,
+    with_what_is_there: Annotated[
+        bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
+    ] = False,
+    next_round: Annotated[bool, typer.Option("--next-round", hidden=True)] = False,
     yes: YES = False,
     as_json: JSON = False,
 ) -> None:
     """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
+    from bench.store.run import State
     from slurm.resubmit import SUBMITTED
     from slurm.submit_verb import SubmitOptions, submit_cells
 
-    submit_cells(SubmitOptions(request, profile, only, SUBMITTED, parallel, dry_run, yes, as_json))
+    states = SUBMITTED - {State.CANCELLED.value} if next_round else SUBMITTED  # what a person ended stays ended
+    options = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there)
+    submit_cells(options)
 
 
 @takes_request
@@ -73,7 +80,7 @@ def retry(
 def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON = False) -> None:
     """Cancel cells on the cluster, waiting ones too; those that run keep their checkpoint."""
     from bench.errors import BenchError
-    from slurm import records, resubmit
+    from slurm import records, resubmit, rounds
     from slurm.commands import SlurmError
 
     with records.submitting(request.store):
@@ -82,6 +89,8 @@ def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON 
         if not yes and sys.stdin.isatty() and not typer.confirm(question):
             raise BenchError("nothing was cancelled")
         try:
+            if only is None:
+                rounds.forget(request.store, request.name)
             cancelled = resubmit.cancel(request.store, rows)
         except SlurmError as error:
             raise BenchError(f"the cells are marked, but Slurm did not answer: {error}; cancel again later") from None
@@ -103,13 +112,14 @@ def wait(
     from slurm.commands import SlurmError
 
     out, begin, printed, pause = console(stderr=as_json), time.monotonic(), "", 1.0
+    tried = set[str]()
     while True:
         state, view = _settled(request)
         line = totals(state) + (f"; Slurm doesn't answer: {view.error}" if view.error else "")
         if line != printed:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             printed = line
-        if not any(is_open(row) for row in state["cells"]):
+        if not any(is_open(row) for row in state["cells"]) and not _next_round(request, state, tried):
             break
         with contextlib.suppress(SlurmError):  # the next round tries again
             resubmit.release(view)
@@ -118,10 +128,31 @@ def wait(
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 30.0)
-    done = state["totals"].get("done", 0) == len(state["cells"])
+    done = all(row["state"] == "done" for row in state["cells"] if "trial" not in row["coords"])
     if as_json:
         print_json({"done": done, "totals": state["totals"]})
     raise SystemExit(0 if done else 1)
+
+
+def _next_round(request: Request, state: GridStatus, tried: set[str]) -> bool:
+    """Tell whether a tuned grid goes on: its follow-up job is in the queue, or its next round was submitted from here.
+
+    Args:
+        request: the grid.
+        state: of its cells, none of which is open.
+        tried: submissions after which this was tried; added to.
+    """
+    from slurm import rounds
+
+    made = rounds.latest(request.store, state["grid"])
+    if made is None or all(row["state"] == "done" for row in state["cells"] if "trial" not in row["coords"]):
+        return False
+    if made.follow_up is not None and rounds.waits(made.follow_up):
+        return True
+    if made.id in tried:  # nothing new came of it: a choice waits for trials that failed
+        return False
+    tried.add(made.id)
+    return rounds.go_on(made.again)
 
 
 def _settled(request: Request) -> tuple[GridStatus, SlurmView]:

@@ -30,6 +30,7 @@ class Array:
         cells: ids in the order of the tasks; with `local`, every task works through all of them.
         profile: the resources, as a mapping: records outlive changes of :class:`Profile`.
         tasks: number of tasks.
+        until: the step at which a cell stops for now, by its id; none for those that run to their end.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
@@ -38,6 +39,7 @@ class Array:
     profile: dict[str, JsonValue]
     tasks: int
     job_id: str | list[int] | None = None
+    until: dict[str, int] = field(default_factory=dict)
 
     def resources(self) -> Profile:
         """Return the profile.
@@ -63,6 +65,8 @@ class Submission:
         retry: also runs cells that diverged.
         moves: see ``bench.store.ticket.Ticket``.
         time: when (seconds since the epoch).
+        again: of a tuned grid's round: the words after ``bench.py`` that submit the next one; none where there is none.
+        follow_up: Slurm's id of the job that does so; None where there is none.
     """
 
     id: str
@@ -75,6 +79,8 @@ class Submission:
     retry: bool = False
     moves: int = 0
     time: float = field(default_factory=time.time)
+    again: list[str] = field(default_factory=list)
+    follow_up: str | None = None
 
     def path(self, store: Path) -> Path:
         """Return its folder."""

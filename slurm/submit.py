@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 
 def record_submission(
-    store: Path, grid: str, requests: Sequence[ArrayRequest], jobs: Sequence[Job], moves: int = 0
+    store: Path,
+    grid: str,
+    requests: Sequence[ArrayRequest],
+    jobs: Sequence[Job],
+    moves: int = 0,
+    again: Sequence[str] = (),
 ) -> Submission:
     """Write down what is going to be submitted, and give every cell its ticket; Slurm is not asked yet.
 
@@ -41,20 +46,29 @@ def record_submission(
         requests: the arrays.
         jobs: from ``bench.plan.jobs.make_jobs``, at least one for every cell.
         moves: see :class:`Ticket`.
+        again: see :class:`Submission`.
 
     Returns:
         The submission, whose arrays have no job id yet.
     """
     code = snapshot.take(records.folder(store) / "code")
     number = records.new_id()
+    until = {job.cell_id: job.until for job in jobs if job.until is not None}
     arrays = [
-        Array(f"bench-{number}-{i}", [p.cell.id for p in r.cells], r.profile.model_dump(mode="json"), r.tasks)
+        Array(
+            f"bench-{number}-{i}",
+            [p.cell.id for p in r.cells],
+            r.profile.model_dump(mode="json"),
+            r.tasks,
+            until={p.cell.id: until[p.cell.id] for p in r.cells if p.cell.id in until},
+        )
         for i, r in enumerate(requests)
     ]
     first = jobs[0]
     made = Submission(
         number, grid, str(code), arrays, socket.gethostname(), first.data, first.resources, first.retry, moves
     )
+    made.again = list(again)
     made.write(store)
     for a, array in enumerate(arrays):
         for index, cell in enumerate(array.cells):
@@ -109,7 +123,10 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
     resources = {**made.resources}
     if profile.gpus:
         resources["device"] = "cuda"  # a node without its GPU must fail the cell, not train it on the CPU for days
-    jobs = [Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id) for cell in array.cells]
+    jobs = [
+        Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id, array.until.get(cell))
+        for cell in array.cells
+    ]
     if profile.executor == "local":
         threads = resources.get("threads") or profile.cpus
         shared = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
@@ -177,10 +194,13 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
         return False
     asked = _elsewhere(store, run.id, old.arrays[ticket.array].resources(), node)
     number = records.new_id()
+    until = {} if job.until is None else {run.id: job.until}
     made = replace(
         old,
         id=number,
-        arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1)],
+        arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1, until=until)],
+        again=[],
+        follow_up=None,
         moves=ticket.moves + 1,
         time=time.time(),
     )

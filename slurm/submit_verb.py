@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,12 +14,13 @@ from bench.cli.options import matching
 from bench.cli.output import console, counted, print_json, print_warnings, projection_text
 from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
+from bench.plan.leaving import choose_among_done
 from bench.plan.summary import make_plan, summarise
 from bench.spec.grid import grid_path
 from bench.store.status import StatusRow, grid_status
 from bench.store.threads import with_threads
 from bench.store.throughput import project
-from slurm import records, resubmit
+from slurm import records, resubmit, rounds
 from slurm.commands import SlurmError, max_array_size
 from slurm.preflight import problems
 from slurm.profiles import Profile, read_profile
@@ -47,6 +49,7 @@ class SubmitOptions:
         dry_run: print the scripts, submit nothing.
         yes: don't ask.
         as_json: print JSON.
+        with_what_is_there: of a tuned grid, choose among the trials that are done.
     """
 
     request: Request
@@ -57,6 +60,7 @@ class SubmitOptions:
     dry_run: bool
     yes: bool
     as_json: bool
+    with_what_is_there: bool = False
 
 
 def submit_cells(options: SubmitOptions) -> None:
@@ -71,6 +75,8 @@ def submit_cells(options: SubmitOptions) -> None:
     plan = make_plan(request)
     print_warnings(out, plan.warnings)
     with records.submitting(request.store):
+        if options.with_what_is_there:
+            plan = choose_among_done(plan, request)
         cells = _cells_to_submit(options, plan, out)
         requests = _requests(cells, profile, request)
         if options.dry_run:
@@ -84,8 +90,11 @@ def submit_cells(options: SubmitOptions) -> None:
             if len(jobs) < len(cells):
                 raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
             jobs = with_threads(jobs, plan.name, (c.cell.id for c in plan.cells), profile.cpus)
-            made = record_submission(request.store, plan.name, requests, jobs)
+            more = plan.tuned is not None and any(cell.waits for cell in plan.cells)
+            again = rounds.Again(request, options.profile, options.only, options.parallel).words() if more else []
+            made = record_submission(request.store, plan.name, requests, jobs, again=again)
             send(request.store, made, lambda array: _print_accepted(array, out))
+            _follow(request.store, made, profile, out)
     _report(made, options.as_json, out)
 
 
@@ -95,7 +104,7 @@ def submit_cells(options: SubmitOptions) -> None:
 def _cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> list[PlannedCell]:
     """Return the cells to submit, after completing interrupted submissions; print how many are left alone."""
     store = options.request.store
-    cells = matching(plan.cells, lambda cell: cell.coords, options.only, lambda cell: cell.cell)
+    cells = matching(plan.runnable(), lambda cell: cell.coords, options.only, lambda cell: cell.cell)
     if not options.dry_run:
         _recover(options.request, out)
     status = grid_status(store, summarise(plan, store))
@@ -179,6 +188,19 @@ def _confirm(requests: list[ArrayRequest], options: SubmitOptions, out: Console)
 
 
 # -- what came of it ---------------------------------------------------------------------------------------------------
+
+
+def _follow(store: Path, made: Submission, profile: Profile, out: Console) -> None:
+    """Submit the job that goes on with the grid's next round."""
+    try:
+        rounds.follow(store, made, profile)
+    except SlurmError as error:
+        out.print(f"note: the job that submits the next round was not accepted ({error}); `wait` or `submit` goes on")
+        return
+    if made.follow_up is not None:
+        out.print(f"job {made.follow_up} submits the next round when these have ended")
+    elif made.again:
+        out.print("these are trials: `wait` goes on with the next round")
 
 
 def _print_accepted(array: Array, out: Console) -> None:

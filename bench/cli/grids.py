@@ -103,6 +103,7 @@ def run(
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
     from bench.cli.rounds import Rounds
+    from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity
@@ -112,7 +113,7 @@ def run(
     planned = make_plan(request)
     print_warnings(out, planned.warnings)
     if with_what_is_there:
-        planned = rounds.leave_out(planned)
+        planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
         try:
             while rounds.run(planned, matching(planned.runnable(), lambda c: c.coords, only, lambda c: c.cell)):

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 from bench import machine
 from bench.cli.progress import GridProgress
-from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
-from bench.plan.summary import make_plan
+from bench.plan.leaving import named
 from bench.run.local import run_local
 from bench.store.run import State
 from bench.store.threads import with_threads
-from bench.store.trials import leave_out
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.plan.cells import Plan, PlannedCell
     from bench.plan.request import Request
-    from bench.plan.tuning import Group
     from bench.store.job import Job
 
 
@@ -67,23 +64,6 @@ class Rounds:
             self.states |= run_local(jobs, min(self._workers, len(jobs)), progress.show)
         return planned.tuned is not None
 
-    def leave_out(self, planned: Plan) -> Plan:
-        """Let no choice wait for trials that aren't finished; return the plan with the choices made.
-
-        Raises:
-            BenchError: if the grid isn't tuned, or a setting has no finished trial at all.
-        """
-        if planned.tuned is None:
-            raise BenchError("--with-what-is-there: the grid has no `tune` section")
-        summary = planned.tuned.summary()
-        for group, kept in zip(planned.tuned.groups, summary.groups, strict=True):
-            while group.outcome is not None and (missing := group.outcome.missing):
-                if len(missing) == group.outcome_open:
-                    raise BenchError(f"--with-what-is-there: no trial of {_named(group)} is far enough to be compared")
-                leave_out(self.request.store, summary, kept, missing)
-                group.look_again(summary, self.request.store)
-        return make_plan(self.request)
-
     def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
         """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
         ids = (cell.cell.id for cell in [*planned.trials, *planned.cells])
@@ -96,11 +76,6 @@ class Rounds:
                 "is faster; it decides rounding, so set it before the grid's first run, not in the middle"
             )
         return jobs
-
-
-def _named(group: Group) -> str:
-    assert group.summary is not None
-    return ", ".join(dict.fromkeys(group.summary.coords.values()))
 
 
 def _waiting(planned: Plan) -> list[str]:
@@ -116,7 +91,7 @@ def _waiting(planned: Plan) -> list[str]:
             )
         else:
             waits = "every trial diverged"
-        lines.append(f"{_named(group)}: no setting is chosen: {waits}")
+        lines.append(f"{named(group)}: no setting is chosen: {waits}")
     return lines
 
 

@@ -12,11 +12,10 @@ import yaml
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.cli.output import console
-from bench.cli.rounds import Rounds
 from bench.errors import BenchError
 from bench.files import read_json
 from bench.plan.jobs import make_jobs
+from bench.plan.leaving import choose_among_done
 from bench.plan.request import Request
 from bench.plan.summary import find_summary, make_plan, plan_and_keep
 from bench.run.worker import run_cell
@@ -126,8 +125,8 @@ def test_verbs(tmp_path: Path) -> None:
     summary = find_summary(request)
     assert summary.freshness.chosen[0] is None and summary.freshness.chosen[1] is not None
     with pytest.raises(BenchError, match="has no `tune` section"):
-        Rounds(request, 1, False, console()).leave_out(replace(make_plan(request), tuned=None))
-    Rounds(request, 1, False, console()).leave_out(make_plan(request))
+        choose_among_done(replace(make_plan(request), tuned=None), request)
+    choose_among_done(make_plan(request), request)
     finished(request)
     table = bench("table")
     assert "1 of 2" in table and "Rows have different numbers of trials" in table
