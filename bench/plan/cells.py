@@ -14,7 +14,7 @@ from bench.data.splits import draw_split
 from bench.errors import BenchError
 from bench.plan.absent import UNKNOWN, StoredRuns, choose
 from bench.plan.coordinates import coordinates
-from bench.plan.request import Request, read_request
+from bench.plan.request import Asked, Request, read_request
 from bench.plan.tuning import Tuned, apply_settings, check_seeds
 from bench.registry import Kind
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, resolve_part
@@ -104,6 +104,9 @@ class Resolved:
     content: Content | None = None
 
 
+Found = tuple[list[Resolved], dict[Part, str], list[str]]  # cells, absent data, runs left out
+
+
 class Resolver:
     """Turns points into cells; parts and sections that cells share are validated once."""
 
@@ -168,7 +171,7 @@ class Resolver:
         manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
         return list(dict.fromkeys([*said, *(line for m in manifests.values() for line in shared_images(m))]))
 
-    def known_cells(self, recipes: Sequence[Raw], store: Path) -> tuple[list[Resolved], dict[Part, str], list[str]]:
+    def known_cells(self, recipes: Sequence[Raw], store: Path) -> Found:
         """Resolve recipes; those whose data isn't here become the store's runs that have them, or a cell that no run is.
 
         Returns:
@@ -186,9 +189,7 @@ class Resolver:
                 found[i] = unknown if candidate is None else Resolved(candidate.cell, candidate.data_sha256)
         return [found[i] if i in found else self.cell(recipe) for i, recipe in enumerate(recipes)], absent, left_out
 
-    def all_cells(
-        self, recipes: Sequence[Raw], store: Path, absent: bool
-    ) -> tuple[list[Resolved], dict[Part, str], list[str]]:
+    def all_cells(self, recipes: Sequence[Raw], store: Path, absent: bool) -> Found:
         """Resolve recipes; see :meth:`known_cells` for `absent`, without which all data must be here."""
         return self.known_cells(recipes, store) if absent else (self.cells(recipes), {}, [])
 
@@ -219,44 +220,50 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     recipes = [resolver.recipe(point.raw) for point in points]
     unsplit = [Cell(**recipe, split_sha256=UNKNOWN) for recipe in recipes]
     coords = coordinates(list(zip(points, unsplit, strict=True)), asked.grid, where)
-    tuned, trial_recipes, waiting = None, list[Raw](), set[int]()
+    tuned, waiting, trials = None, set[int](), list[Resolved]()
+    missing, left_out = dict[Part, str](), list[str]()
     if asked.grid.tune is not None:
-        tuned = Tuned.of(request.name, asked.grid, points, where)
         check_seeds(asked.grid.tune, unsplit, where)
-        trial_recipes = [resolver.recipe(raw) for raw in tuned.raws()]
-    trials, missing, left_out = resolver.all_cells(trial_recipes, request.store, absent)
-    if tuned is not None:
+        tuned = Tuned.of(request.name, asked.grid, points, where)
+        raws = [resolver.recipe(raw) for raw in tuned.raws()]
+        trials, missing, left_out = resolver.all_cells(raws, request.store, absent)
         tuned.settle(one.cell for one in trials)
         tuned.look(coords, request.store)
         recipes, waiting = _chosen(resolver, tuned, points, where)
     known = [i for i in range(len(points)) if i not in waiting]
     found, more_missing, more_left = resolver.all_cells([recipes[i] for i in known], request.store, absent)
-    resolved = [Resolved(Cell(**recipe, split_sha256=WAITS), "") for recipe in recipes]
-    for i, one in zip(known, found, strict=True):
-        resolved[i] = one
-    warnings = [] if absent else resolver.warnings([*found, *trials])
-    _check_distinct([points[i] for i in known], found, where)
-    if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved):
-        raise BenchError(f"{where}: select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout")
-    cells = [
-        PlannedCell(one.cell, labels, p.values, p.raw.get("profile", {}), one.data_sha256, waits=i in waiting)
-        for i, (p, one, labels) in enumerate(zip(points, resolved, coords, strict=True))
-    ]
+    _check([points[i] for i in known], found, asked)
+    settled = dict(zip(known, found, strict=True))
     every = [*found, *trials]
     return Plan(
         name=request.name,
         grid=asked.grid,
-        cells=cells,
+        cells=[_planned(point, settled.get(i), recipes[i], coords[i]) for i, point in enumerate(points)],
         manifests={one.split.sha256: one.split for one in every if one.split is not None},
         contents={one.content.sha256: one.content for one in every if one.content is not None},
         written=asked.written,
         sets=asked.sets,
         absent={**missing, **more_missing},
         left_out=list(dict.fromkeys([*left_out, *more_left])),
-        warnings=warnings,
+        warnings=[] if absent else resolver.warnings(every),
         tuned=tuned,
         trials=[] if tuned is None else _planned_trials(tuned, points, trials),
     )
+
+
+def _planned(point: Point, resolved: Resolved | None, recipe: Raw, labels: Coords) -> PlannedCell:
+    """Return a planned cell; one that waits for its setting is None, and a cell that no run is stands for it."""
+    one = resolved or Resolved(Cell(**recipe, split_sha256=WAITS), "")
+    profile = point.raw.get("profile", {})
+    return PlannedCell(one.cell, labels, point.values, profile, one.data_sha256, waits=resolved is None)
+
+
+def _check(points: Sequence[Point], resolved: Sequence[Resolved], asked: Asked) -> None:
+    """Raise if two points are the same run, or the headline rule is one that no cell knows."""
+    _check_distinct(points, resolved, asked.where)
+    if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved) and resolved:
+        why = "select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout"
+        raise BenchError(f"{asked.where}: {why}")
 
 
 def _chosen(resolver: Resolver, tuned: Tuned, points: Sequence[Point], where: str) -> tuple[list[Raw], set[int]]:
