@@ -13,10 +13,8 @@ from typing import ClassVar, Protocol
 from torch import Tensor, nn
 
 import bench.config
-
-# Mean and standard deviation of ImageNet's RGB values in [0, 1], with which torchvision's weights were trained.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from bench.arrays import IMAGENET_MEAN as IMAGENET_MEAN
+from bench.arrays import IMAGENET_STD as IMAGENET_STD
 
 
 class StrongAugment(Protocol):

@@ -1,10 +1,8 @@
 """ClassMix, and CutMix and Cutout under the same recipe: a teacher's pseudo-labels on mixed images.
 
 Source: Olsson et al., ClassMix, WACV 2021, as the ReCo authors reimplemented it for a baseline (``train_semisup.py``). The
-ClassMix authors' own code differs: one weight for the whole batch instead of one per image (`weight_of`), void left out of
-the draw of classes (`void_is_drawn`), the student evaluated (`predict_with`), no Nesterov momentum, a learning rate of
-2.5e-4 with ten times that in the head, DeepLabV2 with COCO weights, another jitter. The grid ``classmix-cityscapes`` has
-what options allow of it; see ``docs/differences.md``.
+ClassMix authors' own code differs; the grid `classmix-cityscapes` has of it what options give, and ``docs/differences.md``
+names the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from bench.registry import register
 from methods.base import Batch
-from methods.losses.segmentation import Reduction, WeightOf, pseudo_label_loss
+from methods.losses.segmentation import Reduction, Share, pseudo_label_loss
 from methods.mixing import Mix, mix
 from methods.student import StudentOutput
 from methods.teacher import TeacherConfig, TeacherMethod
@@ -29,11 +27,12 @@ class ClassMixConfig(TeacherConfig):
     Attributes:
         mix: how unlabelled images are mixed; ``none`` leaves a plain pseudo-label method.
         threshold: pixels of at least this confidence count for an image's weight; ReCo has 0.97, ClassMix 0.968.
-        reduction: over which pixels the weighted loss is averaged: ``nonzero`` as in the authors' code, ``valid`` as in
-            the papers' formulas (see ``pseudo_label_loss``).
-        weight_of: ``image`` weights each image by its own share of confident pixels, as in ReCo's code; ``batch`` all by
-            that of the batch, as in the ClassMix authors' code.
-        void_is_drawn: whether void counts as a class in the draw of classes, as in ReCo's code; not in ClassMix's.
+        reduction: over which pixels the weighted loss is averaged: ``nonzero`` as in the ReCo authors' code, ``valid`` as
+            in the papers' formulas and the ClassMix authors' code (see ``pseudo_label_loss``).
+        share_of: whose confident pixels weigh the loss: each ``image``'s its own, or those of the (micro-)``batch``, one
+            weight for all, as in the ClassMix authors' code.
+        draw_void: whether void counts as one of the classes of which half are pasted; the ClassMix authors' code leaves
+            it out.
     """
 
     # This project's choice, around the published values; the papers report no search of them.
@@ -45,8 +44,8 @@ class ClassMixConfig(TeacherConfig):
     mix: Mix = "classmix"
     threshold: float = Field(default=0.97, ge=0, le=1)
     reduction: Reduction = "nonzero"
-    weight_of: WeightOf = Field(default="image", json_schema_extra={"identity": "non-default"})
-    void_is_drawn: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
+    share_of: Share = Field(default="image", json_schema_extra={"identity": "non-default"})
+    draw_void: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
 
 
 @register("method", "classmix")
@@ -58,16 +57,11 @@ class ClassMix(TeacherMethod):
 
     def mix(self, image: Tensor, label: Tensor, confidence: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Mix as the config says."""
-        return mix(self.config.mix, image, label, confidence, rng, self.config.void_is_drawn)
+        return mix(self.config.mix, image, label, confidence, rng, self.config.draw_void)
 
     def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
-        """Return the cross-entropy on the mixed pseudo-labels, weighted by each image's share of confident pixels."""
-        target = output.target
+        """Return the cross-entropy on the mixed pseudo-labels, weighted by the share of confident pixels."""
+        target, config = output.target, self.config
         return pseudo_label_loss(
-            output.logits,
-            target.label,
-            target.confidence,
-            self.config.threshold,
-            self.config.reduction,
-            self.config.weight_of,
+            output.logits, target.label, target.confidence, config.threshold, config.reduction, config.share_of
         )

@@ -29,8 +29,8 @@ class Ema(nn.Module):
         decay: the decay reached after the warm-up of :func:`decay_at`, in [0, 1).
         buffer_policy: where the teacher's batch-norm statistics come from. ``own``: from its own forward passes, in
             training mode (the ReCo, ClassMix and Mean Teacher authors' code: only parameters are averaged). ``copy``: the
-            student's; ``average``: the moving average of the student's. With the last two the teacher always runs in
-            evaluation mode, so that its own passes don't alter them.
+            student's; ``average``: the moving average of the student's, as in French et al.'s code. With these two the
+            teacher always runs in evaluation mode, so that its own passes don't alter them.
     """
 
     def __init__(self, student: nn.Module, decay: float, buffer_policy: BufferPolicy = "own") -> None:

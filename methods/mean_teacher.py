@@ -1,9 +1,9 @@
 """Mean Teacher: the student's probabilities on the strong view follow the teacher's on the weak one.
 
 Source: Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017; for segmentation as in French et al.,
-Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020 (without masks), whose code has no
-ramp-up, scales the loss by the share of confident pixels, divides by all pixels and averages the teacher's batch-norm
-buffers. See ``docs/differences.md``.
+Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020 (without masks). Their code differs: no
+ramp-up and no warm-up of the decay, the loss scaled by the share of confident pixels and divided by all pixels, batch-norm
+buffers averaged, the teacher in training mode unless batch-norm is frozen. See ``docs/differences.md``.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def mix(
     label: Tensor,
     confidence: Tensor,
     rng: np.random.Generator,
-    void_is_drawn: bool = True,
+    draw_void: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mix a batch. Shapes are kept; the inputs aren't changed.
 
@@ -40,12 +40,12 @@ def mix(
         label: pseudo-label (B, H, W), int64, 255 = ignore.
         confidence: (B, H, W) in [0, 1].
         rng: generator of this step's draws.
-        void_is_drawn: of ``classmix``, see :func:`class_mask`.
+        draw_void: of ``classmix``, see :func:`class_mask`.
     """
     if kind == "none":
         return image, label, confidence
     if kind == "classmix":
-        keep = class_mask(label, rng, void_is_drawn)
+        keep = class_mask(label, rng, draw_void)
     else:
         keep = ~rectangle_mask(len(label), label.shape[1], label.shape[2], rng, label.device)
     if kind == "cutout":
@@ -62,18 +62,18 @@ def mix(
     )
 
 
-def class_mask(label: Tensor, rng: np.random.Generator, void_is_drawn: bool = True) -> Tensor:
+def class_mask(label: Tensor, rng: np.random.Generator, draw_void: bool = True) -> Tensor:
     """Return (B, H, W) bool: True on floor(n/2) of the n classes present in each image, chosen uniformly.
 
-    Ignored pixels (255) count as one more class, as in the ReCo authors' ``generate_class_mask``, where they are -1. With
-    `void_is_drawn` False they don't, and stay where they are: they are False, as in the ClassMix authors' code.
+    Ignored pixels (255) count as one more class, as in the ReCo authors' ``generate_class_mask``, where they are -1; with
+    `draw_void` False they don't and are False, as in the ClassMix authors' ``trainSSL.py``.
     """
     batch = len(label)
     flat = label.flatten(1)
     drawn = rng.permuted(np.tile(np.arange(_LABELS), (batch, 1)), axis=1)
     ranks = to_device(drawn, label.device)
     present = torch.zeros(batch, _LABELS, dtype=torch.bool, device=label.device).scatter_(1, flat, True)
-    if not void_is_drawn:
+    if not draw_void:
         present[:, IGNORE_INDEX] = False
     ranks = ranks.masked_fill(~present, -1)
     half = present.sum(1, keepdim=True) // 2

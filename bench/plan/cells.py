@@ -104,9 +104,6 @@ class Resolved:
     content: Content | None = None
 
 
-Found = tuple[list[Resolved], dict[Part, str], list[str]]  # cells, absent data, runs left out
-
-
 class Resolver:
     """Turns points into cells; parts and sections that cells share are validated once."""
 
@@ -155,10 +152,6 @@ class Resolver:
         cell = Cell(**recipe, split_sha256=split.sha256, data_sha256=content.identity)
         return Resolved(cell, content.sha256, split, content)
 
-    def cells(self, recipes: Sequence[Raw]) -> list[Resolved]:
-        """Resolve recipes, whose data must be here."""
-        return [self.cell(recipe) for recipe in recipes]
-
     def warnings(self, resolved: Sequence[Resolved]) -> list[str]:
         """Return what a person should know of the data and splits of some cells, whose data are here.
 
@@ -171,7 +164,7 @@ class Resolver:
         manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
         return list(dict.fromkeys([*said, *(line for m in manifests.values() for line in shared_images(m))]))
 
-    def known_cells(self, recipes: Sequence[Raw], store: Path) -> Found:
+    def known_cells(self, recipes: Sequence[Raw], store: Path) -> tuple[list[Resolved], dict[Part, str], list[str]]:
         """Resolve recipes; those whose data isn't here become the store's runs that have them, or a cell that no run is.
 
         Returns:
@@ -189,9 +182,11 @@ class Resolver:
                 found[i] = unknown if candidate is None else Resolved(candidate.cell, candidate.data_sha256)
         return [found[i] if i in found else self.cell(recipe) for i, recipe in enumerate(recipes)], absent, left_out
 
-    def all_cells(self, recipes: Sequence[Raw], store: Path, absent: bool) -> Found:
+    def all_cells(
+        self, recipes: Sequence[Raw], store: Path, absent: bool
+    ) -> tuple[list[Resolved], dict[Part, str], list[str]]:
         """Resolve recipes; see :meth:`known_cells` for `absent`, without which all data must be here."""
-        return self.known_cells(recipes, store) if absent else (self.cells(recipes), {}, [])
+        return self.known_cells(recipes, store) if absent else ([self.cell(recipe) for recipe in recipes], {}, [])
 
     def absence(self, part: Part) -> str:
         """Return why a dataset's files can't be used; "" where they can."""
@@ -259,7 +254,7 @@ def _planned(point: Point, resolved: Resolved | None, recipe: Raw, labels: Coord
 
 
 def _check(points: Sequence[Point], resolved: Sequence[Resolved], asked: Asked) -> None:
-    """Raise if two points are the same run, or the headline rule is one that no cell knows."""
+    """Raise if two points are the same run, or no cell knows the headline rule."""
     _check_distinct(points, resolved, asked.where)
     if asked.grid.select == "selected" and not any(one.cell.evaluation.held_out for one in resolved) and resolved:
         why = "select: 'selected' needs evaluation.select_on 'holdout' and evaluation.holdout"

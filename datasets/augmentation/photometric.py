@@ -7,22 +7,42 @@ every operation, one that isn't chosen with weights that leave it as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import kernels
 from bench.transfer import to_device
 from datasets.augmentation.colour import NEUTRAL, OPERATIONS
 from datasets.augmentation.colour_rounds import ColourRounds
-from datasets.augmentation.draws import Draws
-from datasets.augmentation.pil import PilPhotometric
 from datasets.augmentation.resample import Size, gaussian_taps, mix
 
-Arithmetic = Literal["exact", "pil"]
 _NO_BLUR = 1e-3  # a standard deviation, in pixels, with which every other tap's weight is exactly 0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for a batch of B images.
+
+    Attributes:
+        jittered, blurred, flipped: (B,) bool, which images are.
+        factors: (B, 4), of each operation of ``colour.OPERATIONS``.
+        order: (B, 4), the operations' order.
+        sigma: (B,), standard deviation of the blur in pixels.
+        radius: in pixels, where the blur is cut off.
+    """
+
+    jittered: NDArray[np.bool_]
+    factors: NDArray[np.float64]
+    order: NDArray[np.int64]
+    blurred: NDArray[np.bool_]
+    sigma: NDArray[np.float64]
+    radius: int
+    flipped: NDArray[np.bool_]
 
 
 class Photometric(Protocol):
@@ -41,10 +61,8 @@ class Photometric(Protocol):
         """Join the parts of a batch (B, …, W), the chosen images flipped."""
 
 
-def photometric(draws: Draws, size: Size, device: torch.device, arithmetic: Arithmetic = "exact") -> Photometric:
-    """Return the version for a device and an arithmetic; `size` is the images' (height, width)."""
-    if arithmetic == "pil":
-        return PilPhotometric(draws)
+def photometric(draws: Draws, size: Size, device: torch.device) -> Photometric:
+    """Return the version for a device; `size` is the images' (height, width)."""
     return (ImageByImage if kernels.kind(device) == "cpu" else WholeBatch)(draws, size, device)
 
 
@@ -52,6 +70,12 @@ def to_float(image: Tensor) -> Tensor:
     """Return a new float32 copy of images (B, 3, H, W), contiguous: uint8 is divided by 255, floats stay as they are."""
     copy = image.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     return copy if image.is_floating_point() else copy.div_(255)
+
+
+def flip_chosen(batch: Tensor, chosen: Tensor) -> Tensor:
+    """Return a batch (B, …, W) flipped where `chosen` (B,) is True."""
+    shape: Sequence[int] = (-1, *[1] * (batch.ndim - 1))
+    return torch.where(chosen.view(shape), batch.flip(-1), batch)
 
 
 class ImageByImage:
@@ -102,7 +126,4 @@ class WholeBatch:
     def flip(self, maps: Iterable[Tensor]) -> Tensor:
         """Return the batch."""
         (batch,) = maps
-        if not self.draws.flipped.any():
-            return batch.clone()
-        chosen: Sequence[int] = (-1, *[1] * (batch.ndim - 1))
-        return torch.where(self._flipped.view(chosen), batch.flip(-1), batch)
+        return flip_chosen(batch, self._flipped) if self.draws.flipped.any() else batch.clone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,8 @@ import bench.config
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
 from bench.registry import register
-from datasets.augmentation import pil
-from datasets.augmentation.draws import Draws
-from datasets.augmentation.photometric import Arithmetic, photometric, to_float
+from datasets.augmentation.photometric import Draws, Photometric, photometric, to_float
+from datasets.augmentation.pillow import ThroughPillow, resampled
 from datasets.augmentation.resample import Resample, crop_image, crop_mask, draw_window
 
 BLUR_REACH = 3.0  # standard deviations (of the largest sigma) after which a Gaussian is cut off
@@ -61,9 +60,13 @@ class AugmentationConfig(bench.config.Config):
         blur_p: probability of Gaussian blur.
         blur_sigma: range of the blur's standard deviation in pixels.
         flip_p: probability of a horizontal flip.
-        arithmetic: ``exact`` works on real numbers, clamped after every operation; ``pil`` in 8 bits, as the authors'
-            PIL images do: every operation cuts its outcome down to whole levels, blur is made of box filters, and
-            unlabelled images lose levels on the way from the network's input and back. It works image by image on the host.
+        arithmetic: `exact` computes in real numbers; `pil` has what the ReCo authors' PIL images have: 8 bits after every
+            operation, PIL's blur, the whole image resized before it is cut, and the loss of a level where their unlabelled
+            images are normalised and back. It works image by image on the host: 3.5 times as long, on a CPU.
+        decide: `image` draws for each image whether it is jittered, blurred and flipped, the order of the colour operations
+            and the blur's deviation; `batch` draws these once for a batch, as the ClassMix authors' code does, which leaves
+            the factors to each image. A (micro-)batch then has those of its first slot.
+        augment_labelled: whether labelled images are jittered, blurred and flipped; not so in the ClassMix authors' code.
     """
 
     crop_size: CropSize = (321, 321)
@@ -76,12 +79,19 @@ class AugmentationConfig(bench.config.Config):
     blur_p: Probability = 0.5
     blur_sigma: PositiveRange = (0.15, 1.15)
     flip_p: Probability = 0.5
-    arithmetic: Arithmetic = Field(default="exact", json_schema_extra={"identity": "non-default"})
+    arithmetic: Literal["exact", "pil"] = Field(default="exact", json_schema_extra={"identity": "non-default"})
+    decide: Literal["image", "batch"] = Field(default="image", json_schema_extra={"identity": "non-default"})
+    augment_labelled: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
+
+
+_DECISIONS = [0, *range(5, 12)]  # of the 12 draws of an image: all but the factors
 
 
 def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator]) -> Draws:
     """Draw 12 uniform numbers for each image, used or not."""
     draws = np.stack([rng.random(12) for rng in rngs])
+    if config.decide == "batch":
+        draws[:, _DECISIONS] = draws[0, _DECISIONS]
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
     low, high = config.blur_sigma
     return Draws(
@@ -95,6 +105,14 @@ def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Gener
     )
 
 
+def _photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device) -> Photometric:
+    """Draw the photometric half of a batch; twelve draws of each generator."""
+    draws = _draw_photometric(config, rngs)
+    if config.arithmetic == "pil":
+        return ThroughPillow(draws, device)
+    return photometric(draws, config.crop_size, device)
+
+
 class StrongView:
     """The strong augmentation of one step's unlabelled images (``methods.base.StrongAugment``).
 
@@ -106,10 +124,10 @@ class StrongView:
         self, config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device | str
     ) -> None:
         size, device = config.crop_size, torch.device(device)
+        self._pillow = config.arithmetic == "pil"
         self._windows = [draw_window(rng, size, size, config.scale) for rng in rngs]
-        self._geometry = Resample(self._windows, size, device)
-        self._photometric = photometric(_draw_photometric(config, rngs), size, device, config.arithmetic)
-        self._size, self._in_bytes = size, config.arithmetic == "pil"
+        self._geometry = Resample(self._windows, size, device, self._pillow)
+        self._photometric = _photometric(config, rngs, device)
 
     @torch.no_grad()
     def geometric(self, image: Tensor, *maps: tuple[Tensor, float]) -> tuple[Tensor, ...]:
@@ -120,14 +138,12 @@ class StrongView:
             maps: each (B, H, W) of any type, with its border value; nearest pixel.
         """
         parts, borders = self._photometric.parts, [border for _, border in maps]
-        images = [self._image(image[part].float(), part) for part in parts]
+        if self._pillow:
+            images = [resampled(image, self._windows)]
+        else:
+            images = [self._geometry.image(image[part].float(), part) for part in parts]
         picked = [self._geometry.pick([values[part] for values, _ in maps], borders, part) for part in parts]
         return torch.cat(images), *(torch.cat(values) for values in zip(*picked, strict=True))
-
-    def _image(self, image: Tensor, part: slice) -> Tensor:
-        if self._in_bytes:
-            return pil.geometric(image, self._windows[part], self._size)
-        return self._geometry.image(image, part)
 
     @torch.no_grad()
     def photometric(self, image: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
@@ -153,10 +169,9 @@ class StrongView:
 class Augmentation:
     """The ReCo authors' recipe: random scale and crop, colour jitter, Gaussian blur, horizontal flip.
 
-    Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences, both gone with
-    `arithmetic: pil`: images stay real numbers after loading (the authors' PIL images are cut down to 8 bits after every
-    operation), and the blur is a true Gaussian cut off at 3 sigma of the largest sigma (PIL's is made of box filters). See
-    ``docs/differences.md``.
+    Source: ``build_data.transform`` and ``train_semisup`` of github.com/lorenmt/reco. Two differences, unless `arithmetic`
+    is `pil`: images stay real numbers after loading (the authors' PIL images have 8 bits after every operation), and the
+    blur is a true Gaussian cut off at 3 sigma of the largest sigma (PIL's is made of boxes). See ``docs/differences.md``.
 
     Thread safe: it keeps no state but its options.
     """
@@ -187,9 +202,8 @@ class Augmentation:
                 " find it with `data check`"
             )
         crop = self.config.crop_size
-        window = draw_window(rng, _size(image), crop, self.config.scale)
-        scaled = pil.crop_scaled if self.config.arithmetic == "pil" else crop_image
-        return scaled(image, window, crop), crop_mask(mask, window, crop, IGNORE_INDEX)
+        window, pillow = draw_window(rng, _size(image), crop, self.config.scale), self.config.arithmetic == "pil"
+        return crop_image(image, window, crop, pillow), crop_mask(mask, window, crop, IGNORE_INDEX, pillow)
 
     def weak_view(self, image: UInt8, rng: np.random.Generator) -> UInt8:
         """Crop an unlabelled image (H, W, 3) at random (host), without scaling; three draws.
@@ -207,7 +221,7 @@ class Augmentation:
 
     @torch.no_grad()
     def finish(self, image: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """Colour jitter, blur and flip a batch of labelled views (device).
+        """Colour jitter, blur and flip a batch of labelled views (device), unless the config leaves them as they are.
 
         Args:
             image: (B, 3, h, w), uint8 or float in [0, 1].
@@ -217,8 +231,9 @@ class Augmentation:
         Returns:
             Image float32 in [0, 1] and label int64.
         """
-        config = self.config
-        view = photometric(_draw_photometric(config, rngs), config.crop_size, image.device, config.arithmetic)
+        if not self.config.augment_labelled:
+            return to_float(image), label.long()
+        view = _photometric(self.config, rngs, image.device)
         return view.flip(view.images(image)), view.flip(_cut(label, view.parts)).long()
 
     def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:

@@ -57,8 +57,19 @@ def reflect(position: Ints, size: Ints | int) -> Ints:
 
 
 def nearest(row: Ints, size: int, scaled: Ints | int) -> Ints:
-    """Return the input row whose centre is nearest to that of `row` of the scaled image (PIL's NEAREST, exact)."""
+    """Return the input row that holds the centre of `row` of the scaled image: PIL's NEAREST without its rounding."""
     index: Ints = (2 * row + 1) * size // (2 * np.asarray(scaled))
+    return index
+
+
+def nearest_as_pillow(row: Ints, size: int, scaled: int) -> Ints:
+    """Return the input row that PIL's NEAREST takes, which adds up its steps in float64.
+
+    Where a centre lies on the edge between two input rows, the sum's rounding decides between them.
+    """
+    step = size / scaled
+    centres = np.cumsum([step * 0.5, *[step] * (scaled - 1)])
+    index: Ints = centres.astype(np.int64)[row]
     return index
 
 
@@ -84,35 +95,43 @@ def _resize_part(image: UInt8, window: Window, part: Size) -> UInt8:
     return np.asarray(source.resize((part[1], part[0]), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1)))
 
 
-def crop_image(image: UInt8, window: Window, crop: Size) -> UInt8:
-    """Scale (bilinear, antialiased), pad by reflection and crop an image.
+def _resize_whole(image: UInt8, size: Size) -> UInt8:
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR))
 
-    Equal to PIL's resize of the whole image, then pad and crop, to one level of rounding.
+
+def crop_image(image: UInt8, window: Window, crop: Size, whole: bool = False) -> UInt8:
+    """Scale (bilinear, antialiased), pad by reflection and crop an image.
 
     Args:
         image: (H, W, 3).
         window: drawn for this image's size.
         crop: (h, w).
+        whole: resize the whole image and then cut, as the ReCo authors do. Resampling only what the crop shows is the
+            same up to rounding: 0.3 % of values differ, by two levels at most.
 
     Returns:
         (h, w, 3), a copy.
     """
     part = _inside(window, crop)
-    if window.scaled == image.shape[:2]:
-        (top, left), (height, width) = window.start, part
-        shown = image[top : top + height, left : left + width]
-    else:
+    if window.scaled != image.shape[:2] and not whole:
         shown = _resize_part(image, window, part)
+    else:
+        scaled = image if window.scaled == image.shape[:2] else _resize_whole(image, window.scaled)
+        (top, left), (height, width) = window.start, part
+        shown = scaled[top : top + height, left : left + width]
     if part == crop:
         return shown.copy()
     return np.pad(shown, ((0, crop[0] - part[0]), (0, crop[1] - part[1]), (0, 0)), mode="reflect")
 
 
-def crop_mask(mask: UInt8, window: Window, crop: Size, border: int) -> UInt8:
-    """Scale (nearest) and crop a mask (H, W) to (h, w); `border` where the crop reaches beyond the scaled mask."""
+def crop_mask(mask: UInt8, window: Window, crop: Size, border: int, as_pillow: bool = False) -> UInt8:
+    """Scale (nearest) and crop a mask (H, W) to (h, w); `border` where the crop reaches beyond the scaled mask.
+
+    `as_pillow` takes the pixels that :func:`nearest_as_pillow` says.
+    """
     part = _inside(window, crop)
     rows, columns = (
-        nearest(np.arange(start, start + length), size, scaled)
+        (nearest_as_pillow if as_pillow else nearest)(np.arange(start, start + length), size, scaled)
         for size, scaled, start, length in zip(mask.shape, window.scaled, window.start, part, strict=True)
     )
     out = np.full(crop, border, np.uint8)
@@ -206,9 +225,10 @@ class Resample:
         windows: one per image, drawn for `size` and crop `size`.
         size: (H, W) of the batch.
         device: where it is applied.
+        as_pillow: nearest pixels are those that :func:`nearest_as_pillow` says.
     """
 
-    def __init__(self, windows: Sequence[Window], size: Size, device: torch.device) -> None:
+    def __init__(self, windows: Sequence[Window], size: Size, device: torch.device, as_pillow: bool = False) -> None:
         scaled, start = (np.array([getattr(w, name) for w in windows], np.int64) for name in ("scaled", "start"))
         self.identity = bool((scaled == size).all())
         self._padded = [w.scaled[0] < size[0] or w.scaled[1] < size[1] for w in windows]
@@ -219,7 +239,11 @@ class Resample:
             position, length = start[:, axis, None] + np.arange(size[axis]), scaled[:, axis, None]
             row = reflect(position, length)
             self._taps.append(bilinear_taps(row, size[axis], scaled[:, axis], device))
-            self._nearest.append(to_device(nearest(row, size[axis], length), device))
+            picked = nearest(row, size[axis], length)
+            if as_pillow:
+                each = zip(row, scaled[:, axis], strict=True)
+                picked = np.stack([nearest_as_pillow(rows, size[axis], int(to)) for rows, to in each])
+            self._nearest.append(to_device(picked, device))
             self._outside.append(to_device(position >= length, device))
 
     def image(self, image: Tensor, part: slice) -> Tensor:

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from bench.arrays import IGNORE_INDEX
 from bench.resize import bilinear
 
-WeightOf = Literal["image", "batch"]
 Reduction = Literal["nonzero", "valid"]
+Share = Literal["image", "batch"]
 
 
 def resize(scores: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
@@ -50,13 +50,12 @@ def pseudo_label_loss(
     confidence: Tensor,
     threshold: float,
     reduction: Reduction = "nonzero",
-    weight_of: WeightOf = "image",
+    share_of: Share = "image",
 ) -> Tensor:
-    """Return the cross-entropy on pseudo-labels, weighted by the fraction of pixels that are confident.
+    """Return the cross-entropy on pseudo-labels, weighted by the share of pixels that are confident.
 
-    The weight is the share of an image's valid pixels whose confidence is at least `threshold`; all valid pixels take
-    part, confident or not. Source: ``compute_unsupervised_loss`` in the ReCo authors' ``module_list.py``; with one share for
-    the whole batch, ``trainUSSS.py`` of the ClassMix authors.
+    The weight is the share of valid pixels whose confidence is at least `threshold`; all valid pixels take part,
+    confident or not.
 
     Args:
         logits: (B, K, h, w).
@@ -66,22 +65,23 @@ def pseudo_label_loss(
         reduction: ``nonzero`` is the authors' code: the mean over pixels whose cross-entropy is above 0, so that pixels
             on which the student is already certain don't count. ``valid`` is the papers' formula: the mean over all
             valid pixels.
-        weight_of: ``image``, each has its own share; ``batch``, all have the share of the whole batch.
+        share_of: each ``image`` has its own weight, as in ``compute_unsupervised_loss`` of the ReCo authors'
+            ``module_list.py``, or the whole ``batch`` has one, as in ``trainSSL.py`` of the ClassMix authors' code.
     """
     valid = pseudo_label != IGNORE_INDEX
-    confident, counted_valid = ((confidence >= threshold) & valid).sum((1, 2)), valid.sum((1, 2))
-    if weight_of == "batch":
-        confident, counted_valid = confident.sum(0, keepdim=True), counted_valid.sum(0, keepdim=True)
-    weight = confident / counted_valid.clamp(min=1)
+    over = (1, 2) if share_of == "image" else (0, 1, 2)
+    confident = ((confidence >= threshold) & valid).sum(over, keepdim=True)
+    weight = confident / valid.sum(over, keepdim=True).clamp(min=1)
     loss = _per_pixel(logits, pseudo_label)
     counted = loss > 0 if reduction == "nonzero" else valid
-    return mean_where(weight[:, None, None] * loss, counted)
+    return mean_where(weight * loss, counted)
 
 
 def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
     """Return the squared distance of the softmax outputs, summed over classes, mean over valid pixels.
 
-    Source: Mean Teacher, NeurIPS 2017, equation 1 (a squared norm; the authors' code divides it by K).
+    Source: the consistency cost of Mean Teacher, NeurIPS 2017, section 2 (a squared norm; the authors' code divides it by
+    K). French et al.'s code sums as here, but divides by all pixels and scales by the share of confident ones.
 
     Args:
         logits: the student's, (B, K, h, w).

@@ -28,6 +28,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("classmix", {}),
     ("classmix", {"mix": "cutmix", "joint_forward": True, "confidence": "8bit"}),
     ("classmix", {"mix": "cutout", "reduction": "valid", "teacher_buffers": "copy"}),
+    ("classmix", {"share_of": "batch", "draw_void": False}),
     ("classmix", {"mix": "none", "threshold": 0.3, "predict_with": "student"}),
 ]
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)

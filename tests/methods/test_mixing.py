@@ -61,16 +61,24 @@ def test_class_mask_is_half_of_the_classes_present() -> None:
             assert kept.isdisjoint(image[~mask].unique().tolist())  # a class is kept as a whole
 
 
-def test_void_may_be_left_out_of_the_draw() -> None:
-    """Of the ClassMix authors: half of the classes without void, which stays with the partner."""
+def test_void_can_be_left_out_of_the_draw() -> None:
     label = example(classes=7)[1]
-    assert (label == 255).any()
+    label[1] = 255  # nothing but void: nothing is kept
+    label[2].clamp_(max=1)  # 255 becomes 1: no void, two classes
+    kept = [set[int](), set[int](), set[int]()]
     for draw in range(20):
-        keep = mixing.class_mask(label, rng(draw, "mix"), void_is_drawn=False)
+        keep = mixing.class_mask(label, rng(draw, "mix"), draw_void=False)
         assert not keep[label == 255].any()
-        for mask, image in zip(keep, label, strict=True):
-            present = set(image.unique().tolist()) - {255}
-            assert len(set(image[mask].unique().tolist())) == len(present) // 2
+        for i in range(3):
+            chosen = set(label[i][keep[i]].tolist())
+            assert len(chosen) == len(set(label[i].flatten().tolist()) - {255}) // 2
+            assert chosen.isdisjoint(label[i][~keep[i]].tolist())
+            kept[i] |= chosen
+    assert kept == [set(range(7)), set(), {0, 1}]
+    triple = example()
+    keep = mixing.class_mask(triple[1], rng(3, "mix"), draw_void=False)
+    assert not torch.equal(keep, mixing.class_mask(triple[1], rng(3, "mix")))
+    assert same(mixing.mix("classmix", *triple, rng(3, "mix"), draw_void=False), by_hand(triple, keep, None))
 
 
 def test_class_choice_is_uniform_and_independent_per_image() -> None:

@@ -38,7 +38,7 @@ def classmix_mask() -> Found:
     """Count pixels in which masks of the same drawn classes differ."""
     module = from_file_with_scipy("utils/transformmasks.py")
     label = labels((6, 20, 24), 3, void=0)
-    keep = mixing.class_mask(label, rng(0, "mix"), void_is_drawn=False)
+    keep = mixing.class_mask(label, rng(0, "mix"), draw_void=False)
     differing = 0
     for image, mask in zip(label, keep, strict=True):
         theirs = module.generate_class_mask(image, image[mask].unique())

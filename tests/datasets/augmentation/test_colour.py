@@ -15,8 +15,7 @@ from torchvision.transforms.v2 import functional as TF
 from bench import kernels
 from bench.seeds import rng
 from datasets.augmentation.colour import OPERATIONS
-from datasets.augmentation.draws import Draws
-from datasets.augmentation.photometric import photometric
+from datasets.augmentation.photometric import Draws, photometric
 
 CPU = torch.device("cpu")
 KINDS = ("cpu", "cuda")

@@ -88,6 +88,8 @@ def test_it_is_registered_and_its_defaults_are_the_authors() -> None:
         {"blur_sigma": [0.0, 1.0]},
         {"jitter_p": 1.1},
         {"flip": 0.5},
+        {"arithmetic": "8bit"},
+        {"decide": "never"},
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
@@ -152,6 +154,40 @@ def test_finish_is_torchvisions_jitter_blur_and_flip() -> None:
         expected = expected_photometric(image[i] / 255, draws, augment.config)
         torch.testing.assert_close(found[i], expected, atol=2e-5, rtol=0)
         assert torch.equal(labels[i], label[i].flip(-1).long() if draws[11] < 0.5 else label[i].long())
+
+
+def test_a_batch_can_decide_once_for_all_its_images() -> None:
+    augment, count = augmentation(decide="batch"), 5
+    image = batch(count)[0]
+    seen = set()
+    for seed in range(8):
+        found, _ = augment.finish(image, image[:, 0], [rng(seed, "once", slot) for slot in range(count)])
+        draws = np.stack([rng(seed, "once", slot).random(12) for slot in range(count)])
+        draws[:, 0], draws[:, 5:] = draws[0, 0], draws[0, 5:]  # all but the factors are those of the first slot
+        seen.add((draws[0, 0] < 0.8, draws[0, 9] < 0.5, draws[0, 11] < 0.5))
+        for i in range(count):
+            torch.testing.assert_close(
+                found[i], expected_photometric(image[i], draws[i], augment.config), atol=2e-5, rtol=0
+            )
+    assert len(seen) > 3
+
+
+def test_labelled_images_can_stay_as_they_are() -> None:
+    augment = augmentation(augment_labelled=False)
+    image = torch.randint(0, 256, (3, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found, label = augment.finish(image, image[:, 0], generators(3))
+    assert torch.equal(found, image / 255) and torch.equal(label, image[:, 0].long())
+    inputs = batch(3)
+    plain = augmentation().strong(generators(3), "cpu")
+    strongs = strong(augment.strong(generators(3), "cpu"), *inputs), strong(plain, *inputs)
+    assert all(torch.equal(a, b) for a, b in zip(*strongs, strict=True))
+
+
+def test_new_options_leave_the_identity_of_a_recipe_alone() -> None:
+    named = {"arithmetic": "exact", "decide": "image", "augment_labelled": True}
+    assert AugmentationConfig.model_validate(named).identity() == AugmentationConfig().identity()
+    for key, value in {"arithmetic": "pil", "decide": "batch", "augment_labelled": False}.items():
+        assert AugmentationConfig.model_validate({key: value}).identity()[key] == value
 
 
 def test_probabilities_are_respected() -> None:

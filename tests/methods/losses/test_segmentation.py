@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.losses.segmentation import Reduction, WeightOf, consistency, cross_entropy, pseudo_label_loss, resize
+from methods.losses.segmentation import Reduction, consistency, cross_entropy, pseudo_label_loss, resize
 
 
 def example(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,9 +48,8 @@ def test_cross_entropy_by_hand_and_against_torch() -> None:
     torch.testing.assert_close(cross_entropy(logits, label), builtin)
 
 
-@pytest.mark.parametrize("weight_of", ["image", "batch"])
 @pytest.mark.parametrize("reduction", ["nonzero", "valid"])
-def test_pseudo_label_loss_by_hand(reduction: Reduction, weight_of: WeightOf) -> None:
+def test_pseudo_label_loss_by_hand(reduction: Reduction) -> None:
     logits, label, confidence = example()
     logits[0] = 0
     logits[0, 2] = 200  # an image on which the student is certain: where the label is 2, its loss is exactly 0
@@ -61,15 +60,31 @@ def test_pseudo_label_loss_by_hand(reduction: Reduction, weight_of: WeightOf) ->
     certain = F.cross_entropy(large(logits[:1], (9, 11)), label[:1], ignore_index=255, reduction="none")
     loss = torch.cat((certain, loss))
     total = count = 0.0
-    confident = [sum(float(c) >= 0.6 for c in one.flatten()) for one in confidence]
-    whole = sum(confident) / int((label != 255).sum())
     for i in range(3):
         valid = int((label[i] != 255).sum())
-        share = whole if weight_of == "batch" else confident[i] / valid
+        share = sum(float(c) >= 0.6 for c in confidence[i].flatten()) / valid
         total += share * float(loss[i].sum())
         count += int((loss[i] > 0).sum()) if reduction == "nonzero" else valid
-    got = pseudo_label_loss(logits, label, confidence, 0.6, reduction, weight_of)
+    got = pseudo_label_loss(logits, label, confidence, 0.6, reduction)
     assert float(got) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_one_share_for_the_whole_batch_by_hand() -> None:
+    logits, label, confidence = example()
+    label[2] = 255  # an image without a valid pixel
+    confidence[2] = 0
+    confidence[1] *= 0.3
+    loss = losses_by_hand(logits, label)
+    valid = [(i, y, x) for i in range(3) for y in range(9) for x in range(11) if label[i, y, x] != 255]
+    share = sum(float(confidence[at]) >= 0.6 for at in valid) / len(valid)
+    expected = share * sum(float(loss[at]) for at in valid) / len(valid)
+    got = pseudo_label_loss(logits, label, confidence, 0.6, "valid", "batch")
+    assert float(got) == pytest.approx(expected, rel=1e-5)
+    assert float(pseudo_label_loss(logits, label, confidence, 0.6, "valid", "image")) != pytest.approx(
+        expected, rel=0.01
+    )
+    one = logits[:1], label[:1], confidence[:1], 0.6
+    assert torch.equal(pseudo_label_loss(*one, share_of="batch"), pseudo_label_loss(*one, share_of="image"))
 
 
 def test_the_two_reductions_differ_only_by_certain_pixels() -> None:

@@ -111,3 +111,21 @@ def test_facts_in_words() -> None:
     assert [said(value) for value in (2.5e-3, 0.0025, 1, 1.0, True, None, "sgd", [0.5, 1.5], (1, 2))] == [
         *("0.0025", "0.0025", "1", "1", "true", "none", "sgd", "0.5, 1.5", "1, 2"),
     ]
+
+
+def test_classmix_has_its_authors_recipe_but_for_what_no_option_gives() -> None:
+    found = [
+        facts(cell)
+        for cell in cells(read_grid(grid_path("classmix-cityscapes")), "g")
+        if cell.method.name == "classmix"
+    ]
+    figures = [figure for figure in load(["classmix"])[0].figures if figure.recipe]
+    assert sorted(figure.labels for figure in figures) == ["1/2", "1/30", "1/4", "1/8"]
+    for have in found:
+        for figure in figures:
+            named = {key: said(value) for key, value in figure.recipe.items()}
+            names = ("backbone", "output_stride", "crop", "iterations", "evaluation", "network", "weights")
+            named |= {name: str(getattr(figure, name)) for name in names}
+            assert named.keys() <= have.keys()  # each of them is compared
+            differing = {key: have[key] for key, value in named.items() if have[key] != value}
+            assert differing == {"network": "deeplabv3plus", "weights": "imagenet", "augmentation": "reco"}
