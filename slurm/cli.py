@@ -38,7 +38,7 @@ def submit(
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
-    next_round: Annotated[bool, typer.Option("--next-round", hidden=True)] = False,
+    after: Annotated[str, typer.Option("--next-round", hidden=True)] = "",
     yes: YES = False,
     as_json: JSON = False,
 ) -> None:
@@ -47,9 +47,9 @@ def submit(
     from slurm.resubmit import SUBMITTED
     from slurm.submit_verb import SubmitOptions, submit_cells
 
-    states = SUBMITTED - {State.CANCELLED.value} if next_round else SUBMITTED  # what a person ended stays ended
-    options = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there)
-    submit_cells(options)
+    states = SUBMITTED - {State.CANCELLED.value} if after else SUBMITTED  # what a person ended stays ended
+    what = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there, after)
+    submit_cells(what)
 
 
 @takes_request
@@ -89,8 +89,9 @@ def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON 
         if not yes and sys.stdin.isatty() and not typer.confirm(question):
             raise BenchError("nothing was cancelled")
         try:
-            if only is None:
-                rounds.forget(request.store, request.name)
+            for made in rounds.open_rounds(request.store, request):
+                if made.next is not None and only in (None, made.next.only):
+                    rounds.close(request.store, made)
             cancelled = resubmit.cancel(request.store, rows)
         except SlurmError as error:
             raise BenchError(f"the cells are marked, but Slurm did not answer: {error}; cancel again later") from None
@@ -106,21 +107,28 @@ def wait(
     timeout: Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop waiting after so long.")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Wait until no cell of a grid runs or waits any more; exit code 0 if all are done, 1 if not."""
+    """Wait until no cell of a grid runs or waits any more; exit code 0 if all that are reported are done, 1 if not."""
     from bench.store.activity import is_open
-    from slurm import resubmit
+    from slurm import resubmit, rounds
     from slurm.commands import SlurmError
+    from slurm.view import reported
 
     out, begin, printed, pause = console(stderr=as_json), time.monotonic(), "", 1.0
-    tried = set[str]()
+    waiter, quiet = rounds.Waiter(request), 0
     while True:
         state, view = _settled(request)
         line = totals(state) + (f"; Slurm doesn't answer: {view.error}" if view.error else "")
         if line != printed:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             printed = line
-        if not any(is_open(row) for row in state["cells"]) and not _next_round(request, state, tried):
-            break
+        if any(is_open(row) for row in state["cells"]):
+            quiet = 0
+        elif waiter.goes_on():
+            quiet, pause = 0, 1.0
+        else:  # a round may have been submitted after the look at its cells: two looks must agree
+            quiet += 1
+            if quiet == 2 or len(reported(state)) == len(state["cells"]):
+                break
         with contextlib.suppress(SlurmError):  # the next round tries again
             resubmit.release(view)
         if timeout is not None and time.monotonic() - begin > timeout:
@@ -128,31 +136,12 @@ def wait(
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 30.0)
-    done = all(row["state"] == "done" for row in state["cells"] if "trial" not in row["coords"])
+    done = all(row["state"] == "done" for row in reported(state))
+    for line in [] if done else state.get("next_round", []):
+        out.print(line, markup=False)
     if as_json:
         print_json({"done": done, "totals": state["totals"]})
     raise SystemExit(0 if done else 1)
-
-
-def _next_round(request: Request, state: GridStatus, tried: set[str]) -> bool:
-    """Tell whether a tuned grid goes on: its follow-up job is in the queue, or its next round was submitted from here.
-
-    Args:
-        request: the grid.
-        state: of its cells, none of which is open.
-        tried: submissions after which this was tried; added to.
-    """
-    from slurm import rounds
-
-    made = rounds.latest(request.store, state["grid"])
-    if made is None or all(row["state"] == "done" for row in state["cells"] if "trial" not in row["coords"]):
-        return False
-    if made.follow_up is not None and rounds.waits(made.follow_up):
-        return True
-    if made.id in tried:  # nothing new came of it: a choice waits for trials that failed
-        return False
-    tried.add(made.id)
-    return rounds.go_on(made.again)
 
 
 def _settled(request: Request) -> tuple[GridStatus, SlurmView]:

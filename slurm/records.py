@@ -41,6 +41,10 @@ class Array:
     job_id: str | list[int] | None = None
     until: dict[str, int] = field(default_factory=dict)
 
+    def until_of(self, cell: str) -> int | None:
+        """Return the step at which a cell stops for now; None for its end."""
+        return self.until.get(cell)
+
     def resources(self) -> Profile:
         """Return the profile.
 
@@ -48,6 +52,30 @@ class Array:
             ValidationError: if it is of another version.
         """
         return Profile.model_validate(self.profile)
+
+
+@dataclass
+class Next:
+    """How a tuned grid goes on after a submission.
+
+    Attributes:
+        words: those after ``bench.py`` that submit the next round.
+        sets, only: the ``--set`` values and ``--only`` of the submission.
+        folder: where it was submitted; what a grid names is relative to it.
+        job: Slurm's id of the job that submits the next round; None where there is none.
+        waits_for: ids of the jobs after whose end it starts.
+        closed: the next round was submitted, or is not to be.
+        why: of the latter, in one line.
+    """
+
+    words: list[str]
+    sets: list[str]
+    only: str | None
+    folder: str
+    job: str | None = None
+    waits_for: list[str] = field(default_factory=list)
+    closed: bool = False
+    why: str = ""
 
 
 @dataclass
@@ -65,8 +93,7 @@ class Submission:
         retry: also runs cells that diverged.
         moves: see ``bench.store.ticket.Ticket``.
         time: when (seconds since the epoch).
-        again: of a tuned grid's round: the words after ``bench.py`` that submit the next one; none where there is none.
-        follow_up: Slurm's id of the job that does so; None where there is none.
+        next: the round after this one, of a tuned grid; None where there is none.
     """
 
     id: str
@@ -79,8 +106,7 @@ class Submission:
     retry: bool = False
     moves: int = 0
     time: float = field(default_factory=time.time)
-    again: list[str] = field(default_factory=list)
-    follow_up: str | None = None
+    next: Next | None = None
 
     def path(self, store: Path) -> Path:
         """Return its folder."""
@@ -147,18 +173,28 @@ def submissions(store: Path) -> list[Submission]:
 
 
 @contextmanager
-def submitting(store: Path) -> Iterator[None]:
+def submitting(store: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the store's submission lock: one submits, retries or cancels at a time.
 
+    Args:
+        store: the run store.
+        patience: seconds for which somebody else is waited for.
+
     Raises:
-        BenchError: if somebody else does.
+        BenchError: if somebody else holds it all that time.
     """
     folder(store).mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     with (folder(store) / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError(f"{store}: another submit, retry or cancel is at work in this store; try again") from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    at_work = "another submit, retry or cancel is at work in this store; try again"
+                    raise BenchError(f"{store}: {at_work}") from None
+                time.sleep(0.5)
         yield
 
 

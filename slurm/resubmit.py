@@ -30,6 +30,17 @@ def choose(rows: Sequence[StatusRow], wanted: frozenset[str]) -> list[str]:
     return [row["id"] for row in rows if row["state"] in wanted and not is_open(row)]
 
 
+def was_submitted(store: Path, row: StatusRow, until: int | None) -> bool:
+    """Tell whether a cell's last submission was to bring it to this step already, however that ended.
+
+    The rounds of a tuned grid leave such a cell to a person: what fails once more each time would go on for ever.
+    """
+    made = records.read_submission(store, row["submission"]) if row.get("submission") else None
+    return (
+        made is not None and row["array"] < len(made.arrays) and made.arrays[row["array"]].until_of(row["id"]) == until
+    )
+
+
 # -- a submitter that died ---------------------------------------------------------------------------------------------
 
 

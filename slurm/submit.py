@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 
 
 def record_submission(
-    store: Path,
-    grid: str,
-    requests: Sequence[ArrayRequest],
-    jobs: Sequence[Job],
-    moves: int = 0,
-    again: Sequence[str] = (),
+    store: Path, grid: str, requests: Sequence[ArrayRequest], jobs: Sequence[Job], moves: int = 0
 ) -> Submission:
     """Write down what is going to be submitted, and give every cell its ticket; Slurm is not asked yet.
 
@@ -46,7 +41,6 @@ def record_submission(
         requests: the arrays.
         jobs: from ``bench.plan.jobs.make_jobs``, at least one for every cell.
         moves: see :class:`Ticket`.
-        again: see :class:`Submission`.
 
     Returns:
         The submission, whose arrays have no job id yet.
@@ -68,7 +62,6 @@ def record_submission(
     made = Submission(
         number, grid, str(code), arrays, socket.gethostname(), first.data, first.resources, first.retry, moves
     )
-    made.again = list(again)
     made.write(store)
     for a, array in enumerate(arrays):
         for index, cell in enumerate(array.cells):
@@ -124,7 +117,7 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
     if profile.gpus:
         resources["device"] = "cuda"  # a node without its GPU must fail the cell, not train it on the CPU for days
     jobs = [
-        Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id, array.until.get(cell))
+        Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id, array.until_of(cell))
         for cell in array.cells
     ]
     if profile.executor == "local":
@@ -199,8 +192,7 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
         old,
         id=number,
         arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1, until=until)],
-        again=[],
-        follow_up=None,
+        next=None,
         moves=ticket.moves + 1,
         time=time.time(),
     )

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from bench.cli.options import matching
 from bench.cli.output import console, counted, print_json, print_warnings, projection_text
 from bench.errors import BenchError
 from bench.plan.jobs import make_jobs
-from bench.plan.leaving import choose_among_done
-from bench.plan.summary import make_plan, summarise
+from bench.plan.leaving import choose_among_done, waiting
+from bench.plan.summary import make_plan
 from bench.spec.grid import grid_path
-from bench.store.status import StatusRow, grid_status
 from bench.store.threads import with_threads
 from bench.store.throughput import project
 from slurm import records, resubmit, rounds
+from slurm.choosing import Chosen, cells_to_submit
 from slurm.commands import SlurmError, max_array_size
 from slurm.preflight import problems
 from slurm.profiles import Profile, read_profile
 from slurm.request import ArrayRequest, array_requests, script
 from slurm.submit import record_submission, send
-from slurm.view import SlurmView, add_view, settle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,6 +46,7 @@ class SubmitOptions:
         yes: don't ask.
         as_json: print JSON.
         with_what_is_there: of a tuned grid, choose among the trials that are done.
+        after: the submission whose next round this is; "" where a person asks.
     """
 
     request: Request
@@ -61,82 +58,60 @@ class SubmitOptions:
     yes: bool
     as_json: bool
     with_what_is_there: bool = False
+    after: str = ""
 
 
 def submit_cells(options: SubmitOptions) -> None:
-    """Submit a grid's cells that are in one of the wanted states and that nothing will run otherwise.
+    """Submit a grid's cells that can run, are in one of the wanted states, and that nothing will run otherwise.
 
     Raises:
         BenchError: if anything is wrong with the grid, the profile or the cluster; nothing is submitted then.
     """
-    request, out = options.request, console(stderr=options.as_json)
+    request, out, made = options.request, console(stderr=options.as_json), None
     profile = read_profile(options.profile)
     profile = profile.model_copy(update={"parallel": options.parallel or profile.parallel})
-    plan = make_plan(request)
-    print_warnings(out, plan.warnings)
-    with records.submitting(request.store):
-        if options.with_what_is_there:
-            plan = choose_among_done(plan, request)
-        cells = _cells_to_submit(options, plan, out)
-        requests = _requests(cells, profile, request)
+    with records.submitting(request.store, rounds.PATIENCE if options.after else 0.0):
+        if options.after and rounds.is_closed(request.store, options.after):
+            out.print("another process went on with this grid, or it was cancelled")
+            return
+        plan = _plan(options, out)
+        chosen = cells_to_submit(options, plan, out)
+        requests = _requests(chosen.cells, profile, request)
         if options.dry_run:
             _print_scripts(requests, request)
             return
-        made = None
-        if cells:
+        if chosen.cells:
             _preflight(requests, request, out)
             _confirm(requests, options, out)
-            jobs, _ = make_jobs(plan, cells, request, retry="diverged" in options.states)
-            if len(jobs) < len(cells):
-                raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
-            jobs = with_threads(jobs, plan.name, (c.cell.id for c in plan.cells), profile.cpus)
-            more = plan.tuned is not None and any(cell.waits for cell in plan.cells)
-            again = rounds.Again(request, options.profile, options.only, options.parallel).words() if more else []
-            made = record_submission(request.store, plan.name, requests, jobs, again=again)
-            send(request.store, made, lambda array: _print_accepted(array, out))
-            _follow(request.store, made, profile, out)
+            made = _submit(options, plan, chosen, requests, profile, out)
+        _close_or_follow(options, plan, chosen, made, profile, out)
     _report(made, options.as_json, out)
 
 
-# -- which cells -------------------------------------------------------------------------------------------------------
+def _plan(options: SubmitOptions, out: Console) -> Plan:
+    plan = make_plan(options.request)
+    print_warnings(out, plan.warnings)
+    if not options.with_what_is_there:
+        return plan
+    if options.dry_run:
+        raise BenchError("--with-what-is-there writes its choice down: not with --dry-run")
+    return choose_among_done(plan, options.request)
 
 
-def _cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> list[PlannedCell]:
-    """Return the cells to submit, after completing interrupted submissions; print how many are left alone."""
-    store = options.request.store
-    cells = matching(plan.runnable(), lambda cell: cell.coords, options.only, lambda cell: cell.cell)
-    if not options.dry_run:
-        _recover(options.request, out)
-    status = grid_status(store, summarise(plan, store))
-    view = add_view(store, status)
-    if not options.dry_run:
-        settle(store, view.ends)
-        _release(view, out)
-    chosen = set(resubmit.choose(status["cells"], options.states))
-    _print_left_alone(status["cells"], {c.cell.id for c in cells} - chosen, out)
-    return [c for c in cells if c.cell.id in chosen]
-
-
-def _recover(request: Request, out: Console) -> None:
-    try:
-        for line in resubmit.recover(request.store):
-            out.print(line)
-    except SlurmError as error:
-        raise BenchError(f"an interrupted submission waits for Slurm, which doesn't answer: {error}") from None
-
-
-def _release(view: SlurmView, out: Console) -> None:
-    try:
-        if count := resubmit.release(view):
-            out.print(f"released {count} jobs that Slurm held because a node failed to launch them")
-    except SlurmError as error:
-        out.print(f"note: held jobs could not be released: {error}")
-
-
-def _print_left_alone(rows: list[StatusRow], ids: set[str], out: Console) -> None:
-    counts = Counter(row["state"] for row in rows if row["id"] in ids)
-    if counts:
-        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
+def _submit(
+    options: SubmitOptions, plan: Plan, chosen: Chosen, requests: list[ArrayRequest], profile: Profile, out: Console
+) -> Submission:
+    """Write the submission down, with the round that comes after it, and hand it to the executor."""
+    request = options.request
+    jobs, _ = make_jobs(plan, chosen.cells, request, retry="diverged" in options.states)
+    if len(jobs) < len(chosen.cells):
+        raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
+    ids = (planned.cell.id for planned in [*plan.trials, *plan.cells])
+    made = record_submission(request.store, plan.name, requests, with_threads(jobs, plan.name, ids, profile.cpus))
+    if chosen.goes_on:
+        _again(options).note(request.store, made)
+    send(request.store, made, lambda array: _print_accepted(array, out))
+    return made
 
 
 # -- what is asked of Slurm --------------------------------------------------------------------------------------------
@@ -190,17 +165,54 @@ def _confirm(requests: list[ArrayRequest], options: SubmitOptions, out: Console)
 # -- what came of it ---------------------------------------------------------------------------------------------------
 
 
-def _follow(store: Path, made: Submission, profile: Profile, out: Console) -> None:
-    """Submit the job that goes on with the grid's next round."""
-    try:
-        rounds.follow(store, made, profile)
-    except SlurmError as error:
-        out.print(f"note: the job that submits the next round was not accepted ({error}); `wait` or `submit` goes on")
+def _scope(options: SubmitOptions) -> str | None:
+    """Return the ``--only`` of the rounds to come."""
+    retries = options.states <= resubmit.RETRIED
+    return (rounds.scope(options.request.store, options.request) if retries else None) or options.only
+
+
+def _again(options: SubmitOptions) -> rounds.Again:
+    return rounds.Again(options.request, options.profile, _scope(options), options.parallel)
+
+
+def _close_or_follow(
+    options: SubmitOptions, plan: Plan, chosen: Chosen, made: Submission | None, profile: Profile, out: Console
+) -> None:
+    """See to it that the grid's next round is submitted once, where there is one; say what a choice waits for otherwise."""
+    store = options.request.store
+    only = _scope(options)
+    before = [one for one in rounds.open_rounds(store, options.request) if one.next and one.next.only == only]
+    last = made if made is not None and chosen.goes_on else None
+    if last is None and chosen.goes_on and before:  # what it waits for runs in other jobs, or longer, than was known
+        last = before[-1]
+    why = "" if chosen.goes_on else "; ".join(waiting(plan))
+    for one in before:
+        if one.id != (last.id if last else ""):
+            rounds.close(store, one, why)
+    if last is not None:
+        _follow(options, last, chosen, profile, out)
+    elif why:
+        out.print(why, markup=False)
+
+
+def _follow(options: SubmitOptions, made: Submission, chosen: Chosen, profile: Profile, out: Console) -> None:
+    """Submit the job that goes on with the grid's next round after a submission, unless there is one."""
+    store, job = options.request.store, made.next.job if made.next else None
+    if profile.executor == "local":
+        if job is None and not options.after:
+            rounds.watch(store, made, _again(options))
         return
-    if made.follow_up is not None:
-        out.print(f"job {made.follow_up} submits the next round when these have ended")
-    elif made.again:
-        out.print("these are trials: `wait` goes on with the next round")
+    try:
+        if job is None or made.id == options.after or rounds.state_of(job) is None:
+            jobs = {
+                str(row.get("job")).split("_")[0] for row in chosen.open if row.get("slurm") and row.get("in_queue")
+            }
+            rounds.follow(store, made, profile, jobs)
+    except SlurmError as error:
+        out.print(f"note: no job submits the next round ({error}); `wait` or `submit` goes on", markup=False)
+        return
+    if made.next is not None:
+        out.print(f"job {made.next.job} submits the next round when these have ended")
 
 
 def _print_accepted(array: Array, out: Console) -> None:
@@ -210,9 +222,10 @@ def _print_accepted(array: Array, out: Console) -> None:
 
 def _report(made: Submission | None, as_json: bool, out: Console) -> None:
     arrays = [] if made is None else made.arrays
+    after = None if made is None or made.next is None else made.next.job
     if as_json:
         jobs = [{"job": a.job_id, "cells": a.cells} for a in arrays]
-        print_json({"submission": None if made is None else made.id, "arrays": jobs})
+        print_json({"submission": None if made is None else made.id, "arrays": jobs, "next_round": after})
     elif made is None:
         out.print("nothing to submit")
     else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.store.run import Run, State
 from bench.store.status import GridStatus, StatusRow, totals
 from bench.store.ticket import read_ticket
-from slurm import commands, records
+from slurm import commands, records, rounds
 from slurm.commands import FINAL, SlurmError, SlurmJob
 from slurm.records import Array, Submission
 from slurm.task import TRY_AGAIN
@@ -67,7 +67,7 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
 
     Each row with a ticket gets `job`, `slurm` (Slurm's word, None where it knows nothing) and `in_queue` (None where it
     can't tell), and shows the end of a job that its files don't tell. The status gets `contradictions`, `bad_nodes`,
-    `slurm_error` and `held`.
+    `slurm_error` and `held`, and where a tuned grid isn't done `next_round`, a line for each round that comes.
     """
     rows: list[StatusRow] = [row for row in status["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
@@ -85,8 +85,17 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
     view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     status["contradictions"], status["slurm_error"] = view.contradictions, view.error
     status["held"], status["bad_nodes"] = view.held, view.bad_nodes
+    if any(row["state"] != State.DONE.value for row in reported(status)):
+        found = [one for one in known.values() if one is not None]
+        said = [line for one in found if (line := rounds.said(store, one, None if view.error else jobs))]
+        status["next_round"] = list(dict.fromkeys(said))
     status["totals"] = totals(status["cells"], status["stale"])
     return view
+
+
+def reported(status: GridStatus) -> list[StatusRow]:
+    """Return the rows of cells that tables show: all but those of the trials of a tuned grid."""
+    return [row for row in status["cells"] if "trial" not in row["coords"]]
 
 
 def _jobs(submissions: list[Submission], view: SlurmView) -> Jobs:
@@ -96,7 +105,8 @@ def _jobs(submissions: list[Submission], view: SlurmView) -> Jobs:
     if not ids:
         return {}
     try:
-        return {**_ended(ids), **commands.queue({array.name for array in arrays})}
+        names = {*(array.name for array in arrays), *(rounds.name(made) for made in submissions if made.next)}
+        return {**_ended(ids), **commands.queue(names)}
     except SlurmError as error:
         view.error = str(error)
         return {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, matching, takes_request
+from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, takes_request
 from bench.cli.output import console, counted, duration, print_json, print_warnings, projection_text
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run(
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
-    from bench.cli.rounds import Rounds
+    from bench.cli.rounds import Rounds, runnable
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
     from bench.run.signals import Interrupted
@@ -116,7 +116,7 @@ def run(
         planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
         try:
-            while rounds.run(planned, matching(planned.runnable(), lambda c: c.coords, only, lambda c: c.cell)):
+            while rounds.run(planned, runnable(planned, only)):
                 planned = make_plan(request)
         except Interrupted as signal:
             out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
@@ -218,6 +218,8 @@ def print_remarks(out: Console, state: GridStatus) -> None:
         out.print(
             f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
         )
+    for line in state.get("next_round", []):
+        out.print(line, markup=False)
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 

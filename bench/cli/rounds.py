@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench import machine
+from bench.cli.options import matching
 from bench.cli.progress import GridProgress
 from bench.plan.jobs import make_jobs
-from bench.plan.leaving import named
+from bench.plan.leaving import waiting
 from bench.run.local import run_local
 from bench.store.run import State
 from bench.store.threads import with_threads
@@ -52,7 +53,7 @@ class Rounds:
             if done:
                 self._out.print(f"{done} of {len(cells)} cells are done already")
         jobs = [job for job in jobs if (job.cell_id, job.until) not in self._tried]
-        self.waiting = _waiting(planned)
+        self.waiting = waiting(planned)
         if not jobs:
             return False
         self._tried |= {(job.cell_id, job.until) for job in jobs}
@@ -78,21 +79,15 @@ class Rounds:
         return jobs
 
 
-def _waiting(planned: Plan) -> list[str]:
-    """Return which settings aren't chosen yet, and for which trials that waits."""
-    lines = []
-    for group in planned.tuned.groups if planned.tuned is not None else ():
-        found = group.outcome
-        if found is None or found.chosen is not None:
-            continue
-        if found.missing:
-            waits = (
-                f"waits for trial {', '.join(map(str, found.missing))}; --with-what-is-there chooses among the others"
-            )
-        else:
-            waits = "every trial diverged"
-        lines.append(f"{named(group)}: no setting is chosen: {waits}")
-    return lines
+def runnable(planned: Plan, only: str | None) -> list[PlannedCell]:
+    """Return the cells that can run now, of those that ``--only`` names among all cells and trials of a grid.
+
+    Raises:
+        BenchError: if it names none.
+    """
+    named = matching([*planned.trials, *planned.cells], lambda c: c.coords, only, lambda c: c.cell)
+    ids = {one.cell.id for one in named}
+    return [one for one in planned.runnable() if one.cell.id in ids]
 
 
 def _said(planned: Plan, jobs: Sequence[Job], trials: set[str]) -> str:

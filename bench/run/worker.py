@@ -58,7 +58,8 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
-        state, ticket = State(run.read_state()["state"]), read_ticket(run)
+        known, ticket = run.read_state(), read_ticket(run)
+        state = State(known["state"])
         if run.result.exists():
             if state is not State.DONE:  # killed between the result and the record of it
                 run.write_state(State.DONE)
@@ -66,6 +67,8 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
             return State.DONE
         if state is State.DIVERGED and not job.retry:
             return state
+        if state is State.STOPPED and job.until is not None and known.get("step", 0) >= job.until:
+            return state  # a job that a cluster started again, after the trial had come to its rung
         remove_leftovers(run.path)
         with reserve(run.path):
             where = {"host": socket.gethostname(), "node": os.environ.get("SLURMD_NODENAME"), "pid": os.getpid()}

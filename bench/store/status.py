@@ -51,7 +51,7 @@ class GridStatus(TypedDict):
     """The states of a grid's cells, in grid order.
 
     `progress` is the share of all iterations that are done, `eta_seconds` None while nothing runs; `absent` says why the
-    data of a dataset can't be used, so that its cells are the store's runs. The last four are added by
+    data of a dataset can't be used, so that its cells are the store's runs. The last five are added by
     :func:`slurm.view.add_view`.
     """
 
@@ -67,6 +67,7 @@ class GridStatus(TypedDict):
     slurm_error: NotRequired[str | None]
     held: NotRequired[list[str]]
     bad_nodes: NotRequired[dict[str, str]]
+    next_round: NotRequired[list[str]]
 
 
 def grid_status(store: Path, summary: Summary) -> GridStatus:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from bench.files import read_json
 from bench.store.run import Run
 from slurm import records
+from slurm.records import Submission
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.test_cluster import Grid
 
@@ -27,32 +29,80 @@ def reported(grid: Grid) -> list[dict[str, Any]]:
     return [row for row in grid.rows() if "trial" not in row["coords"]]
 
 
-def test_rounds_follow_each_other_and_end_as_on_one_machine(cluster: Cluster, tmp_path: Path) -> None:
-    """Trials to the rung, trials to their end, the chosen setting: by `wait`, whose follow-up job is gone, and by jobs."""
-    (tmp_path / "slurm").mkdir()
-    (tmp_path / "local").mkdir()
-    grid = Grid(cluster, tmp_path / "slurm", AXES, tune=TUNE)
-    assert "submits the next round when these have ended" in grid("submit")
-    first = records.submissions(grid.store)[0]
+def follow_up(made: Submission) -> str:
+    assert made.next is not None and made.next.job is not None
+    return made.next.job
+
+
+def results(grid: Grid) -> dict[str, bytes]:
+    """Return the results of all runs that are done, with the hash of their weights, by id."""
+    return {path.parent.name: path.read_bytes() for path in grid.store.glob("*/result.json")}
+
+
+def done(store: Path) -> bool:
+    """Tell whether the reported cells are done, the cells of a third submission."""
+    made = records.submissions(store)
+    return len(made) == 3 and all(Run(store / cell).result.exists() for cell in made[2].arrays[0].cells)
+
+
+def test_rounds_follow_each_other_without_a_shell_and_end_as_on_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+    """Trials to the rung, trials to their end, the chosen setting; the grid's file is gone right after the submission."""
+    grids = [
+        Grid(cluster, tmp_path / name, AXES, tune=TUNE)
+        for name in ("slurm", "local")
+        if (tmp_path / name).mkdir() is None
+    ]
+    there, here = grids
+    assert "submits the next round when these have ended" in there("submit")
+    (first,) = records.submissions(there.store)
     assert set(first.arrays[0].until.values()) == {6}
-    cluster.slurm("scancel", str(first.follow_up), check=True)
-    grid("wait")  # its exit code says that all is done
+    line = f"next round: job {follow_up(first)}, waits for {first.arrays[0].job_id}"
+    assert line in " ".join(there("status").split())
+    text = there.path.read_text()
+    there.path.unlink()
+    here("run")
+    wait_until(lambda: done(there.store), 120, "all rounds went by themselves")
+    there.path.write_text(text)
+    made = records.submissions(there.store)
+    assert [len(one.arrays[0].cells) for one in made] == [3, 2, 1]
+    assert [one.next and (one.next.closed, one.next.why) for one in made] == [(True, ""), (True, ""), None]
+    assert results(there) == results(here)
+    assert {"weights_sha256", "holdout_images"} <= set(read_json(Run(there.store / made[1].arrays[0].cells[0]).result))
+    there("wait")
+    assert there("tune", "--explain") == here("tune", "--explain")
+
+
+def test_a_killed_trial_is_waited_for_until_a_person_leaves_it_out(cluster: Cluster, tmp_path: Path) -> None:
+    """And `wait` goes on where the job that should is gone."""
+    grid = Grid(cluster, tmp_path, AXES, tune=TUNE)
+    grid("submit")
+    (first,) = records.submissions(grid.store)
+    cluster.slurm("scancel", f"{first.arrays[0].job_id}_1", follow_up(first), check=True)
+    said = grid("wait", code=1)
+    assert "waits for trial 1; --with-what-is-there" in said
+    assert len(records.submissions(grid.store)) == 1  # nothing tries it again by itself
+    assert sorted(row["state"] for row in grid.rows()) == ["cancelled", "pending", "stopped", "stopped"]
+    assert "no next round: " in grid("status")
+    grid("submit", "--with-what-is-there")
+    grid("wait")
     assert [row["state"] for row in reported(grid)] == ["done"]
-    assert len(records.submissions(grid.store)) == 3
-    local = Grid(cluster, tmp_path / "local", AXES, tune=TUNE)
-    local("run")
-    assert grid("tune", "--explain") == local("tune", "--explain")
-    (row,), (same,) = reported(grid), reported(local)
-    assert row["id"] == same["id"]
-    results = [Run(one.store / row["id"]).result.read_bytes() for one in (grid, local)]
-    assert results[0] == results[1]
+    assert [len(one.arrays[0].cells) for one in records.submissions(grid.store)] == [3, 1, 1]
 
 
 def test_a_cancelled_grid_does_not_go_on(cluster: Cluster, tmp_path: Path) -> None:
     grid = Grid(cluster, tmp_path, AXES, tune=TUNE)
     grid("submit")
     grid("cancel")
-    assert records.submissions(grid.store)[0].follow_up is None
+    grid("wait", code=1)
     wait_until(lambda: not cluster.slurm("squeue", "--noheader").strip(), 60, "an empty queue")
     assert len(records.submissions(grid.store)) == 1
     assert [row["state"] for row in reported(grid)] == ["pending"]
+
+
+def test_without_slurm_a_process_goes_through_the_rounds(cluster: Cluster, tmp_path: Path) -> None:
+    grid = Grid(cluster, tmp_path, AXES, tune={**TUNE, "trials": 2, "halving": None})
+    grid("submit", "--profile", "local", "--parallel", "2")
+    assert "a process on" in grid("status")
+    wait_until(lambda: len(records.submissions(grid.store)) == 2, 120, "the chosen setting was submitted")
+    grid("wait")
+    assert [row["state"] for row in reported(grid)] == ["done"]
