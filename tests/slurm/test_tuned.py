@@ -51,8 +51,10 @@ def test_rounds_follow_each_other_and_end_as_on_one_machine(cluster: Cluster, tm
 def test_a_cancelled_grid_does_not_go_on(cluster: Cluster, tmp_path: Path) -> None:
     grid = Grid(cluster, tmp_path, AXES, tune=TUNE)
     grid("submit")
+    follow_up = str(records.submissions(grid.store)[0].follow_up)
     grid("cancel")
     assert records.submissions(grid.store)[0].follow_up is None
-    wait_until(lambda: not cluster.slurm("squeue", "--noheader").strip(), 60, "an empty queue")
+    queued = ("squeue", "--noheader", "--format", "%i")
+    wait_until(lambda: follow_up not in cluster.slurm(*queued).split(), 60, "the end of the follow-up job")
     assert len(records.submissions(grid.store)) == 1
     assert [row["state"] for row in reported(grid)] == ["pending"]
