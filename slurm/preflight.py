@@ -22,13 +22,20 @@ from slurm.request import ArrayRequest, refusal
 PROBE_WITHIN = 15  # seconds that a free node is waited for
 
 
-def problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str]) -> list[str]:
-    """Return all that is wrong with a submission; what could not be looked at goes to `notes`."""
+def problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str], probe: bool = True) -> list[str]:
+    """Return all that is wrong with a submission.
+
+    Args:
+        arrays: what is asked for.
+        request: the grid.
+        notes: takes what could not be looked at.
+        probe: let a job try the store; pointless where jobs have just written it.
+    """
     return [
         *_dataset_problems(arrays, request),
         *_store_problems(request.store),
         *_memory_problems(arrays, request, notes),
-        *(_slurm_problems(arrays, request.store, notes) if any(_slurm(a) for a in arrays) else []),
+        *(_slurm_problems(arrays, request.store, notes, probe) if any(_slurm(a) for a in arrays) else []),
     ]
 
 
@@ -104,7 +111,7 @@ def _memory_problems(arrays: Sequence[ArrayRequest], request: Request, notes: li
 # -- Slurm -------------------------------------------------------------------------------------------------------------
 
 
-def _slurm_problems(arrays: Sequence[ArrayRequest], store: Path, notes: list[str]) -> list[str]:
+def _slurm_problems(arrays: Sequence[ArrayRequest], store: Path, notes: list[str], probe: bool) -> list[str]:
     if not commands.available():
         return ["there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local"]
     try:
@@ -118,7 +125,7 @@ def _slurm_problems(arrays: Sequence[ArrayRequest], store: Path, notes: list[str
         if not wrong and (why := refusal(profile)) is not None:
             wrong = [f"Slurm refuses the request: {why}"]
         found += wrong
-        if not wrong:
+        if probe and not wrong:
             found += _probe(profile, store, notes)
     return found
 

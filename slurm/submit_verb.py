@@ -81,7 +81,7 @@ def submit_cells(options: SubmitOptions) -> None:
             _print_scripts(requests, request)
             return
         if chosen.cells:
-            _preflight(requests, request, out)
+            _preflight(requests, options, out)
             _confirm(requests, options, out)
             made = _submit(options, plan, chosen, requests, profile, out)
         _close_or_follow(options, plan, chosen, made, profile, out)
@@ -141,9 +141,9 @@ def _print_scripts(requests: list[ArrayRequest], request: Request) -> None:
         sys.stdout.write(f"# {name}: {counted(len(one.cells), 'cell')} in {counted(one.tasks, 'task')}\n{text}\n")
 
 
-def _preflight(requests: list[ArrayRequest], request: Request, out: Console) -> None:
+def _preflight(requests: list[ArrayRequest], options: SubmitOptions, out: Console) -> None:
     notes: list[str] = []
-    found = problems(requests, request, notes)
+    found = problems(requests, options.request, notes, probe=not options.after)
     if found:
         raise BenchError("nothing was submitted: " + "; ".join(found))
     for note in notes:
