@@ -22,7 +22,35 @@ if TYPE_CHECKING:
 
     from bench.plan.cells import Plan, PlannedCell
     from bench.plan.request import Request
-    from slurm.submit_verb import SubmitOptions
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """What the user asked ``submit`` or ``retry`` for.
+
+    Attributes:
+        request: the grid.
+        profile: name or path of the profile.
+        only: of ``--only``.
+        states: cells in one of these are submitted.
+        parallel: cells at a time; None leaves it to the profile.
+        dry_run: print the scripts, submit nothing.
+        yes: don't ask.
+        as_json: print JSON.
+        with_what_is_there: of a tuned grid, choose among the trials that are done.
+        after: the submission whose next round this is; "" where a person asks.
+    """
+
+    request: Request
+    profile: str
+    only: str | None
+    states: frozenset[str]
+    parallel: int | None
+    dry_run: bool
+    yes: bool
+    as_json: bool
+    with_what_is_there: bool = False
+    after: str = ""
 
 
 @dataclass(frozen=True)

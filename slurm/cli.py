@@ -44,8 +44,9 @@ def submit(
 ) -> None:
     """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
     from bench.store.run import State
+    from slurm.choosing import SubmitOptions
     from slurm.resubmit import SUBMITTED
-    from slurm.submit_verb import SubmitOptions, submit_cells
+    from slurm.submit_verb import submit_cells
 
     states = SUBMITTED - {State.CANCELLED.value} if after else SUBMITTED  # what a person ended stays ended
     what = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there, after)
@@ -67,8 +68,9 @@ def retry(
 ) -> None:
     """Submit cells that ended badly again; they go on from their last checkpoint."""
     from bench.errors import unknown
+    from slurm.choosing import SubmitOptions
     from slurm.resubmit import RETRIED
-    from slurm.submit_verb import SubmitOptions, submit_cells
+    from slurm.submit_verb import submit_cells
 
     states = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
     for name in sorted(states - RETRIED):

@@ -169,7 +169,8 @@ def read_submission(store: Path, submission: str) -> Submission | None:
 def submissions(store: Path) -> list[Submission]:
     """Return all submissions, the oldest first."""
     names = sorted(path.parent.name for path in folder(store).glob("*/submission.json"))
-    return [found for name in names if (found := read_submission(store, name)) is not None]
+    found = [made for name in names if (made := read_submission(store, name)) is not None]
+    return sorted(found, key=lambda made: made.time)  # names have whole seconds
 
 
 @contextmanager

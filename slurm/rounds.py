@@ -160,12 +160,17 @@ def open_rounds(store: Path, request: Request) -> list[Submission]:
     return [made for made in found if made.next and not made.next.closed and made.next.sets == list(request.sets)]
 
 
-def scope(store: Path, request: Request) -> str | None:
-    """Return the ``--only`` of a grid's last round: what a retry goes on with, however few cells it retries."""
-    found = [made for made in records.submissions(store) if made.grid == request.name and made.next is not None]
-    return next(
-        (made.next.only for made in reversed(found) if made.next and made.next.sets == list(request.sets)), None
-    )
+def scope(store: Path, request: Request, only: str | None) -> str | None:
+    """Return the ``--only`` with which a grid goes on after some of its cells are retried: that of its last round.
+
+    Args:
+        store: the run store.
+        request: the grid.
+        only: of the retry; for a grid without any round.
+    """
+    made = [one for one in records.submissions(store) if one.grid == request.name]
+    known = [one.next for one in made if one.next is not None and one.next.sets == list(request.sets)]
+    return known[-1].only if known else only
 
 
 def is_closed(store: Path, submission: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,7 +16,7 @@ from bench.spec.grid import grid_path
 from bench.store.threads import with_threads
 from bench.store.throughput import project
 from slurm import records, resubmit, rounds
-from slurm.choosing import Chosen, cells_to_submit
+from slurm.choosing import Chosen, SubmitOptions, cells_to_submit
 from slurm.commands import SlurmError, max_array_size
 from slurm.preflight import problems
 from slurm.profiles import Profile, read_profile
@@ -30,35 +29,6 @@ if TYPE_CHECKING:
     from bench.plan.cells import Plan, PlannedCell
     from bench.plan.request import Request
     from slurm.records import Array, Submission
-
-
-@dataclass(frozen=True)
-class SubmitOptions:
-    """What the user asked ``submit`` or ``retry`` for.
-
-    Attributes:
-        request: the grid.
-        profile: name or path of the profile.
-        only: of ``--only``.
-        states: cells in one of these are submitted.
-        parallel: cells at a time; None leaves it to the profile.
-        dry_run: print the scripts, submit nothing.
-        yes: don't ask.
-        as_json: print JSON.
-        with_what_is_there: of a tuned grid, choose among the trials that are done.
-        after: the submission whose next round this is; "" where a person asks.
-    """
-
-    request: Request
-    profile: str
-    only: str | None
-    states: frozenset[str]
-    parallel: int | None
-    dry_run: bool
-    yes: bool
-    as_json: bool
-    with_what_is_there: bool = False
-    after: str = ""
 
 
 def submit_cells(options: SubmitOptions) -> None:
@@ -167,8 +137,9 @@ def _confirm(requests: list[ArrayRequest], options: SubmitOptions, out: Console)
 
 def _scope(options: SubmitOptions) -> str | None:
     """Return the ``--only`` of the rounds to come."""
-    retries = options.states <= resubmit.RETRIED
-    return (rounds.scope(options.request.store, options.request) if retries else None) or options.only
+    if not options.states <= resubmit.RETRIED:
+        return options.only
+    return rounds.scope(options.request.store, options.request, options.only)
 
 
 def _again(options: SubmitOptions) -> rounds.Again:

@@ -85,9 +85,9 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
     view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     status["contradictions"], status["slurm_error"] = view.contradictions, view.error
     status["held"], status["bad_nodes"] = view.held, view.bad_nodes
-    if any(row["state"] != State.DONE.value for row in reported(status)):
-        found = [one for one in known.values() if one is not None]
-        said = [line for one in found if (line := rounds.said(store, one, None if view.error else jobs))]
+    found = [one for one in known.values() if one is not None]
+    said = [line for one in found if (line := rounds.said(store, one, None if view.error else jobs))]
+    if said and any(row["state"] != State.DONE.value for row in reported(status)):
         status["next_round"] = list(dict.fromkeys(said))
     status["totals"] = totals(status["cells"], status["stale"])
     return view

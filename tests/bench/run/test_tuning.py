@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bench.cli.app import app
+from bench.cli.rounds import runnable
 from bench.errors import BenchError
 from bench.files import read_json
 from bench.plan.jobs import make_jobs
@@ -139,6 +140,33 @@ def test_verbs(tmp_path: Path) -> None:
     assert "has no `tune` section" in str(
         CliRunner().invoke(app, ["tune", "demo", "--store", str(request.store)]).exception
     )
+
+
+def test_trials_that_a_rung_keeps_go_on_without_those_that_are_left_out(tmp_path: Path) -> None:
+    request = request_of(tmp_path, trials=4)
+    plan, _ = plan_and_keep(request)
+    jobs, _ = make_jobs(plan, plan.runnable(), request, retry=False)
+    with pytest.raises(BenchError, match=r"no trial of .* is far enough"):
+        choose_among_done(plan, request)
+    for job in jobs[1:]:
+        run_cell(job)
+    found = choose_among_done(make_plan(request), request)
+    kept = found.runnable()
+    assert len(kept) == 2 and {one.until for one in kept} == {None}
+    assert jobs[0].cell_id not in {one.cell.id for one in kept}
+    with pytest.raises(BenchError, match=r"no trial of .* is far enough"):  # neither of the two has its end
+        choose_among_done(found, request)
+    run_cell(make_jobs(found, kept[:1], request, retry=False)[0][0])
+    assert not any(cell.waits for cell in choose_among_done(make_plan(request), request).cells)
+
+
+def test_only_names_cells_that_wait_without_an_error(tmp_path: Path) -> None:
+    request = request_of(tmp_path, trials=2)
+    plan, _ = plan_and_keep(request)
+    assert len(runnable(plan, None)) == len(runnable(plan, "seed=100")) == 2
+    assert runnable(plan, "seed=0") == []
+    with pytest.raises(BenchError, match="unknown value of --only seed"):
+        runnable(plan, "seed=7")
 
 
 def test_val_as_in_the_papers_is_marked(tmp_path: Path) -> None:
