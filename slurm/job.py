@@ -161,13 +161,19 @@ def _job_id() -> str:
 
 
 def _is_cancelled() -> bool:
-    """Ask Slurm why it sent a TERM: for a cancellation, or because of a preemption."""
+    """Ask Slurm why it sent a TERM: for a cancellation, or because of a preemption or the time limit.
+
+    A cancelled job's processes still see it as COMPLETING, with the time of its end and no reason; one at its time limit has
+    that reason, and one that Slurm requeues has no end.
+    """
     try:
         command = ["scontrol", "show", "job", "-o", _job_id()]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return "JobState=CANCELLED" in said
+    facts = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    ended = facts.get("Reason") == "None" and facts.get("EndTime") != "Unknown"
+    return facts.get("JobState") == "CANCELLED" or (facts.get("JobState") == "COMPLETING" and ended)
 
 
 def _requeue() -> None:

@@ -20,9 +20,10 @@ from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm.job import run_task
+from slurm.job import _is_cancelled, run_task
 from slurm.task import Task
 from tests.conftest import TOY
+from tests.slurm.fakes import fake_slurm
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -95,7 +96,7 @@ def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
 LANE = """
 import pickle, sys
 from pathlib import Path
-from slurm.job import run_task
+from slurm.job import _is_cancelled, run_task
 print("a process", flush=True)
 print(run_task(pickle.loads(Path(sys.argv[1]).read_bytes())))
 """
@@ -124,3 +125,22 @@ def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkey
     monkeypatch.setattr("bench.run.worker.run_cell", lambda job, signals: State.RUNNING)
     assert run_task(task) == [f"{run.id}: running"]
     assert requeued == ["yes"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "cancelled"),
+    [  # as `scontrol show job -o` of Slurm 22.05 has them while a job's processes handle their TERM
+        ("JobState=COMPLETING Reason=None Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:34:56", True),  # scancel
+        ("JobState=COMPLETING Reason=TimeLimit Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:37:54", False),
+        ("JobState=COMPLETING Reason=None Restarts=1 ExitCode=0:0 EndTime=Unknown", False),  # scontrol requeue
+        ("JobState=SIGNALING Reason=None Restarts=0 ExitCode=0:0 EndTime=2026-11-27T02:36:18", False),  # preempted
+        ("JobState=CANCELLED Reason=None Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:34:56", True),
+        ("", False),
+    ],
+)
+def test_a_cancelled_job_is_told_from_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str, cancelled: bool
+) -> None:
+    fake_slurm(tmp_path, monkeypatch, scontrol=f"echo 'JobId=7 JobName=bench-s-0 {facts} TimeLimit=00:01:00'")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert _is_cancelled() is cancelled

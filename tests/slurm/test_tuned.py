@@ -71,7 +71,9 @@ def test_a_killed_trial_is_waited_for_until_a_person_leaves_it_out(cluster: Clus
     grid = Grid(cluster, tmp_path, AXES, tune={**TUNE, "halving": None})
     grid("submit")
     (first,) = records.submissions(grid.store)
-    cluster.slurm("scancel", f"{first.arrays[0].job_id}_1", follow_up(first), check=True)
+    trial = f"{first.arrays[0].job_id}_1"
+    wait_until(lambda: cluster.slurm("squeue", "-h", "-j", trial, "-o", "%t").strip() == "R", 60, "the trial runs")
+    cluster.slurm("scancel", trial, follow_up(first), check=True)
     said = grid("wait", code=1)
     assert "waits for trial 1; --with-what-is-there" in said
     assert len(records.submissions(grid.store)) == 1  # nothing tries it again by itself
