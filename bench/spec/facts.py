@@ -24,8 +24,8 @@ def said(value: Any) -> str:
     return ", ".join(map(said, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 
-def _size(size: Sequence[int] | None) -> str:
-    return f"{size[0]}x{size[1]}" if size else "original size"
+def _size(size: Sequence[int] | None, longer: int | None = None) -> str:
+    return f"{size[0]}x{size[1]}" if size else f"long side {longer}" if longer else "original size"
 
 
 def _options(prefix: str, options: Mapping[str, Any]) -> dict[str, str]:
@@ -74,7 +74,7 @@ def facts(cell: Cell) -> dict[str, str]:
         **({"eval_split": of_dataset["eval_split"]} if "eval_split" in of_dataset else {}),
         **_network(cell),
         **({"crop": _size(crop)} if crop else {}),
-        "evaluation": f"{cell.evaluation.mode} {_size(size)}",
+        "evaluation": f"{cell.evaluation.mode} {_size(size, getattr(cell.dataset.config, 'long_side', None))}",
         **({"evaluation.stride": _size(stride)} if stride else {}),
         **({IGNORED: said(cell.evaluation.ignore_classes)} if cell.evaluation.ignore_classes else {}),
         "iterations": str(cell.schedule.iterations),

@@ -84,6 +84,11 @@ class Conversion:
     convert: Callable[[Path, bytes], bytes]
 
 
+def size_text(size: tuple[int, int] | None) -> str:
+    """Return a size (height, width) in words, as it is written in a grid."""
+    return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"
+
+
 def read_record(root: Path) -> Record | None:
     """Return the record of a prepared folder, or None where there is none.
 
