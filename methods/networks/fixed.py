@@ -50,7 +50,8 @@ def fix(backbone: Backbone, batch_norm: BatchNorm, stages: int) -> None:
         frozen = _weights_of_stages(backbone, stages)
         for weight in frozen:
             weight.requires_grad_(False)
-        fixed += _whole_modules(backbone, {id(weight) for weight in frozen})
+        known = {id(weight) for weight in frozen}
+        fixed += [module for child in backbone.children() for module in _whole_modules(child, known)]
     if batch_norm == "frozen":
         for norm in _norms(backbone):
             norm.requires_grad_(False)
