@@ -13,13 +13,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.machine import gpu_for, let_threads_sleep
+from bench.run.limit import TimeLimit
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
@@ -61,13 +62,16 @@ def _stop_with(parent: Connection) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) -> dict[str, State]:
+def run_local(
+    jobs: Sequence[Job], workers: int, show: Callable[[Event], None], limit: TimeLimit | None = None
+) -> dict[str, State]:
     """Run jobs, at most `workers` at a time, and return the state of each that ended.
 
     Args:
         jobs: in order.
-        workers: processes at a time.
+        workers: processes at a time; with fewer GPUs than workers, several share one.
         show: called about four times a second, and when a cell starts or ends.
+        limit: of the time; jobs that can't end within it aren't begun, and what runs at its end is asked to stop.
 
     Raises:
         Interrupted: after Ctrl-C, TERM or HUP, when every running cell has written its checkpoint.
@@ -81,13 +85,15 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
     with raising(), contextlib.closing(ours), contextlib.closing(parent), _stop_children(running):
         while waiting or running:
             for slot in sorted(set(range(workers)) - set(running)):
-                if not waiting:
+                job = _next(waiting, limit)
+                if job is None:
                     break
-                job = waiting.pop()
                 process: BaseProcess = context.Process(target=_enter, args=(job, gpu_for(slot), parent))
                 process.start()
                 running[slot] = (process, job)
                 show(Event(job.cell_id, None, _ids(running)))
+            if limit is not None and limit.over:
+                _ask_to_stop(running, limit)
             wait([p.sentinel for p, _ in running.values()], timeout=0.25)
             for slot, (process, job) in list(running.items()):
                 if process.exitcode is not None:
@@ -96,6 +102,23 @@ def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) 
                     show(Event(job.cell_id, states[job.cell_id], _ids(running)))
             show(Event(None, None, _ids(running)))
     return states
+
+
+def _next(waiting: list[Job], limit: TimeLimit | None) -> Job | None:
+    """Take the next job that may begin off the end of the list; those that may not are taken off too."""
+    while waiting:
+        job = waiting.pop()
+        if limit is None or limit.lets(job):
+            return job
+    return None
+
+
+def _ask_to_stop(running: Mapping[int, tuple[BaseProcess, Job]], limit: TimeLimit) -> None:
+    """Ask the cells that run to write a checkpoint and end, each once."""
+    for process, job in running.values():
+        if job.cell_id not in limit.stopped:
+            limit.stopped.add(job.cell_id)
+            process.terminate()
 
 
 def _ids(running: dict[int, tuple[BaseProcess, Job]]) -> tuple[str, ...]:
