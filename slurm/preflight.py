@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import locks
 from bench.cost.predict import Predictions
 from bench.data.roots import DataRoots, open_dataset
 from bench.errors import BenchError
@@ -83,9 +84,10 @@ def _store_problems(store: Path) -> list[str]:
         store.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
         probe.unlink()
+        without_locks = locks.problem(store)
     except OSError as error:
         return [f"the store {store} can't be written: {error.strerror or error}"]
-    return []
+    return [f"the store {store}: {without_locks}"] if without_locks else []
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.machine import gpu_for
+from bench.store import clock
 from bench.store.job import Job, holds_ticket
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
@@ -60,7 +60,16 @@ def record_submission(
     ]
     first = jobs[0]
     made = Submission(
-        number, grid, str(code), arrays, socket.gethostname(), first.data, first.resources, first.retry, moves
+        number,
+        grid,
+        str(code),
+        arrays,
+        socket.gethostname(),
+        first.data,
+        first.resources,
+        first.retry,
+        moves,
+        time=clock.now(store),
     )
     made.write(store)
     for a, array in enumerate(arrays):
@@ -194,7 +203,7 @@ def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
         arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1, until=until)],
         next=None,
         moves=ticket.moves + 1,
-        time=time.time(),
+        time=clock.now(store),
     )
     made.write(store)
     Ticket(number, 0, 0, made.moves, made.time).write(run)

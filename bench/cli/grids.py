@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, takes_request
 from bench.cli.output import console, counted, duration, print_json, print_warnings, projection_text
+from bench.streams import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,7 @@ def plan(
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
     for line in (*advised, *said):
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:
@@ -102,6 +102,7 @@ def run(
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
+    from bench import locks
     from bench.cli.rounds import Rounds, runnable
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
@@ -115,6 +116,8 @@ def run(
     if with_what_is_there:
         planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
+        if (why := locks.problem(request.store)) is not None:
+            out.print(f"note: {request.store}: {why}")
         try:
             while rounds.run(planned, runnable(planned, only)):
                 planned = make_plan(request)
@@ -143,9 +146,9 @@ def _report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None
         if state is State.RUNNING:  # it was left to whoever claimed it first
             owner = run.owner()
             reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
-        sys.stderr.write(f"{cell_id}: {state.value}: {reason}\n")
+        say(f"{cell_id}: {state.value}: {reason}")
     for line in rounds.waiting:
-        sys.stderr.write(f"{line}\n")
+        say(line)
     if bad or rounds.waiting:
         raise SystemExit(1)
 
@@ -219,7 +222,7 @@ def print_remarks(out: Console, state: GridStatus) -> None:
             f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
         )
     for line in state.get("next_round", []):
-        out.print(line, markup=False)
+        out.print(line)
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 
