@@ -101,11 +101,11 @@ def problem(folder: Path) -> str | None:
             _flock(file, fcntl.LOCK_EX)
             with path.open("rb") as other:
                 if _flock(other, fcntl.LOCK_SH):
-                    return "its file system grants a lock to two at once, so that two processes may work on one cell"
+                    return f"{folder}: its file system grants a lock to two at once: two processes may work on one cell"
     except OSError as error:
         if is_away(error):
             raise
-        return _none(error)
+        return f"{folder}: {_none(error)}"
     finally:
         path.unlink(missing_ok=True)
     return None

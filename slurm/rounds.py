@@ -22,6 +22,7 @@ from bench.plan.request import Request
 from bench.spec.grid import grid_path
 from slurm import commands, records, snapshot
 from slurm.commands import SlurmError, SlurmJob, outside_any_job
+from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Next, Submission
 from slurm.request import setup_lines
@@ -100,7 +101,7 @@ def follow(store: Path, made: Submission, profile: Profile, others: Iterable[str
     options = [f"--{key}={value}" for key, value in where.items() if value is not None]
     options += [f"--dependency=afterany:{':'.join(ids)}" if ids else f"--begin=now+{LATER}"]
     options += [f"--job-name={name(made)}", f"--time={MINUTES}", f"--mem={MEMORY}"]
-    options += [f"--chdir={code}", f"--output={log(store, made)}", "--open-mode=append"]
+    options += [f"--chdir={code}", f"--output={plain(log(store, made))}", "--open-mode=append"]
     with outside_any_job():
         answer = commands.ask("sbatch", "--parsable", *options, str(script))
     made.next.job, made.next.waits_for = answer.strip().split(";")[0], ids

@@ -21,6 +21,7 @@ from bench.store.ticket import Ticket, read_ticket
 from slurm import records, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
+from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
 from slurm.request import ArrayRequest, exclude_where_possible, excluding, make_executor, setup_lines
@@ -45,7 +46,7 @@ def record_submission(
     Returns:
         The submission, whose arrays have no job id yet.
     """
-    code = snapshot.take(records.folder(store) / "code")
+    code = plain(snapshot.take(records.folder(store) / "code"))
     number = records.new_id()
     until = {job.cell_id: job.until for job in jobs if job.until is not None}
     arrays = [
@@ -141,7 +142,7 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
 
 def jobs_folder(store: Path, made: Submission) -> Path:
     """Return where submitit keeps a submission's scripts, pickles and logs."""
-    return made.path(store).resolve() / "jobs"
+    return plain(made.path(store).resolve() / "jobs")
 
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:

@@ -106,6 +106,7 @@ def run(
     from bench.cli.rounds import Rounds, runnable
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
+    from bench.run.provenance import git_problem
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity
 
@@ -116,8 +117,7 @@ def run(
     if with_what_is_there:
         planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
-        if (why := locks.problem(request.store)) is not None:
-            out.print(f"note: {request.store}: {why}")
+        print_warnings(out, [*filter(None, [git_problem(), locks.problem(request.store)])])
         try:
             while rounds.run(planned, runnable(planned, only)):
                 planned = make_plan(request)

@@ -32,7 +32,8 @@ def _code() -> Iterator[Check]:
     state = provenance.code_state()
     sha = state["git_sha"]
     if sha is None:
-        yield _check("code", "note", "no git checkout: runs can't record a commit")
+        why = state.get("git_problem", "no git checkout: runs can't record a commit")
+        yield _check("code", "note", why)
     else:
         yield _check(
             "code", "note" if state["git_dirty"] else "ok", sha[:12] + (", with changes" if state["git_dirty"] else "")
@@ -84,7 +85,7 @@ def _store(store: Path) -> Check:
         return _check("store", "problem", f"{store}: can't be written to")
     try:
         if (why := locks.problem(existing)) is not None:
-            return _check("store", "problem", f"{store}: {why}")
+            return _check("store", "problem", why)
     except OSError as error:
         return _check("store", "problem", f"{store}: can't be written to ({error.strerror or error})")
     free = shutil.disk_usage(existing).free >> 30
