@@ -30,104 +30,51 @@ _MARKUP = {
     "[": "{[}",
     "*": "{*}",
 }
-_TEXT = {
-    **{"–": "textendash", "—": "textemdash", "…": "ldots", "•": "textbullet", "·": "textperiodcentered", "†": "dag"},
-    **{"‡": "ddag", "§": "S", "¶": "P", "©": "copyright", "®": "textregistered", "™": "texttrademark", "£": "pounds"},
-    **{"€": "texteuro", "¥": "textyen", "¢": "textcent", "°": "textdegree", "№": "textnumero", "‰": "textperthousand"},
-    **{
-        "ß": "ss",
-        "æ": "ae",
-        "Æ": "AE",
-        "œ": "oe",
-        "Œ": "OE",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "ı": "i",
-        "ȷ": "j",
-    },
-    **{"å": "aa", "Å": "AA", "¿": "textquestiondown", "¡": "textexclamdown", "ª": "textordfeminine"},
-    **{"º": "textordmasculine", "¤": "textcurrency", "¦": "textbrokenbar", "\u00a0": "nobreakspace"},
-    **{"\u2009": "thinspace", "\u202f": "thinspace", "‘": "textquoteleft", "’": "textquoteright"},
-    **{"“": "textquotedblleft", "”": "textquotedblright"},
-}
+
+
+def _pairs(table: str) -> dict[str, str]:
+    """Return a table of characters, each followed by what stands for it."""
+    words = table.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+_TEXT = _pairs(
+    r"""
+    – textendash  — textemdash  … ldots  • textbullet  · textperiodcentered  † dag  ‡ ddag  § S  ¶ P  © copyright
+    ® textregistered  ™ texttrademark  £ pounds  € texteuro  ¥ textyen  ¢ textcent  ° textdegree  № textnumero
+    ‰ textperthousand  ß ss  æ ae  Æ AE  œ oe  Œ OE  ø o  Ø O  ł l  Ł L  ı i  ȷ j  å aa  Å AA  ¿ textquestiondown
+    ¡ textexclamdown  ª textordfeminine  º textordmasculine  ¤ textcurrency  ¦ textbrokenbar  ‘ textquoteleft
+    ’ textquoteright  “ textquotedblleft  ” textquotedblright
+    """
+) | {"\u00a0": "nobreakspace", "\u2009": "thinspace", "\u202f": "thinspace"}
 _PLAIN = {"‐": "-", "‑": "-", "⁄": "/", "\u00ad": r"\-"}
 # Letters that the kernel's first encoding lacks and its second one has.
-_T1 = {
-    **{"đ": "dj", "Đ": "DJ", "ð": "dh", "Ð": "DH", "þ": "th", "Þ": "TH", "ŋ": "ng", "Ŋ": "NG"},
-    **{
-        "„": "quotedblbase",
-        "‚": "quotesinglbase",
-        "«": "guillemotleft",
-        "»": "guillemotright",
-        "‹": "guilsinglleft",
-        "›": "guilsinglright",
-    },
-}
-_MATH = {
-    **{"±": "pm", "∓": "mp", "−": "-", "×": "times", "÷": "div", "∗": "ast", "⋆": "star", "∘": "circ", "⋅": "cdot"},
-    **{
-        "≤": "le",
-        "≥": "ge",
-        "≠": "ne",
-        "≈": "approx",
-        "≡": "equiv",
-        "∼": "sim",
-        "≃": "simeq",
-        "≅": "cong",
-        "∝": "propto",
-    },
-    **{"≪": "ll", "≫": "gg", "≺": "prec", "≻": "succ", "⊂": "subset", "⊆": "subseteq", "⊃": "supset", "⊇": "supseteq"},
-    **{"∈": "in", "∉": "notin", "∋": "ni", "∪": "cup", "∩": "cap", "∅": "emptyset", "∖": "setminus", "∀": "forall"},
-    **{"∃": "exists", "¬": "neg", "∧": "wedge", "∨": "vee", "⊕": "oplus", "⊖": "ominus", "⊗": "otimes", "⊙": "odot"},
-    **{"∞": "infty", "∂": "partial", "∇": "nabla", "∑": "sum", "∏": "prod", "∫": "int", "√": "surd", "∥": "parallel"},
-    **{"∣": "mid", "⊥": "perp", "⊤": "top", "⊢": "vdash", "∴": "therefore", "→": "rightarrow", "←": "leftarrow"},
-    **{
-        "↔": "leftrightarrow",
-        "⇒": "Rightarrow",
-        "⇐": "Leftarrow",
-        "⇔": "Leftrightarrow",
-        "↦": "mapsto",
-        "↑": "uparrow",
-    },
-    **{"↓": "downarrow", "↕": "updownarrow", "⇑": "Uparrow", "⇓": "Downarrow", "⟶": "longrightarrow"},
-    **{
-        "⟵": "longleftarrow",
-        "↗": "nearrow",
-        "↘": "searrow",
-        "↖": "nwarrow",
-        "↙": "swarrow",
-        "⟨": "langle",
-        "⟩": "rangle",
-    },
-    **{
-        "⌈": "lceil",
-        "⌉": "rceil",
-        "⌊": "lfloor",
-        "⌋": "rfloor",
-        "‖": "|",
-        "′": "prime",
-        "″": "prime\\prime",
-        "ℓ": "ell",
-    },
-    **{"ℏ": "hbar", "ℜ": "Re", "ℑ": "Im", "ℵ": "aleph", "⋯": "cdots", "⋮": "vdots", "⋱": "ddots", "▲": "triangle"},
-    **{"△": "triangle", "▽": "bigtriangledown", "◇": "diamond", "♠": "spadesuit", "♣": "clubsuit", "♥": "heartsuit"},
-    **{
-        "♦": "diamondsuit",
-        "✓": "surd",
-        "✔": "surd",
-        "✗": "times",
-        "✘": "times",
-        "≜": "equiv",
-        "≔": ":=",
-        "∎": "diamond",
-    },
-}
+_T1 = _pairs(
+    """
+    đ dj  Đ DJ  ð dh  Ð DH  þ th  Þ TH  ŋ ng  Ŋ NG  „ quotedblbase  ‚ quotesinglbase  « guillemotleft
+    » guillemotright  ‹ guilsinglleft  › guilsinglright
+    """
+)
+_MATH = _pairs(
+    r"""
+    ± pm  ∓ mp  × times  ÷ div  ∗ ast  ⋆ star  ∘ circ  ⋅ cdot  ≤ le  ≥ ge  ≠ ne  ≈ approx  ≡ equiv  ∼ sim  ≃ simeq
+    ≅ cong  ∝ propto  ≪ ll  ≫ gg  ≺ prec  ≻ succ  ⊂ subset  ⊆ subseteq  ⊃ supset  ⊇ supseteq  ∈ in  ∉ notin  ∋ ni
+    ∪ cup  ∩ cap  ∅ emptyset  ∖ setminus  ∀ forall  ∃ exists  ¬ neg  ∧ wedge  ∨ vee  ⊕ oplus  ⊖ ominus  ⊗ otimes
+    ⊙ odot  ∞ infty  ∂ partial  ∇ nabla  ∑ sum  ∏ prod  ∫ int  √ surd  ∥ parallel  ∣ mid  ⊥ perp  ⊤ top  ⊢ vdash
+    → rightarrow  ← leftarrow  ↔ leftrightarrow  ⇒ Rightarrow  ⇐ Leftarrow  ⇔ Leftrightarrow  ↦ mapsto  ↑ uparrow
+    ↓ downarrow  ↕ updownarrow  ⇑ Uparrow  ⇓ Downarrow  ⟶ longrightarrow  ⟵ longleftarrow  ↗ nearrow  ↘ searrow
+    ↖ nwarrow  ↙ swarrow  ⟨ langle  ⟩ rangle  ⌈ lceil  ⌉ rceil  ⌊ lfloor  ⌋ rfloor  ‖ |  ′ prime  ″ prime\prime
+    ℓ ell  ℏ hbar  ℜ Re  ℑ Im  ℵ aleph  ⋯ cdots  ⋮ vdots  ⋱ ddots  ▲ triangle  △ triangle  ▽ bigtriangledown
+    ◇ diamond  ♠ spadesuit  ♣ clubsuit  ♥ heartsuit  ♦ diamondsuit  ✓ surd  ✔ surd  ✗ times  ✘ times  ≜ equiv
+    ∎ diamond
+    α alpha  β beta  γ gamma  δ delta  ε varepsilon  ϵ epsilon  ζ zeta  η eta  θ theta  ϑ vartheta  ι iota  κ kappa
+    ϰ kappa  λ lambda  μ mu  µ mu  ν nu  ξ xi  π pi  ϖ varpi  ρ rho  ϱ varrho  σ sigma  ς varsigma  τ tau  υ upsilon
+    φ varphi  ϕ phi  χ chi  ψ psi  ω omega  Γ Gamma  Δ Delta  Θ Theta  Λ Lambda  Ξ Xi  Π Pi  Σ Sigma  Υ Upsilon
+    Φ Phi  Ψ Psi  Ω Omega
+    """
+)
+_BARE_MATH = {"−": "-", "≔": ":="}
 _SAME_AS_LATIN = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True))
-_GREEK_NAMES = {"ε": "varepsilon", "ϵ": "epsilon", "φ": "varphi", "ϕ": "phi", "ς": "varsigma", "ϑ": "vartheta"} | {
-    **{"ϱ": "varrho", "ϖ": "varpi", "ϰ": "kappa", "µ": "mu", "λ": "lambda", "Λ": "Lambda", "Ω": "Omega"}
-}
 _ACCENTS = dict(
     zip(
         "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0323\u0331",
@@ -136,6 +83,7 @@ _ACCENTS = dict(
     )
 )
 _OGONEK = "\u0328"
+_BEYOND = r"\ifdefined\Umathcode "
 
 
 def escape(text: str) -> str:
@@ -163,15 +111,8 @@ def _in_t1(text: str) -> str:
 
 def _math(character: str) -> str | None:
     if character in _MATH:
-        return f"${_MATH[character]}$" if _MATH[character] in ("-", ":=") else rf"$\{_MATH[character]}$"
-    if character in _SAME_AS_LATIN:
-        return _SAME_AS_LATIN[character]
-    if character in _GREEK_NAMES:
-        return rf"$\{_GREEK_NAMES[character]}$"
-    words = unicodedata.name(character, "").split()
-    if len(words) != 4 or words[:1] != ["GREEK"] or words[2] != "LETTER":
-        return None
-    return rf"$\{words[3].capitalize() if words[1] == 'CAPITAL' else words[3].lower()}$"
+        return rf"$\{_MATH[character]}$"
+    return f"${_BARE_MATH[character]}$" if character in _BARE_MATH else _SAME_AS_LATIN.get(character)
 
 
 def _composed(character: str) -> str | None:
@@ -183,14 +124,16 @@ def _composed(character: str) -> str | None:
     inner = "".join(map(_character, parts[:1] if not kind else parts))
     if not kind:
         return _accented(inner, parts[1]) if len(parts) == 2 else inner
+    if _BEYOND in inner:
+        return None
     raised = {"<super": "textsuperscript", "<sub": "textsubscript"}.get(kind)
     return rf"\{raised}{{{inner}}}" if raised else inner
 
 
 def _accented(letter: str, accent: str) -> str | None:
-    if accent == _OGONEK:
+    if accent == _OGONEK and letter in "aAeEiIoOuU":
         return _in_t1(rf"\k{{{letter}}}")
-    if accent not in _ACCENTS:
+    if accent not in _ACCENTS or not letter or _BEYOND in letter:
         return None
     if letter in ("i", "j") and accent not in "\u0323\u0327\u0331":  # the accent takes the place of the dot
         letter = rf"\{letter}"
@@ -201,4 +144,4 @@ def _beyond(character: str) -> str:
     r"""Return a character for engines that have Unicode fonts (they know ``\Umathcode``), and its number for the others."""
     if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me"):
         return ""
-    return rf"{{\ifdefined\Umathcode {character}\else U+{ord(character):04X}\fi}}"
+    return rf"{{{_BEYOND}{character}\else U+{ord(character):04X}\fi}}"
