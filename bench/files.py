@@ -21,6 +21,15 @@ from bench.patience import patiently, read_bytes
 from bench.text import ESCAPE
 
 REPOSITORY = Path(__file__).parents[1]  # the checkout that this code is from
+LONGEST = 120  # bytes of a name from outside in a file's name, which may have 255
+
+
+def short_name(name: str, longest: int = LONGEST) -> str:
+    """Return a name from outside as (part of) a file's name: one of more bytes is cut, and told apart by a hash."""
+    whole = os.fsencode(name)
+    if len(whole) <= longest:
+        return name
+    return f"{whole[: longest - 13].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 def write_atomically(
@@ -45,7 +54,7 @@ def write_atomically(
 def _write_whole(
     path: Path, write: Callable[[BinaryIO], None], before_rename: Callable[[], None] | None, sync: bool
 ) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{short_name(path.name)}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:
             write(file)

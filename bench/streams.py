@@ -7,7 +7,6 @@ import io
 import os
 import sys
 
-from bench.errors import BenchError
 from bench.text import REPLACE, without_commands
 
 
@@ -37,18 +36,10 @@ def say(line: str) -> None:
         sys.stderr.flush()
 
 
-def flush() -> None:
-    """Write out what standard output still holds back.
-
-    Raises:
-        BrokenPipeError: if its reader is gone.
-        BenchError: if it can't be written, as to a full disk; what is left of it is dropped.
-    """
+def drop() -> None:
+    """Drop what standard output still holds back where it can't be written; the interpreter would try once more."""
     try:
         sys.stdout.flush()
-    except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more as it ends
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise BenchError(f"standard output can't be written: {error.strerror or error}") from None

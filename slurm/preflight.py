@@ -84,7 +84,7 @@ def _store_problems(store: Path) -> list[str]:
     probe = store / f".probe-{uuid.uuid4().hex[:8]}"
     try:
         store.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
+        probe.touch()
         probe.unlink()
         without_locks = locks.problem(store)
     except OSError as error:

@@ -113,7 +113,7 @@ def refusal(profile: Profile) -> str | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.sh"
-        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
+        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1), encoding="utf-8")
         try:
             commands.ask("sbatch", "--test-only", str(path))
         except SlurmError as error:

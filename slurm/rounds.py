@@ -96,7 +96,7 @@ def follow(store: Path, made: Submission, profile: Profile, others: Iterable[str
     script = folder / "next.sh"
     # What a grid names relative to a folder is found there again.
     lines = [*setup_lines(profile, code), f"cd {shlex.quote(made.next.folder)}", f"exec {command}"]
-    script.write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    script.write_text("\n".join(["#!/bin/bash", *lines, ""]), encoding="utf-8")
     where = {"partition": profile.partition, "account": profile.account, "qos": profile.qos}
     options = [f"--{key}={value}" for key, value in where.items() if value is not None]
     options += [f"--dependency=afterany:{':'.join(ids)}" if ids else f"--begin=now+{LATER}"]
@@ -128,7 +128,13 @@ def go_on(made: Submission) -> bool:
     assert made.next is not None
     folder = made.next.folder if Path(made.next.folder).is_dir() else None
     done = subprocess.run(
-        _command(made, made.next.words), env=_environment(made), cwd=folder, capture_output=True, text=True, check=False
+        _command(made, made.next.words),
+        env=_environment(made),
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     sys.stderr.write(done.stdout + done.stderr)
     return done.returncode == 0

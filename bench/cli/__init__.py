@@ -18,15 +18,17 @@ def main() -> None:
         try:
             app()
         finally:
-            streams.flush()
+            sys.stdout.flush()  # here, where it can be said that it failed
     except BenchError as error:
         streams.say(f"error: {error}")
         raise SystemExit(2) from None
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        streams.drop()
         raise SystemExit(0) from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        streams.say(f"error: {where}{error.strerror or error}")
+        streams.drop()
+        where = error.filename or "standard output, or a file that has no name"
+        streams.say(f"error: {where}: {error.strerror or error}")
         raise SystemExit(2) from None
     finally:
         # After `disable_gc`: the interpreter would search everything as it ends. Torch's own libraries need that search.

@@ -70,7 +70,7 @@ class Setting:
 
 def _address_space() -> int:
     """Return the bytes of this process's address space."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
     return pages * resource.getpagesize()
 
 

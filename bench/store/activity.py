@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.files import short_name
 from bench.locks import is_locked, lock
 from bench.store.run import State
 from bench.store.status import StatusRow
 
 
 def _folder(store: Path, grid: str) -> Path:
-    return store / ".runs" / grid
+    return store / ".runs" / short_name(grid)
 
 
 def _written(path: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.files import read_json, write_json
+from bench.files import read_json, short_name, write_json
 from bench.patience import read_bytes
 from bench.spec.cell import canonical
 from bench.store.run import Run, State
@@ -180,7 +180,7 @@ def _evaluations(run: Run, step: int) -> list[dict[str, Any]]:
 
 
 def _file(store: Path, grid: str) -> Path:
-    return store / ".tuning" / f"{grid}.json"
+    return store / ".tuning" / f"{short_name(grid)}.json"
 
 
 def _left_out(store: Path, grid: str) -> dict[str, list[int]]:

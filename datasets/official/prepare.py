@@ -92,7 +92,7 @@ def read_record(root: Path) -> Record | None:
     """
     path = root / RECORD
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text("utf-8"))
         size = None if raw["size"] is None else (int(raw["size"][0]), int(raw["size"][1]))
         lists = {key: tuple(map(str, raw[key])) for key in ("sources", "shortfall")}
         return Record(**{**raw, **lists, "size": size})
