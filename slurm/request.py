@@ -15,6 +15,7 @@ from bench.machine import usable_cores
 from bench.plan.cells import PlannedCell
 from slurm import commands, snapshot
 from slurm.commands import SlurmError
+from slurm.plain_path import plain
 from slurm.profiles import Profile, minutes
 from slurm.submitit_private import RUNNER, sbatch_script
 
@@ -112,7 +113,7 @@ def refusal(profile: Profile) -> str | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.sh"
-        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
+        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1), encoding="utf-8")
         try:
             commands.ask("sbatch", "--test-only", str(path))
         except SlurmError as error:
@@ -192,6 +193,7 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Auto
 
 def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) -> str:
     """Return the sbatch script of an array; for `local` the command of each worker."""
+    folder, code = plain(folder, link=False), plain(code, link=False)
     command = f"{python_command(profile)} -u -m {RUNNER} {shlex.quote(str(folder))}"
     if profile.executor == "local":
         lines = setup_lines(profile, code)

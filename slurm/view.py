@@ -6,11 +6,11 @@ Looking writes nothing. An end that only Slurm saw is shown, and :func:`settle` 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.store import clock
 from bench.store.run import Run, State
 from bench.store.status import GridStatus, StatusRow, totals
 from bench.store.ticket import read_ticket
@@ -50,6 +50,7 @@ class SlurmView:
         ends: what Slurm saw end and no file tells.
         held: jobs that Slurm holds because a node failed to launch them.
         bad_nodes: nodes that fail cells, with the reason.
+        now: the time by the clock of the store.
     """
 
     error: str | None = None
@@ -57,6 +58,7 @@ class SlurmView:
     ends: list[UnrecordedEnd] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     bad_nodes: dict[str, str] = field(default_factory=dict)
+    now: float = 0.0
 
 
 Jobs = Mapping[tuple[str, str], SlurmJob]
@@ -71,7 +73,7 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
     """
     rows: list[StatusRow] = [row for row in status["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
-    view = SlurmView(bad_nodes=records.bad_nodes(records.failures(store)))
+    view = SlurmView(bad_nodes=records.bad_nodes(records.failures(store)), now=clock.now(store))
     jobs = _jobs([made for made in known.values() if made is not None], view)
     for row in rows:
         made = known[row["submission"]]
@@ -141,7 +143,7 @@ def _add_to_row(row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -
             row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
         _compare(row, found, view)
     elif view.error is None:
-        row["in_queue"] = time.time() - made.time < DELAY
+        row["in_queue"] = view.now - made.time < DELAY
         if not row["in_queue"] and row["state"] == State.QUEUED.value:
             view.contradictions.append(f"{row['id']}: the files say queued, Slurm knows no job {job}; submit it again")
 
@@ -197,7 +199,7 @@ def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
         run = Run(store / end.cell)
         with run.claim() as mine:
             ticket = read_ticket(run)
-            if mine and ticket is not None and ticket.submission == end.submission and not run.result.exists():
+            if mine and ticket is not None and ticket.submission == end.submission and not run.is_done():
                 run.write_state(end.state, reason=end.reason, submission=end.submission)
                 count += 1
     return count

@@ -74,7 +74,7 @@ def plan(
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
     for line in (*advised, *said):
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:
@@ -108,10 +108,12 @@ def run(
 
     Exit code 1 if a cell failed, 75 if time (--for) was too short for all.
     """
+    from bench import locks
     from bench.cli.rounds import Rounds, report, runnable
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
     from bench.run.limit import read_time
+    from bench.run.provenance import git_problem
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity
 
@@ -122,6 +124,7 @@ def run(
     if with_what_is_there:
         planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
+        print_warnings(out, [*filter(None, [git_problem(), locks.problem(request.store)])])
         try:
             while rounds.run(planned, runnable(planned, only)):
                 planned = make_plan(request)
@@ -200,7 +203,7 @@ def print_remarks(out: Console, state: GridStatus) -> None:
             f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
         )
     for line in state.get("next_round", []):
-        out.print(line, markup=False)
+        out.print(line)
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 

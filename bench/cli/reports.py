@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
 from bench.cli.options import JSON, disable_gc, takes_request
-from bench.cli.output import console, print_json
+from bench.cli.output import console, deliver, print_json
+from bench.text import ESCAPE, REPLACE
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
@@ -50,6 +50,8 @@ class Plot(str, Enum):
     TUNING = "tuning"
 
 
+# What is done in a format about a character that the encoding lacks; elsewhere something like it is written.
+_LACKING = {Format.JSON: ESCAPE, Format.HTML: "xmlcharrefreplace"}
 RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
@@ -193,12 +195,7 @@ def table(
             screen.print(terminal.drawn(made, screen.width))
             return
         text = render(made, (chosen or Format.MD).value)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-        console().print(f"wrote {output}", markup=False)
+    deliver(text, output, _LACKING.get(chosen or Format.MD, REPLACE))
 
 
 @takes_request
@@ -223,7 +220,7 @@ def plot(
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
-        console().print("wrote " + ", ".join(str(f) for f in files), markup=False)
+        console().print("wrote " + ", ".join(str(f) for f in files))
 
 
 def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) -> list[Path]:
@@ -253,9 +250,3 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
 
     curves = read_curves(request.store, (cell.id for cell in summary.cells))
     return convergence(runs, curves, summary, output)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    for verb in (table, plot):
-        app.command()(verb)

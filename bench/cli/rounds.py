@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from bench.run.limit import TimeLimit
 from bench.run.local import run_local
 from bench.store.run import Run, State
 from bench.store.threads import with_threads
+from bench.streams import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,15 +141,15 @@ def report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
         if state is State.RUNNING:  # it was left to whoever claimed it first
             owner = run.owner()
             reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
-        sys.stderr.write(f"{cell_id}: {state.value}: {reason}\n")
+        say(f"{cell_id}: {state.value}: {reason}")
     out_of_time = bool(early or rounds.refused)
     if out_of_time:
-        sys.stderr.write(
+        say(
             f"the time is over: {counted(len(early), 'cell')} stopped, {len(rounds.refused)} not begun; the same command "
-            "goes on from there\n"
+            "goes on from there"
         )
     for line in [] if out_of_time else rounds.waiting:
-        sys.stderr.write(f"{line}\n")
+        say(line)
     if bad or (rounds.waiting and not out_of_time):
         raise SystemExit(1)
     if out_of_time:

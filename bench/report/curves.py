@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bench.patience import read_bytes
 from bench.store.run import Run
 
 Curve = dict[int, float]  # iterations -> mIoU in %
@@ -14,8 +15,8 @@ Curve = dict[int, float]  # iterations -> mIoU in %
 
 def _evaluations(path: Path) -> Iterator[tuple[int, float]]:
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
         return
     for line in lines:
         if b'"eval"' not in line:

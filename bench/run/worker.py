@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import streams
 from bench.arrays import IGNORE_INDEX
 from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
+from bench.patience import exists
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
 from bench.run.signals import Signals
@@ -54,13 +56,14 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
         OSError: if the store can't even take the state.
     """
+    streams.make_usable()
     run = Run(Path(job.store) / job.cell_id)
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
-        known, ticket = run.read_state(), read_ticket(run)
+        known, ticket = run.last_state(), read_ticket(run)
         state = State(known["state"])
-        if run.result.exists():
+        if run.is_done():
             if state is not State.DONE:  # killed between the result and the record of it
                 run.write_state(State.DONE)
             run.checkpoint.unlink(missing_ok=True)
@@ -101,11 +104,11 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
         return State.PREEMPTED
     except Exception as error:
-        print(traceback.format_exc())
         failure = classify(error)
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
+        streams.say(traceback.format_exc())
         at_once = hooks.first is None and failure.fault is not Fault.INPUT
         facts = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
         run.write_state(failure.state, reason=failure.reason, **facts)
@@ -125,7 +128,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
     hardware = go_on(run, resources, device.type, model(device))
-    goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
+    goes_on = exists(run.checkpoint)  # else what earlier attempts were computed with is not in the result
     attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
     run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
     from bench.run.recorder import Recorder

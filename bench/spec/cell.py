@@ -13,10 +13,13 @@ from typing import Any
 from bench import NUMERICS, registry
 from bench.config import Config
 from bench.errors import BenchError
+from bench.files import short_name
 from bench.registry import Kind
 from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
 from bench.spec.yaml import Raw, RawView
+
+LONGEST_SLUG = 240  # bytes; a name of a folder has up to 255, and the hash comes after it
 
 PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
 SECTIONS: dict[str, type[Config]] = {
@@ -180,7 +183,7 @@ class Cell:
         network = getattr(self.network.config, "backbone", self.network.name)
         labels = f"{self.protocol.name}-{self.title}" if self.title != self.protocol.name else self.title
         words = (self.dataset.name, labels, str(network), self.method.name, seed)
-        return "_".join(re.sub(r"[^A-Za-z0-9.%]+", "-", word) for word in words)
+        return short_name("_".join(re.sub(r"[^A-Za-z0-9.%]+", "-", word) for word in words), LONGEST_SLUG)
 
     @cached_property
     def id(self) -> str:
