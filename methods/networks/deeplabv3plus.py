@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.errors import BenchError
@@ -37,7 +37,10 @@ class DeepLabV3PlusConfig(BackboneConfig):
     """Options of DeepLabV3+, those of its backbone included (see ``BackboneConfig``).
 
     Attributes:
-        output_stride: of the backbone; the ReCo authors use 16. The pyramid's rates are 6, 12, 18 at 16, and in proportion.
+        output_stride: of the backbone; the ReCo authors use 16.
+        rates: of the pyramid's three atrous convolutions, at the output stride; by default the authors' 6, 12, 18 at 16, and
+            in proportion. A filter whose outer weights lie beyond the feature map of a crop is trained at its centre alone,
+            and adds noise where images are larger than crops: at most the map's sides minus 1.
         align_corners: of the decoder's bilinear upsampling; the authors' code has True.
         convolutions: the 3x3 ones of pyramid and classifier: ``plain`` as in the ReCo authors' code, or ``separable`` as in
             the paper (one filter per channel, then a 1x1, each with batch normalisation and ReLU).
@@ -48,6 +51,9 @@ class DeepLabV3PlusConfig(BackboneConfig):
     """
 
     output_stride: Literal[8, 16, 32] = 16
+    rates: Annotated[
+        tuple[PositiveInt, PositiveInt, PositiveInt] | None, Field(json_schema_extra={"identity": "non-default"})
+    ] = None
     align_corners: bool = True
     convolutions: Annotated[Convolutions, Field(json_schema_extra={"identity": "non-default"})] = "plain"
     decoder_width: Annotated[int | None, Field(ge=8, le=4096, json_schema_extra={"identity": "non-default"})] = None
@@ -106,7 +112,7 @@ class DeepLabV3Plus(nn.Module):
         super().__init__()
         widths = _TINY if config.backbone == "tiny" else _AUTHORS
         widths = widths._replace(pyramid=config.decoder_width or widths.pyramid)
-        rates = tuple(rate * 16 // config.output_stride for rate in _RATES)
+        rates = config.rates or tuple(rate * 16 // config.output_stride for rate in _RATES)
         self.config = config
         self.num_classes = num_classes
         self.feature_channels = widths.pyramid + widths.low
