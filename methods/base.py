@@ -10,11 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import bench.config
 from bench.arrays import IMAGENET_MEAN as IMAGENET_MEAN
 from bench.arrays import IMAGENET_STD as IMAGENET_STD
+from bench.transfer import to_device
+
+Extents = NDArray[np.int64]  # (B, 4): first row, first column, and before which row and column it ends
 
 
 class StrongAugment(Protocol):
@@ -59,15 +65,46 @@ class Unlabelled:
     Under the protocol `partial`, where every image is labelled in part, `visible_labels` holds that part.
 
     Attributes:
-        weak: the weak view (crop only), (B, 3, H, W) in [0, 1]; reflected where the crop reached beyond the image.
-        strong: the strong augmentation to apply to the weak view and to maps that belong to it.
+        weak: the weak view, (B, 3, H, W) in [0, 1], a crop as the recipe's augmentation makes it; where it reached beyond
+            the image it is filled.
+        strong_views: the strong augmentations to apply to the weak view and to maps that belong to it, as many as the
+            method's ``strong_views``, drawn independently.
         visible_labels: (B, H, W) int64, the labels that are visible in the weak view, 255 elsewhere; None where the images
             have none.
+        extents: what of the weak view shows the image, on the host; None is all of it (see :meth:`inside`).
+        partner: a second batch of as many unlabelled images, drawn independently, to mix with; None for methods with
+            ``partner_batch = False``.
     """
 
     weak: Tensor
-    strong: StrongAugment
+    strong_views: tuple[StrongAugment, ...]
     visible_labels: Tensor | None = None
+    extents: Extents | None = None
+    partner: Unlabelled | None = None
+
+    @property
+    def strong(self) -> StrongAugment:
+        """The strong augmentation of a method with one."""
+        (view,) = self.strong_views
+        return view
+
+    def inside(self) -> Tensor:
+        """Return where the weak view shows the image rather than what fills it, (B, H, W) bool."""
+        size = self.weak.shape[0], *self.weak.shape[2:]
+        if self.extents is None:
+            return torch.ones(size, dtype=torch.bool, device=self.weak.device)
+        return rectangles(self.extents, size[1], size[2], self.weak.device)
+
+
+def rectangles(corners: Extents, height: int, width: int, device: torch.device) -> Tensor:
+    """Return (B, height, width) bool: True within rectangles (B, 4) of first row, first column and the ends of both."""
+    box = to_device(corners, device)
+    top, left, bottom, right = (box[:, i, None] for i in range(4))
+    y = torch.arange(height, device=device)
+    x = torch.arange(width, device=device)
+    rows = (y >= top) & (y < bottom)
+    columns = (x >= left) & (x < right)
+    return rows[:, :, None] & columns[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -125,6 +162,9 @@ class Method(nn.Module):
         Config: the hyperparameters, validated; unknown keys are errors.
         version: raise it when a change of the code changes results, so that earlier runs show as stale.
         uses_unlabelled: False lets the loader skip unlabelled images.
+        strong_views: how many strong augmentations of the unlabelled images are drawn.
+        partner_batch: True gives each batch of unlabelled images another one to mix with. Like the two before it, an
+            instance may set it by its config.
         network: name of the registered network that the method needs. It replaces a recipe's other network, with those
             of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
@@ -132,6 +172,8 @@ class Method(nn.Module):
     Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     version: ClassVar[int] = 1
     uses_unlabelled: bool = True
+    strong_views: int = 1
+    partner_batch: bool = False
 
     @staticmethod
     def labelled_batch_factor(config: bench.config.Config) -> int:

@@ -129,4 +129,6 @@ def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Reso
         stepper.device,
         resources,
         bool(split.visible_labels),
+        method.strong_views,
+        method.partner_batch,
     )

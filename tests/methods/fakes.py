@@ -52,7 +52,7 @@ def batch(step: int = 0, count: int = 4, iterations: int = 20) -> Batch:
     """Return the batch of a step: `count` labelled and `count` unlabelled scenes."""
     image, label = scenes(count, 2 * step)
     weak, _ = scenes(count, 2 * step + 1)
-    return Batch(step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, FakeStrong()))
+    return Batch(step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, (FakeStrong(),)))
 
 
 def network(seed: int = 0) -> DeepLabV3Plus:
