@@ -180,9 +180,30 @@ class Method(nn.Module):
         """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
         return 1
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: dict[str, Tensor] = {}
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms (scalars); the loop minimises their sum."""
         raise NotImplementedError
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Note a scalar of this batch that is no loss: a share of pixels, a threshold. To be called by :meth:`losses`.
+
+        The means over the steps between two log lines go into metrics.jsonl, and ``plot convergence --of NAME`` draws them.
+        The value stays on the device, so that nothing waits for it. It is never added to the loss.
+        """
+        self.logged[name] = value.detach().float()
+
+    def take_logged(self) -> dict[str, Tensor]:
+        """Return what this method, and any within it, logged since the last call."""
+        found: dict[str, Tensor] = {}
+        for module in self.modules():
+            if isinstance(module, Method):
+                found |= module.logged
+                module.logged = {}
+        return found
 
     def after_step(self, step: int) -> None:
         """Called after each optimizer step (EMA updates go here); `step` counts the steps done before it, from 0."""
