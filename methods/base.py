@@ -140,6 +140,19 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
+class Ohem:
+    """Online hard example mining, of the supervised loss: see ``bench.spec.loss.Loss``.
+
+    Attributes:
+        threshold: pixels whose class has a probability of at most this count.
+        kept: as many pixels count at least, those whose class has the least.
+    """
+
+    threshold: float
+    kept: int
+
+
+@dataclass(frozen=True)
 class Build:
     """What a method needs to build its networks.
 
@@ -148,11 +161,13 @@ class Build:
         make_network: returns a new network of the cell's recipe, freshly initialised; successive calls give differently
             initialised networks, the first call always the same one.
         seed: init seed for further modules of the method.
+        ohem: how the recipe wants the cross-entropy on labelled pixels; None is the mean of them all.
     """
 
     num_classes: int
     make_network: Callable[[], nn.Module]
     seed: int
+    ohem: Ohem | None = None
 
 
 class Method(nn.Module):
@@ -165,6 +180,7 @@ class Method(nn.Module):
         strong_views: how many strong augmentations of the unlabelled images are drawn.
         partner_batch: True gives each batch of unlabelled images another one to mix with. Like the two before it, an
             instance may set it by its config.
+        has_cross_entropy: whether the method's loss on labelled pixels is the cross-entropy that ``Build.ohem`` alters.
         network: name of the registered network that the method needs. It replaces a recipe's other network, with those
             of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
@@ -174,6 +190,7 @@ class Method(nn.Module):
     uses_unlabelled: bool = True
     strong_views: int = 1
     partner_batch: bool = False
+    has_cross_entropy: ClassVar[bool] = True
 
     @staticmethod
     def labelled_batch_factor(config: bench.config.Config) -> int:

@@ -130,11 +130,11 @@ class RC2L(Method):
 
     Config = RC2LConfig
     network: ClassVar[str | None] = "mask_classifier"
+    has_cross_entropy: ClassVar[bool] = False
 
     def __init__(self, config: RC2LConfig, build: Build) -> None:
         super().__init__()
-        self.config = config
-        self.num_classes = build.num_classes
+        self.config, self.num_classes = config, build.num_classes
         self.weights = Weights(config.class_weight, config.focal_weight, config.dice_weight)
         self.student = build.make_network()
         self.teacher = Ema(self.student, config.ema_decay, config.teacher_buffers)
