@@ -133,7 +133,13 @@ class Network(Protocol):
     feature_channels: int
 
     def features(self, image: Tensor) -> Tensor:
-        """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, H/4, W/4)."""
+        """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, H/4, W/4): ``decode(encode(image))``."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Image (B, 3, H, W) in [0, 1] to the feature maps (B, C, h, w) that the decoder takes, largest first."""
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        """Feature maps as ``encode`` gives them, perturbed perhaps, to decoder features."""
 
     def classify(self, features: Tensor) -> Tensor:
         """Decoder features to class scores (logits), (B, num_classes, H/4, W/4)."""

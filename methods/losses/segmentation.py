@@ -85,6 +85,21 @@ def pseudo_label_loss(
     return mean_where(weight * loss, counted)
 
 
+def confident_loss(logits: Tensor, pseudo_label: Tensor, confidence: Tensor, threshold: float) -> Tensor:
+    """Return the sum of the cross-entropy of confident pixels, divided by the number of valid pixels.
+
+    Source: FixMatch, NeurIPS 2020, equation 4, by pixels.
+
+    Args:
+        logits: (B, K, h, w).
+        pseudo_label: (B, H, W), int64, 255 = ignore.
+        confidence: (B, H, W), the probability of the pseudo-label.
+        threshold: in [0, 1]; pixels of at least this confidence count.
+    """
+    loss = torch.where(confidence >= threshold, _per_pixel(logits, pseudo_label), 0)
+    return mean_where(loss, pseudo_label != IGNORE_INDEX)
+
+
 def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
     """Return the squared distance of the softmax outputs, summed over classes, mean over valid pixels.
 
