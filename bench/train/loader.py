@@ -206,10 +206,9 @@ class Loader:
         views = host.views[pool]
         slots = self._slots(host.micro, len(views.weak))
         weak = self.augmentation.to_float(self._to_device(views.weak).permute(0, 3, 1, 2))
-        strong = [
-            self.augmentation.strong([self._rng(pool, use, host.step, slot) for slot in slots], self.device)
-            for use in ["strong", *(f"strong {number}" for number in range(2, self.strong_views + 1))]
-        ]
+        uses = ["strong", *(f"strong {number}" for number in range(2, self.strong_views + 1))][: self.strong_views]
+        rngs = ([self._rng(pool, use, host.step, slot) for slot in slots] for use in uses)
+        strong = (self.augmentation.strong(of_slots, self.device) for of_slots in rngs)
         visible = None if views.visible_labels is None else self._to_device(views.visible_labels).long()
         return Unlabelled(weak, tuple(strong), visible, views.extents, self._unlabelled(host, others))
 
