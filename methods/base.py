@@ -98,7 +98,7 @@ class Unlabelled:
 
 def rectangles(corners: Extents, height: int, width: int, device: torch.device) -> Tensor:
     """Return (B, height, width) bool: True within rectangles (B, 4) of first row, first column and the ends of both."""
-    box = to_device(corners, device)
+    box = to_device(np.ascontiguousarray(corners), device)
     top, left, bottom, right = (box[:, i, None] for i in range(4))
     y = torch.arange(height, device=device)
     x = torch.arange(width, device=device)

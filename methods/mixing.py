@@ -21,7 +21,7 @@ from bench.transfer import to_device
 from methods.base import IMAGENET_MEAN, rectangles
 
 Mix = Literal["classmix", "cutmix", "cutout", "none"]
-Boxes = Literal["half", "unimatch", "cps"]
+Boxes = Literal["half", "unimatch", "cps", "augseg"]
 _LABELS = 256  # every value that a label can have, 255 (ignore) included
 
 
@@ -143,16 +143,30 @@ def _draw_three(count: int, height: int, width: int, rng: np.random.Generator) -
     return _placed(w, h, rng.integers(0, width - w + 1), rng.integers(0, height - h + 1))
 
 
+def _draw_beta(count: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return `count` rectangles of the image's shape and a share of its area drawn from Beta(4, 4), cut off at its edges.
+
+    The centre is uniform in the image. Source: CutMix, Yun et al., ICCV 2019, section 3.1, which has Beta(1, 1); the
+    parameter is this project's choice, as AugSeg's paper gives none.
+    """
+    side = np.sqrt(rng.beta(4, 4, count))
+    w, h = ((side * length).astype(np.int64) for length in (width, height))
+    left, top = rng.integers(0, width, count) - w // 2, rng.integers(0, height, count) - h // 2
+    return _placed(w, h, left, top).clip(0, np.array([height, width, height, width]))
+
+
 def draw_boxes(kind: Boxes, count: int, height: int, width: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the boxes (count, n, 4) of CutMix: top, left, bottom, right of the n of each image.
 
     Args:
         kind: ``half`` is one of half the area (see :func:`draw_rectangles`), ``unimatch`` one of 2 to 40 % or none,
-            ``cps`` three.
+            ``cps`` three, ``augseg`` one whose share of the area follows a beta distribution.
     """
     if kind == "cps":
         return _draw_three(count, height, width, rng)
-    return {"half": draw_rectangles, "unimatch": _draw_small}[kind](count, height, width, rng)[:, None]
+    return {"half": draw_rectangles, "unimatch": _draw_small, "augseg": _draw_beta}[kind](count, height, width, rng)[
+        :, None
+    ]
 
 
 def box_mask(

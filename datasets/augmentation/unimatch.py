@@ -31,13 +31,24 @@ from datasets.augmentation.reco import (
 from datasets.augmentation.resample import Size, Window, crop_image, crop_mask, draw_window, inside
 
 
-class UniMatchConfig(bench.config.Config):
-    """Options of the augmentation. The defaults are the authors' for Pascal VOC.
+class ScaledViewsConfig(bench.config.Config):
+    """Options of the views of :class:`ScaledViews`.
 
     Attributes:
-        crop_size: (height, width) of the crop in pixels; one number means a square. The authors have 801 for Cityscapes.
+        crop_size: (height, width) of the crop in pixels; one number means a square.
         scale: range of the random scale of every image, labelled or not.
         flip_p: probability of a horizontal flip of every image.
+    """
+
+    crop_size: CropSize = (321, 321)
+    scale: PositiveRange = (0.5, 2.0)
+    flip_p: Probability = 0.5
+
+
+class UniMatchConfig(ScaledViewsConfig):
+    """Options of the augmentation. The defaults are the authors' for Pascal VOC; for Cityscapes they have crops of 801.
+
+    Attributes:
         jitter_p: probability of colour jitter of the strong view.
         brightness, contrast, saturation: range of the factor; 1 changes nothing.
         hue: range of the shift in turns of the colour circle; 0 changes nothing.
@@ -46,9 +57,6 @@ class UniMatchConfig(bench.config.Config):
         blur_sigma: range of the blur's standard deviation in pixels.
     """
 
-    crop_size: CropSize = (321, 321)
-    scale: PositiveRange = (0.5, 2.0)
-    flip_p: Probability = 0.5
     jitter_p: Probability = 0.8
     brightness: FactorRange = (0.5, 1.5)
     contrast: FactorRange = (0.5, 1.5)
@@ -66,23 +74,17 @@ class _Geometry(NamedTuple):
     flipped: bool
 
 
-@register("augmentation", "unimatch")
-class UniMatchAugmentation:
-    """UniMatch's recipe: every image scaled, cropped and flipped at random; the strong view jittered, greyed and blurred.
+class ScaledViews:
+    """Every image scaled, cropped and flipped at random, labelled or not; a subclass has the strong view.
 
     Where a crop reaches beyond the scaled image it is black, and void in the mask (``Unlabelled.inside``). Thread safe: it
     keeps no state but its options.
     """
 
-    Config = UniMatchConfig
     to_float = staticmethod(to_float)
 
-    def __init__(self, config: UniMatchConfig) -> None:
+    def __init__(self, config: ScaledViewsConfig) -> None:
         self.config = config
-        colours = {
-            name: getattr(config, name) for name in UniMatchConfig.model_fields if name not in ("scale", "flip_p")
-        }
-        self._strong = AugmentationConfig(**colours, scale=(1.0, 1.0), flip_p=0.0)
 
     def _draw(self, size: Size, rng: np.random.Generator) -> _Geometry:
         """Draw four numbers for an image of a (height, width)."""
@@ -129,11 +131,23 @@ class UniMatchAugmentation:
         """Return labelled views (B, 3, h, w) as float32 in [0, 1] and their labels as int64: their colours stay."""
         return to_float(image), label.long()
 
-    def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:
-        """Draw the strong augmentation of one step, one generator per slot. Its geometric half changes nothing."""
-        return StrongView(self._strong, rngs, device)
-
 
 def _turned(view: UInt8, drawn: _Geometry) -> UInt8:
     """Return a view (H, W, …) flipped where it was drawn so."""
     return np.ascontiguousarray(view[:, ::-1]) if drawn.flipped else view
+
+
+@register("augmentation", "unimatch")
+class UniMatchAugmentation(ScaledViews):
+    """UniMatch's recipe: every image scaled, cropped and flipped at random; the strong view jittered, greyed and blurred."""
+
+    Config = UniMatchConfig
+
+    def __init__(self, config: UniMatchConfig) -> None:
+        super().__init__(config)
+        colours = config.model_dump(exclude={"scale", "flip_p"})
+        self._strong = AugmentationConfig(**colours, scale=(1.0, 1.0), flip_p=0.0)
+
+    def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:
+        """Draw the strong augmentation of one step, one generator per slot. Its geometric half changes nothing."""
+        return StrongView(self._strong, rngs, device)

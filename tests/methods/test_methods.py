@@ -35,6 +35,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("unimatch", {"threshold": 0.4}),
     ("cps", {}),
     ("cps", {"mix": "none", "cross_weight": 0.5}),
+    ("augseg", {"threshold": 0.4, "ema_decay": 0.9}),
+    ("augseg", {"threshold": 0, "inject": False, "teacher_buffers": "own", "joint_forward": False}),
 ]
 SUPERVISED = {"fixmatch": 0.5, "unimatch": 0.5, "cps": 2}  # factors on the supervised loss, or the number of networks
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)

@@ -167,6 +167,24 @@ def test_cpss_boxes_follow_french_et_als_law() -> None:
     assert (top >= 0).all() and (left >= 0).all() and (bottom <= height).all() and (right <= width).all()
 
 
+def test_augsegs_boxes_are_cutmixs_with_a_beta_law() -> None:
+    height, width = 200, 300
+    top, left, bottom, right = mixing.draw_boxes("augseg", 6000, height, width, rng(1, "mix"))[:, 0].T
+    assert (top >= 0).all() and (top <= bottom).all() and (bottom <= height).all()
+    assert (left >= 0).all() and (left <= right).all() and (right <= width).all()
+    whole = (top > 0) & (left > 0) & (bottom < height) & (right < width)
+    assert abs(((bottom - top) / height - (right - left) / width)[whole]).max() < 0.01  # the image's shape
+    centre = (left + right)[whole] / 2 / width
+    assert abs(centre.mean() - 0.5) < 0.02
+    share = rng(2, "test").beta(4, 4, 4000)  # of those near the corner two sides are cut off; drawn one by one:
+    drawn = [
+        (min(x + s / 2, 1) - max(x - s / 2, 0)) * (min(y + s / 2, 1) - max(y - s / 2, 0))
+        for s, x, y in zip(share**0.5, *rng(3, "test").random((2, 4000)), strict=True)
+    ]
+    found = (bottom - top) * (right - left) / (height * width)
+    assert ks_2samp(found, drawn).pvalue > 1e-4
+
+
 def test_boxes_that_overlap_cancel_each_other_against_a_loop() -> None:
     boxes = mixing.draw_boxes("cps", 20, 30, 40, rng(3, "mix"))
     expected = torch.zeros(20, 30, 40, dtype=torch.bool)

@@ -30,6 +30,7 @@ GOLDEN = Path(__file__).parents[2] / "data" / "golden" / torch.backends.cpu.get_
 STEPS = 20
 # Teachers are not confident after so few steps; with the usual thresholds there would be no unsupervised loss to watch.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "augseg": {"threshold": 0.2},
     "classmix": {"threshold": 0.3},
     "fixmatch": {"threshold": 0.2},
     "rc2l": {"min_confidence": 0.05, "min_area": 0.0},
