@@ -67,7 +67,7 @@ def plan(
     shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
     cells = counted(count, "cell") + (f" ({shape})" if shape else "")
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
-    out.print(projection_text(projection))
+    out.print(f"{_steps(summary)}; {projection_text(projection)}")
     print_warnings(out, summary.warnings)
     for cell in summary.cells[: None if every else SHOWN]:
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
@@ -75,6 +75,14 @@ def plan(
         out.print(f"  … {count - SHOWN} more (--all)")
     for line in (*advised, *said):
         out.print(line)
+
+
+def _steps(summary: Summary) -> str:
+    """Return how many optimizer steps a cell has, `91,200 to 104,880 steps`: planning works them out from epochs."""
+    known = sorted({cell.iterations for cell in summary.cells if cell.iterations is not None}) or [
+        summary.iterations or 0
+    ]
+    return " to ".join(f"{steps:,}" for steps in dict.fromkeys((known[0], known[-1]))) + " steps a cell"
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:

@@ -204,10 +204,16 @@ def plot(
     request: Request,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the files go.")] = Path("plots"),
     select: SELECT = None,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="NAME", help="`convergence` of a loss, or what else methods log.")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
+
+    if of is not None and kind is not Plot.CONVERGENCE:
+        raise BenchError(f"--of {of}: it is for `plot convergence`")
 
     if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE, Plot.TUNING):
         raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
@@ -216,14 +222,14 @@ def plot(
 
         plot_memory(request, output, as_json)
         return
-    files = _drawn(kind, request, output, select)
+    files = _drawn(kind, request, output, select, of)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
         console().print("wrote " + ", ".join(str(f) for f in files))
 
 
-def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) -> list[Path]:
+def _drawn(kind: Plot, request: Request, output: Path, select: Select | None, of: str | None) -> list[Path]:
     from bench.plan.summary import find_summary
     from bench.report import records
 
@@ -245,8 +251,9 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
         from bench.report.figures.variance import variance
 
         return variance(runs, summary, output, rule)
-    from bench.report.curves import read_curves
+    from bench.report.curves import read_curves, read_logged
     from bench.report.figures.convergence import convergence
 
-    curves = read_curves(request.store, (cell.id for cell in summary.cells))
-    return convergence(runs, curves, summary, output)
+    ids = [cell.id for cell in summary.cells]
+    curves = read_curves(request.store, ids) if of is None else read_logged(request.store, ids, of)
+    return convergence(runs, curves, summary, output, of)

@@ -43,11 +43,16 @@ def _network(cell: Cell) -> dict[str, str]:
     return {"network": cell.network.name, **found}
 
 
+def _supervised(cell: Cell) -> str:
+    loss = cell.loss
+    return "cross-entropy" if loss.supervised == "ce" else f"ohem {loss.ohem_threshold:g}, {loss.ohem_kept}"
+
+
 def _recipe(cell: Cell) -> dict[str, str]:
-    """Return how the cell is trained, by dotted key; ``loss`` is what no option changes yet."""
+    """Return how the cell is trained, by dotted key; ``loss.auxiliary`` is what no option changes yet."""
     batch, augmentation = cell.schedule.batch, cell.augmentation.config.model_dump(mode="json")
     return {
-        "loss.supervised": "cross-entropy",
+        "loss.supervised": _supervised(cell),
         "loss.auxiliary": "none",
         "schedule.batch": f"{batch.labelled}+{batch.unlabelled}",
         "schedule.sampling": cell.schedule.sampling,

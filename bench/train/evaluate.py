@@ -43,7 +43,7 @@ def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = 
     """
     size, stride = evaluation.size, evaluation.window_stride
     how = {
-        "whole": "whole image",
+        "whole": "whole image" + (f" at multiples of {evaluation.multiple_of}" if evaluation.multiple_of else ""),
         "padded": f"padded to {size[0]}×{size[1]}" if size else "",
         "sliding": f"sliding {size[0]}×{size[1]}, stride {stride[0]}×{stride[1]}" if size and stride else "",
     }[evaluation.mode]
