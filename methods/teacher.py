@@ -72,10 +72,12 @@ class TeacherMethod(StudentMethod):
 
     Attributes:
         soft_targets: True gives :meth:`unsupervised` the teacher's probabilities in the strong view's frame.
+        ignores_padding: whether what fills a weak view beyond its image is ignored; the ReCo authors label it as any other.
     """
 
     config: TeacherConfig
     soft_targets: ClassVar[bool] = False
+    ignores_padding: ClassVar[bool] = False
 
     def __init__(self, config: TeacherConfig, build: Build) -> None:
         super().__init__(config, build)
@@ -90,10 +92,7 @@ class TeacherMethod(StudentMethod):
         raise NotImplementedError
 
     def teacher_scores(self, unlabelled: Unlabelled) -> Tensor:
-        """Return the teacher's probabilities on the weak view, (B, K, H, W) float32.
-
-        Where the weak view was padded, its reflected content is labelled as any other, as in the authors' code.
-        """
+        """Return the teacher's probabilities on the weak view, (B, K, H, W) float32."""
         with torch.inference_mode():
             logits = self.teacher(unlabelled.weak)
         return resize(logits, unlabelled.weak.shape[2:]).softmax(dim=1)
@@ -108,6 +107,9 @@ class TeacherMethod(StudentMethod):
             confidence, label = scores.max(dim=1)
             if self.config.confidence == "8bit":
                 confidence = in_8_bits(confidence)
+            if self.ignores_padding:
+                inside = unlabelled.inside()
+                label, confidence = torch.where(inside, label, IGNORE_INDEX), confidence * inside
         with phase("augment"):
             maps = ((label, IGNORE_INDEX), (confidence, 0.0))
             image, label, confidence = unlabelled.strong.geometric(unlabelled.weak, *maps)

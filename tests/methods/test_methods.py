@@ -21,6 +21,8 @@ from methods.supervised import Supervised, SupervisedConfig
 from methods.teacher import TeacherMethod, in_8_bits
 from tests.methods.fakes import CLASSES, SHIFT, batch, method
 
+# Few classes and few pixels: ranks, numbers and the bank are small as well.
+U2PL = {"representation_dim": 8, "low_rank": 1, "high_rank": 3, "bank_size": 40, "num_anchors": 16, "num_negatives": 8}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("supervised", {}),
     ("mean_teacher", {}),
@@ -37,6 +39,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cps", {"mix": "none", "cross_weight": 0.5}),
     ("augseg", {"threshold": 0.4, "ema_decay": 0.9}),
     ("augseg", {"threshold": 0, "inject": False, "teacher_buffers": "own", "joint_forward": False}),
+    ("u2pl", {**U2PL, "supervised_only": 0}),
+    ("u2pl", {**U2PL, "supervised_only": 0, "unreliable": 0, "cutmix_p": 0, "teacher_buffers": "average"}),
 ]
 SUPERVISED = {"fixmatch": 0.5, "unimatch": 0.5, "cps": 2}  # factors on the supervised loss, or the number of networks
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)

@@ -41,6 +41,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_queries": 64,
         "num_negatives": 128,
     },
+    "u2pl": {
+        "anchor_probability": 0.1,
+        "representation_dim": 64,
+        "num_anchors": 64,
+        "num_negatives": 16,
+        "bank_size": 500,
+        "new_negatives": 64,
+    },
     "unimatch": {"threshold": 0.2},
 }
 
