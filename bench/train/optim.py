@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -39,7 +41,7 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         groups,
         lr=config.lr,
         momentum=config.momentum,
@@ -47,6 +49,19 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
         weight_decay=config.weight_decay,
         fused=fused,
     )
+    if fused and config.momentum > 0:
+        optimizer.register_step_pre_hook(_give_momentum)
+    return optimizer
+
+
+def _give_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give a momentum of 0 to weights that get their first gradient after others had theirs: torch's fused step needs it."""
+    for group in optimizer.param_groups:
+        moving = [p for p in group["params"] if p.grad is not None]
+        new = [p for p in moving if "momentum_buffer" not in optimizer.state.get(p, {})]
+        if 0 < len(new) < len(moving):
+            for parameter in new:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

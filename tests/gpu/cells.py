@@ -1,4 +1,4 @@
-"""Lines that run the command line as a user does: doctor, ten cells, the same again, and one that doesn't fit."""
+"""Lines that run the command line as a user does: every method in both precisions, again, and what doesn't fit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import registry
 from bench.files import REPOSITORY, read_json
 from bench.store.run import Run, State
 from tests.gpu.context import Context, Setting
@@ -81,18 +82,16 @@ def _coordinates(cell_id: str, store: Path) -> str:
     return " ".join(str(value) for key, value in coords.items() if key in ("method", "numerics.precision", "precision"))
 
 
-def _ten(context: Context, name: str, workers: int, only: str | None = None) -> tuple[Path, Mapping[str, str]]:
-    from bench import registry
-
+def _cells(context: Context, name: str, workers: int, only: str | None = None) -> tuple[Path, Mapping[str, str]]:
     steps, store = context.sizes.steps, context.folder / name
     axes = {"method": registry.names("method"), "protocol": [{"ratio": "1/2"}], "numerics.precision": ["fp32", "bf16"]}
     content = {"recipe": recipe(context.sizes.check, steps), "resources": resources(steps), "axes": axes}
     return store, run_grid(context.write_spec(name, content), store, workers, only)
 
 
-def ten_cells(context: Context) -> None:
+def every_cell(context: Context) -> None:
     """Every method in both precisions ends `done`."""
-    store, states = _ten(context, FIRST, context.sizes.workers)
+    store, states = _cells(context, FIRST, context.sizes.workers)
     for cell_id, state in states.items():
         reason = Run(store / cell_id).read_state().get("reason")
         context.report.note(
@@ -101,16 +100,16 @@ def ten_cells(context: Context) -> None:
             "",
             exactly("done"),
         )
-    context.report.note("cells", len(states), "", exactly(10))
+    context.report.note("cells", len(states), "", exactly(2 * len(registry.names("method"))))
 
 
 def again(context: Context) -> None:
     """A second run, with another number of cells at a time, has the first one's weights, metrics and results."""
     if not (context.folder / FIRST).is_dir():
-        ten_cells(context)
+        every_cell(context)
     first = context.folder / FIRST
     only = "method=reco" if context.noop else None  # where no bit can agree, some cells are enough
-    second, states = _ten(context, SECOND, max(context.sizes.workers - 1, 1), only)
+    second, states = _cells(context, SECOND, max(context.sizes.workers - 1, 1), only)
     for cell_id in states:
         context.report.note(
             _coordinates(cell_id, second) or cell_id,

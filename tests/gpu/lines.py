@@ -24,7 +24,7 @@ class Line:
 
 LINES = (
     Line("doctor", "the machine is as a grid needs it", "tests.gpu.cells:doctor", 60),
-    Line("cells", "ten cells, every method in fp32 and bf16, are done", "tests.gpu.cells:ten_cells", 150),
+    Line("cells", "cells of every method in fp32 and bf16 are done", "tests.gpu.cells:every_cell", 150),
     Line("again", "the same cells once more, bit for bit", "tests.gpu.cells:again", 120),
     Line("resume", "killed and resumed, bit for bit", "tests.gpu.resume:resume", 150),
     Line("syncs", "a step waits for the device nowhere but in the matching", "tests.gpu.numbers:syncs", 60),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench import kernels
 from bench.spec.sections import Optimizer
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
 
@@ -45,6 +46,24 @@ def test_backbone_has_its_own_rate_and_frozen_weights_are_left_out() -> None:
     optimizer = make_optimizer(Optimizer(backbone_lr_factor=0.1), Model())
     set_learning_rate(optimizer, 0.5)
     assert [(len(g["params"]), g["lr"]) for g in optimizer.param_groups] == [(2, 0.05), (2, 0.5)]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weights_may_get_their_first_gradient_later_than_others_also_where_steps_are_fused(name: str) -> None:
+    models = [nn.ModuleDict({name: nn.Linear(2, 2) for name in ("early", "late")}) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    plain = make_optimizer(Optimizer(name=name), models[0])
+    with kernels.assuming("cuda"):
+        fused = make_optimizer(Optimizer(name=name), models[1])
+    assert fused.param_groups[0]["fused"]
+    for step in range(4):
+        for model, optimizer in zip(models, (plain, fused), strict=True):
+            hidden = model["early"](torch.ones(1, 2))
+            (hidden if step < 2 else model["late"](hidden)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
