@@ -21,13 +21,15 @@ def code_hash(path: Path) -> str:
     """Return the first digits of a SHA-256 of a plug-in's code.
 
     It covers the file and, through every import in it, also within functions, the files that are neither part of this
-    harness nor of an installed package nor of Python; not what they read otherwise. It doesn't depend on where they lie.
+    harness nor of an installed package nor of Python; not what they read otherwise. Of an installed package it covers all
+    of its files. It doesn't depend on where they lie.
 
     Args:
-        path: the plug-in's file.
+        path: the plug-in's file, or the folder of a package.
     """
     digest = hashlib.sha256()
-    for name, file in sorted(_reached(path).items()):
+    files = {p.relative_to(path).as_posix(): p for p in path.rglob("*.py")} if path.is_dir() else _reached(path)
+    for name, file in sorted(files.items()):
         digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:DIGITS]
 

@@ -1,6 +1,7 @@
 """The registry: methods, networks, datasets, protocols, augmentations and loss probes, found by their file's existence.
 
-A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``).
+A plug-in is one Python file anywhere, named in the environment variable ``BENCH_PLUGINS`` (paths separated by ``:``), or a
+module of an installed package that names it as an entry point of the group ``semisegbench``.
 A file that fails to import does not hurt the others, be it a plug-in or one of the harness's own: its error is kept in
 :data:`failures` and shown by ``list`` and ``doctor``, and where a name isn't found.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import pkgutil
@@ -34,6 +36,7 @@ HOMES: dict[Kind, str] = {
     "augmentation": "datasets.augmentation",
     "probe": "methods.losses.probes",
 }
+ENTRY_POINTS = "semisegbench"  # the group in which installed packages name modules that register something
 # Modules that run cells elsewhere than on this machine; each offers a ``BACKEND`` to the command line.
 BACKENDS = ("slurm.cli",)
 
@@ -46,7 +49,7 @@ class Entry:
         kind, name: what it is, and its name.
         cls: the class.
         summary: the first line of its docstring.
-        plugin: the plug-in's file that registered it; None for the harness's own.
+        plugin: the plug-in's file that registered it, or the folder of an installed package; None for the harness's own.
     """
 
     kind: Kind
@@ -127,6 +130,29 @@ def plugin_paths() -> list[Path]:
 
 
 def _load_plugins() -> None:
+    _load_files()
+    _load_installed()
+
+
+def _load_installed() -> None:
+    """Import the modules that installed packages name as entry points."""
+    if ENTRY_POINTS in _loaded:
+        return
+    _loaded.add(ENTRY_POINTS)
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            package = importlib.util.find_spec(point.module.partition(".")[0])
+            if package is None or package.origin is None:
+                raise ImportError(f"there is no module {point.module}")
+            _loading.append(Path(package.origin).parent if package.submodule_search_locations else Path(package.origin))
+            importlib.import_module(point.module)
+        except Exception as error:  # as of any plug-in
+            failures[f"entry point {point.name} = {point.value}"] = _described(error)
+        finally:
+            _loading.clear()
+
+
+def _load_files() -> None:
     for path in plugin_paths():
         name = f"bench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
         if name in _loaded:

@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     (Room("bench.plan", "a grid becomes cells; the summary that is kept of them, and whether it still holds"),),
     (Room("bench.train", "`Stepper` takes a step; the loop around it, loader, evaluation, checkpoints, meters"),),
     (
+        Room("bench.check", "whether a method, network, dataset or augmentation keeps its contract"),
         Room("bench.cost", "memory predicted and swept, time measured"),
         Room("bench.run", "one attempt at a cell: worker, signals, recorder, local processes, doctor"),
     ),

@@ -36,6 +36,12 @@ class Toy(SegmentationDataset):
     def ids(self, split: SplitName) -> tuple[str, ...]:
         return tuple(f"{split}{i:02d}" for i in range(COUNTS[split]))
 
+    def _sized(self, array: UInt8) -> UInt8:
+        """The nearest pixels at the prepared size."""
+        height, width = self.config.prepared_size(SIZE, SIZE)
+        found: UInt8 = array[np.arange(height) * SIZE // height][:, np.arange(width) * SIZE // width]
+        return found
+
     def _corner(self, image_id: str) -> tuple[int, int, int]:
         draw = rng(7, image_id)
         return int(draw.integers(2, 20)), int(draw.integers(2, 20)), int(draw.integers(1, 3))
@@ -44,14 +50,14 @@ class Toy(SegmentationDataset):
         top, left, kind = self._corner(image_id)
         image = rng(8, image_id).integers(90, 150, (SIZE, SIZE, 3)).astype(np.uint8)
         image[top : top + 16, left : left + 16] = 220 if kind == 1 else 20
-        return image
+        return self._sized(image)
 
     def mask(self, image_id: str) -> UInt8:
         top, left, kind = self._corner(image_id)
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[top : top + 16, left : left + 16] = kind
         mask[[0, -1]] = 255
-        return mask
+        return self._sized(mask)
 
     @classmethod
     def prepare(cls, config: DatasetConfig, root: Path, source: Path | None, progress: Progress | None = None) -> None:

@@ -62,6 +62,11 @@ def name_of(dataset: RawView) -> str:
 
 @lru_cache(maxsize=64)
 def open_dataset(part: Part, roots: DataRoots) -> SegmentationDataset:
+    """Open a dataset, once for all who ask for it; see :func:`open_anew`."""
+    return open_anew(part, roots)
+
+
+def open_anew(part: Part, roots: DataRoots) -> SegmentationDataset:
     """Open a dataset, making an embedded one on first use.
 
     Raises:

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from bench.arrays import IGNORE_INDEX
+from bench.check.cell import Make
+from bench.check.methods import half_precision, keeps_state, learns, never_waits, train
 from bench.registry import get
 from bench.seeds import rng
-from methods.base import Batch, Method
+from methods.base import Batch
 from methods.mean_teacher import sigmoid_ramp
 from methods.supervised import Supervised, SupervisedConfig
 from methods.teacher import TeacherMethod, in_8_bits
@@ -52,25 +54,13 @@ def teacher_method(name: str, **options: Any) -> TeacherMethod:
     return made
 
 
-def train(trained: Method, batches: list[Batch], lr: float = 0.05) -> list[dict[str, float]]:
-    """Run the loop's part of a few steps; return each step's losses."""
-    optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=lr, momentum=0.9)
-    history = []
-    for item in batches:
-        optimizer.zero_grad()
-        losses = trained.losses(item)
-        torch.autograd.backward(list(losses.values()))
-        optimizer.step()
-        trained.after_step(item.step)
-        history.append({key: value.item() for key, value in losses.items()})
-    return history
+def making(name: str, options: dict[str, Any]) -> Make:
+    return lambda seed: method(name, seed=seed, **options)
 
 
 @every_variant
 def test_loss_decreases_on_a_fixed_batch(name: str, options: dict[str, Any]) -> None:
-    made = method(name, **options)
-    fixed = batch(asks=made)
-    history = train(made, [Batch(i, 20, 0, fixed.labelled, fixed.unlabelled) for i in range(20)])
+    history = learns(making(name, options))
     assert all(math.isfinite(value) for losses in history for value in losses.values())
     expected = math.log(CLASSES) * SUPERVISED.get(name, 1)
     assert history[0]["supervised"] == pytest.approx(expected, rel=0.3)
@@ -80,36 +70,19 @@ def test_loss_decreases_on_a_fixed_batch(name: str, options: dict[str, Any]) -> 
 
 @every_variant
 def test_state_dict_holds_everything(name: str, options: dict[str, Any]) -> None:
-    first, other = method(name, **options), method(name, seed=1, **options)
-    train(first, [batch(i, asks=first) for i in range(3)])
-    other.load_state_dict(copy.deepcopy(first.state_dict()))
-    following = [batch(i, asks=first) for i in range(3, 5)]
-    assert train(other, following) == train(first, following)  # bit for bit
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), other.state_dict().values(), strict=True))
+    keeps_state(making(name, options))
 
 
 @every_variant
 def test_float32_losses_under_autocast(name: str, options: dict[str, Any]) -> None:
-    exact, rounded = (method(name, **options) for _ in range(2))
-    plain = exact.losses(batch(asks=exact))
-    with torch.autocast("cpu", torch.bfloat16):
-        low = rounded.losses(batch(asks=rounded))
-    torch.autograd.backward(list(low.values()))
-    assert all(p.grad is not None for p in rounded.student.parameters())  # type: ignore[union-attr]
-    for key, value in low.items():
-        assert value.dtype == torch.float32
-        assert value.shape == ()
-        assert value.item() == pytest.approx(plain[key].item(), rel=0.05, abs=0.02)
+    found = half_precision(making(name, options))
+    assert all(value.dtype == torch.float32 and value.shape == () for value, _ in found.values())
 
 
 @every_variant
 def test_no_host_sync_in_a_step(name: str, options: dict[str, Any]) -> None:
     """Fake tensors hold no data: whatever asks for a value on the host fails."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        made = method(name, **options)
-        losses = made.losses(batch(asks=made))
-        torch.autograd.backward(list(losses.values()))
-        made.after_step(0)
+    made = never_waits(making(name, options))
     assert all(isinstance(p.grad, FakeTensor) for p in made.student.parameters())  # type: ignore[union-attr]
 
 
@@ -154,7 +127,7 @@ def plain_pseudo_labels(made: TeacherMethod, weak: Tensor) -> tuple[Tensor, Tens
 
 
 def moved(maps: Tensor, fill: float) -> Tensor:
-    """What FakeStrong does to a map, written otherwise."""
+    """What ShiftedView does to a map, written otherwise."""
     return F.pad(maps[..., :-SHIFT].float(), (SHIFT, 0), value=fill).flip(-1).to(maps.dtype)
 
 

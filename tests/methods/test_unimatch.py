@@ -19,7 +19,7 @@ from methods.fixmatch import FixMatch, labelled_by
 from methods.losses.segmentation import confident_loss
 from methods.mixing import draw_boxes
 from methods.unimatch import UniMatch, UniMatchConfig, drop_channels
-from tests.methods.fakes import CLASSES, SHIFT, FakeStrong, batch, method, network
+from tests.methods.fakes import CLASSES, SHIFT, ShiftedView, batch, method, network
 
 THRESHOLD = 0.3
 Maps = tuple[Tensor, Tensor, Tensor]
@@ -36,7 +36,7 @@ def large(logits: Tensor) -> Tensor:
 
 
 def strong_by_hand(image: Tensor, label: Tensor, confidence: Tensor) -> Maps:
-    """What FakeStrong does to a weak view and its maps, written otherwise."""
+    """What ShiftedView does to a weak view and its maps, written otherwise."""
 
     def moved(maps: Tensor, fill: float) -> Tensor:
         return F.pad(maps[..., :-SHIFT].float(), (SHIFT, 0), value=fill).flip(-1)
@@ -148,7 +148,7 @@ def test_the_partners_pass_leaves_the_network_as_it_is() -> None:
 
 def test_what_fills_a_view_beyond_its_image_counts_nowhere() -> None:
     logits = torch.randn(2, CLASSES, 8, 8, generator=torch.Generator().manual_seed(0))
-    view = Unlabelled(torch.zeros(2, 3, 32, 32), (FakeStrong(),), None, np.array([[0, 0, 32, 32], [0, 10, 20, 32]]))
+    view = Unlabelled(torch.zeros(2, 3, 32, 32), (ShiftedView(),), None, np.array([[0, 0, 32, 32], [0, 10, 20, 32]]))
     target = labelled_by(logits, view)
     inside = torch.ones(2, 32, 32, dtype=torch.bool)
     inside[1, 20:], inside[1, :, :10] = False, False

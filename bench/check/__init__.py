@@ -1,0 +1,1 @@
+"""Whether a method, network, dataset or augmentation keeps its contract, in small."""
