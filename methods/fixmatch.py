@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -121,9 +122,14 @@ class FixMatch(StudentMethod):
             other: Sequence[Tensor] = [values.roll(-1, 0) for values in own]
         else:
             other = strengthen(partner, unlabelled.partner.strong_views[number])
-        count, height, width = own[1].shape
-        boxes = box_mask(self.config.boxes, count, height, width, rng(batch.seed, "mix", number), own[1].device)
-        return Target(*combine(~boxes, own, other))
+        return pasted(own, other, self.config.boxes, rng(batch.seed, "mix", number))
+
+
+def pasted(own: Sequence[Tensor], other: Sequence[Tensor], boxes: Boxes, draw: np.random.Generator) -> Target:
+    """Return images, labels and confidence with random boxes of others in them (see ``methods.mixing.draw_boxes``)."""
+    count, height, width = own[1].shape
+    inside = box_mask(boxes, count, height, width, draw, own[1].device)
+    return Target(*combine(~inside, own, other))
 
 
 @torch.no_grad()

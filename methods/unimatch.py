@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.registry import register
@@ -53,6 +53,15 @@ def drop_channels(maps: Sequence[Tensor], probability: float, draw: np.random.Ge
     return found
 
 
+def need_encoder(network: nn.Module, method: str) -> None:
+    """Raise BenchError where a network offers no maps to perturb."""
+    if not hasattr(network, "encode"):
+        raise BenchError(
+            f"method '{method}' perturbs what an encoder gives its decoder, and this network has no `encode`: "
+            "use 'deeplabv3plus' or 'dpt'"
+        )
+
+
 @register("method", "unimatch")
 class UniMatch(FixMatch):
     """FixMatch with two strong views and a stream of perturbed features."""
@@ -63,11 +72,7 @@ class UniMatch(FixMatch):
 
     def __init__(self, config: UniMatchConfig, build: Build) -> None:
         super().__init__(config, build)
-        if not hasattr(self.student, "encode"):
-            raise BenchError(
-                "method 'unimatch' perturbs what an encoder gives its decoder, and this network has no `encode`: "
-                "use 'deeplabv3plus'"
-            )
+        need_encoder(self.student, "unimatch")
 
     def together(self, images: Tensor, sizes: Sequence[int], seed: int) -> Sequence[Tensor]:
         """Return the logits of labelled images and weak views, and those of the weak views with perturbed features.

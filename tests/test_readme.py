@@ -11,7 +11,7 @@ import torch
 from bench import registry
 from bench.cli.app import app
 from bench.spec.cell import PARTS, resolve_part
-from bench.spec.grid import expand, read_grid
+from bench.spec.grid import expand, grid_files, read_grid
 from methods.base import Build
 from tests.methods.fakes import CLASSES, batch, network
 
@@ -31,6 +31,14 @@ def test_the_method_in_one_file_works(tmp_path: Path, monkeypatch: pytest.Monkey
     losses = method(method.Config(), Build(CLASSES, network, 0)).train().losses(batch())
     assert set(losses) == {"supervised", "entropy"}
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_every_method_is_in_the_table_and_every_grid_there_exists() -> None:
+    table = README.partition("## Methods")[2].partition("## A method")[0]
+    ours = [entry.name for entry in registry.entries("method") if entry.plugin is None]
+    assert [name for name in ours if f"`{name}`" not in table] == []
+    grids = {path.stem for path in grid_files()}
+    assert set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", table)) <= grids
 
 
 def test_the_grid_expands(tmp_path: Path) -> None:

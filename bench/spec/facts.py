@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.spec.cell import Cell
 
 _DEEP_STEM = "-deepstem"
+_DINOV2 = re.compile(r"timm/vit_(\w+?)_patch14_dinov2.*")  # papers call it `dinov2_small`
 IGNORED = "evaluation.ignore_classes"  # names; published mIoU is over all classes
 # Options of an augmentation that have a fact of their own.
 _NAMED = ("crop_size",)
@@ -37,6 +39,8 @@ def _network(cell: Cell) -> dict[str, str]:
     """Return the network's facts; a ResNet's stem is torchvision's, or the three 3x3 convolutions of the deep one."""
     options = cell.network.config.model_dump(mode="json")
     found = {key: str(options[key]) for key in ("backbone", "weights", "output_stride") if key in options}
+    if named := _DINOV2.fullmatch(found.get("backbone", "")):
+        found["backbone"] = f"dinov2_{named[1]}"
     if found.get("backbone", "").startswith("resnet"):
         found["stem"] = "deep" if found["backbone"].endswith(_DEEP_STEM) else "7x7"
         found["backbone"] = found["backbone"].removesuffix(_DEEP_STEM)

@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reco": {"threshold": 0.0, "weak_threshold": 0.0, "num_queries": 64, "num_negatives": 128},
     "u2pl": {"supervised_only": 0.0, "anchor_probability": 0.0, "bank_size": 1000, "num_anchors": 64},
     "unimatch": {"threshold": 0.0},
+    "unimatch_v2": {"threshold": 0.0},
 }
 
 

@@ -36,9 +36,11 @@ def _forward(
 
     def size(axis: int) -> int:
         reach = dilation[axis] * (weight.shape[2 + axis] - 1)
+        if transposed:
+            return (image.shape[2 + axis] - 1) * stride[axis] - 2 * padding[axis] + reach + output_padding[axis] + 1
         return (image.shape[2 + axis] + 2 * padding[axis] - reach - 1) // stride[axis] + 1
 
-    shape = [image.shape[0], weight.shape[0], size(0), size(1)]
+    shape = [image.shape[0], weight.shape[1] * groups if transposed else weight.shape[0], size(0), size(1)]
     return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=chosen).zero_()
 
 

@@ -50,6 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "new_negatives": 64,
     },
     "unimatch": {"threshold": 0.2},
+    "unimatch_v2": {"threshold": 0.11},
 }
 
 
