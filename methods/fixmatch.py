@@ -8,7 +8,7 @@ its own weak view. See ``docs/differences.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +50,22 @@ class FixMatchConfig(Config):
     strong_weight: float = Field(default=1.0, ge=0)
 
 
+class Seen(NamedTuple):
+    """What the student saw of unlabelled images in a step.
+
+    Attributes:
+        batch: of the step.
+        target: the weak view with the student's own labels.
+        of_views: logits of the strong views.
+        others: what :meth:`FixMatch.together` gave besides.
+    """
+
+    batch: Batch
+    target: Target
+    of_views: Sequence[Tensor]
+    others: Sequence[Tensor]
+
+
 @register("method", "fixmatch")
 class FixMatch(StudentMethod):
     """The student's confident pseudo-labels on the weak view, as targets of the strong view."""
@@ -71,9 +87,13 @@ class FixMatch(StudentMethod):
         """
         return torch.split(self.student(images), list(sizes))
 
-    def more_terms(self, target: Target, others: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the losses, weighted but for the half, of what :meth:`together` gave besides."""
+    def more_terms(self, seen: Seen) -> dict[str, Tensor]:
+        """Return further losses, weighted but for the divisor: of what :meth:`together` gave besides, or on other labels."""
         return {}
+
+    def divisor(self, batch: Batch) -> float:
+        """Return what every loss is divided by."""
+        return 2
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the supervised loss, that of the strong views, and those of :meth:`more_terms`, halved."""
@@ -93,9 +113,9 @@ class FixMatch(StudentMethod):
         with phase("loss unsupervised"):
             strong = [self.loss_on(logits, view) for logits, view in zip(of_views, views, strict=True)]
             terms["strong"] = config.strong_weight * torch.stack(strong).mean()
-            terms |= self.more_terms(target, others)
+        terms |= self.more_terms(Seen(batch, target, of_views, others))
         self.log("confident", mean_where((target.confidence >= config.threshold).float(), target.label != IGNORE_INDEX))
-        return {name: term / 2 for name, term in terms.items()}
+        return {name: term / self.divisor(batch) for name, term in terms.items()}
 
     def loss_on(self, logits: Tensor, target: Target) -> Tensor:
         """Return the cross-entropy of confident pixels over valid ones, unweighted."""

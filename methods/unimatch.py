@@ -15,12 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.errors import BenchError
+from bench.phases import phase
 from bench.registry import register
 from bench.seeds import rng
 from bench.transfer import to_device
 from methods.base import Build, Network
-from methods.fixmatch import FixMatch, FixMatchConfig
-from methods.student import Target
+from methods.fixmatch import FixMatch, FixMatchConfig, Seen
 
 
 class UniMatchConfig(FixMatchConfig):
@@ -87,7 +87,8 @@ class UniMatch(FixMatch):
         labelled, weak, _, of_perturbed = torch.split(network.classify(network.decode(both)), [*sizes, *sizes])
         return labelled, weak, of_perturbed
 
-    def more_terms(self, target: Target, others: Sequence[Tensor]) -> dict[str, Tensor]:
+    def more_terms(self, seen: Seen) -> dict[str, Tensor]:
         """Return the loss of the perturbed features, on the labels of the weak view."""
-        (perturbed,) = others
-        return {"features": self.config.feature_weight * self.loss_on(perturbed, target)}
+        (perturbed,) = seen.others
+        with phase("loss unsupervised"):
+            return {"features": self.config.feature_weight * self.loss_on(perturbed, seen.target)}

@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "augseg": {"threshold": 0.0},
     "classmix": {"threshold": 0.0},
     "fixmatch": {"threshold": 0.0},
+    "prevmatch": {"threshold": 0.0, "previous_threshold": 0.0, "stored": 3},
     "rc2l": {"min_confidence": 0.0, "min_area": 0.0},
     "reco": {"threshold": 0.0, "weak_threshold": 0.0, "num_queries": 64, "num_negatives": 128},
     "u2pl": {"supervised_only": 0.0, "anchor_probability": 0.0, "bank_size": 1000, "num_anchors": 64},

@@ -41,13 +41,14 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cps", {"mix": "none", "cross_weight": 0.5}),
     ("augseg", {"threshold": 0.4, "ema_decay": 0.9}),
     ("augseg", {"threshold": 0, "inject": False, "teacher_buffers": "own", "joint_forward": False}),
+    ("prevmatch", {"threshold": 0.4, "previous_threshold": 0.4, "stored": 2}),
     ("unimatch_v2", {"threshold": 0.4}),
     ("unimatch_v2", {"threshold": 0, "dropped_images": 1, "predict_with": "student"}),
     ("u2pl", {**U2PL, "supervised_only": 0}),
     ("u2pl", {**U2PL, "supervised_only": 0, "unreliable": 0, "cutmix_p": 0, "teacher_buffers": "average"}),
 ]
 # Factors on the supervised loss, or the number of networks.
-SUPERVISED = {"fixmatch": 0.5, "unimatch": 0.5, "unimatch_v2": 0.5, "cps": 2}
+SUPERVISED = {"fixmatch": 0.5, "unimatch": 0.5, "unimatch_v2": 0.5, "prevmatch": 0.5, "cps": 2}
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
 
 

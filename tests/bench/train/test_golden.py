@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "augseg": {"threshold": 0.2},
     "classmix": {"threshold": 0.3},
     "fixmatch": {"threshold": 0.2},
+    "prevmatch": {"threshold": 0.2, "previous_threshold": 0.11, "stored": 3},
     "rc2l": {"min_confidence": 0.05, "min_area": 0.0},
     "reco": {
         "threshold": 0.3,
