@@ -20,13 +20,13 @@ from bench.registry import register
 from bench.seeds import derive, rng
 from bench.transfer import to_device
 from methods.base import Batch, Build, Unlabelled
+from methods.contrast import representation_head
 from methods.ema import Ema
 from methods.losses.memory_bank import MemoryBank
 from methods.losses.reco import drawing
 from methods.losses.segmentation import mean_where, resize
 from methods.losses.u2pl import bar_at, by_class, contrast, entropy, reliable_loss
 from methods.mixing import Boxes, Mix, mix
-from methods.reco import representation_head
 from methods.student import StudentMethod, StudentOutputs
 from methods.teacher import TeacherConfig, TeacherMethod
 

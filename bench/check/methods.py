@@ -134,12 +134,20 @@ def draws_from_seeds(make: Make) -> str:
 
 
 def half_precision(make: Make) -> dict[str, tuple[Tensor, float]]:
-    """Under autocast to bfloat16 the losses are about those of float32; return both by name."""
+    """Under autocast to bfloat16 the losses are about those of float32, and their gradients reach the same weights.
+
+    Returns:
+        Each loss in bf16 and in fp32, by name.
+    """
     exact, rounded = make(0), make(0)
     plain = exact.losses(batch(asks=exact))
     with torch.autocast("cpu", torch.bfloat16):
         low = rounded.losses(batch(asks=rounded))
-    torch.autograd.backward([loss for loss in low.values() if loss.requires_grad])
+    for losses in (plain, low):
+        torch.autograd.backward([loss for loss in losses.values() if loss.requires_grad])
+    pairs = zip(exact.named_parameters(), rounded.parameters(), strict=True)
+    lost = [name for (name, p), q in pairs if p.grad is not None and q.grad is None]
+    demand(not lost, f"in bf16 no gradient reaches {', '.join(lost[:3])}: was it used under torch.no_grad() before?")
     for name, value in low.items():
         there, here = float(value.detach()), float(plain[name].detach())
         near = abs(there - here) <= max(0.05 * abs(here), 0.02)

@@ -17,7 +17,7 @@ from bench.check.cell import Make
 from bench.check.methods import half_precision, keeps_state, learns, never_waits, train
 from bench.registry import get
 from bench.seeds import rng
-from methods.base import Batch
+from methods.base import Batch, Method
 from methods.mean_teacher import sigmoid_ramp
 from methods.supervised import Supervised, SupervisedConfig
 from methods.teacher import TeacherMethod, in_8_bits
@@ -34,6 +34,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("classmix", {"mix": "cutout", "reduction": "valid", "teacher_buffers": "copy"}),
     ("classmix", {"share_of": "batch", "draw_void": False}),
     ("classmix", {"mix": "none", "threshold": 0.3, "predict_with": "student"}),
+    ("pixel_contrast", {"base": "cutmix", "weak_threshold": 0.0, "num_pixels": 64}),
     ("fixmatch", {"threshold": 0.4}),
     ("fixmatch", {"threshold": 0, "partner": "roll", "boxes": "cps"}),
     ("unimatch", {"threshold": 0.4}),
@@ -62,6 +63,13 @@ def making(name: str, options: dict[str, Any]) -> Make:
     return lambda seed: method(name, seed=seed, **options)
 
 
+def student_of(made: Method) -> nn.Module:
+    """Return the network that is trained, of a method or of its base."""
+    of: Any = getattr(made, "base", made)
+    student: nn.Module = of.student
+    return student
+
+
 @every_variant
 def test_loss_decreases_on_a_fixed_batch(name: str, options: dict[str, Any]) -> None:
     history = learns(making(name, options))
@@ -87,7 +95,7 @@ def test_float32_losses_under_autocast(name: str, options: dict[str, Any]) -> No
 def test_no_host_sync_in_a_step(name: str, options: dict[str, Any]) -> None:
     """Fake tensors hold no data: whatever asks for a value on the host fails."""
     made = never_waits(making(name, options))
-    assert all(isinstance(p.grad, FakeTensor) for p in made.student.parameters())  # type: ignore[union-attr]
+    assert all(isinstance(p.grad, FakeTensor) for p in student_of(made).parameters())
 
 
 @pytest.mark.parametrize("name", ["mean_teacher", "classmix"])
