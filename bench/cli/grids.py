@@ -262,13 +262,13 @@ def status_table(state: GridStatus, every: bool) -> Table:
 
 def _line(row: StatusRow, extra: list[str]) -> list[str]:
     """Return what the table shows of a cell."""
-    from bench.store.rounding import went_on
+    from bench.store.rounding import mixed_code, went_on
 
     step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
     rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
     miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
     end = [str(row.get(key) or "") for key in extra]
-    said = "; ".join(filter(None, [row.get("reason"), went_on(row.get("hardware"))]))
+    said = "; ".join(filter(None, [row.get("reason"), went_on(row.get("hardware")), mixed_code(row.get("codes"))]))
     return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end, said]
 
 

@@ -52,6 +52,7 @@ class StateFacts(TypedDict):
         at_once: it failed before its first step, through no fault of the input.
         fault: whose fault a failure is, one of ``bench.store.failures.Fault``.
         hardware: models of the devices that it was trained on, in order.
+        codes: hashes of the code that trained it, in order.
         device_lost: nothing worked on the device any more in the process that failed.
     """
 
@@ -72,6 +73,7 @@ class StateFacts(TypedDict):
     fault: NotRequired[str | None]
     device_lost: NotRequired[bool | None]
     hardware: NotRequired[list[str]]
+    codes: NotRequired[list[str]]
 
 
 class StateRecord(StateFacts):

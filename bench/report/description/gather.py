@@ -109,6 +109,7 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         dirty=bool(last.get("git_dirty")),
         merged=(run.path / "origin.json").exists(),
         went_on=len(parsed(record.environment).get("device_model", ())) > 1,
+        mixed_code="mixed_code" in parsed(record.environment),
     )
 
 

@@ -34,6 +34,7 @@ class RunFacts:
         commit, dirty: of the code in its last attempt, "" where unknown; and whether that had changes.
         merged: it came from another store.
         went_on: it began on other hardware.
+        mixed_code: it began with other code.
     """
 
     cell: CellSummary
@@ -58,6 +59,7 @@ class RunFacts:
     dirty: bool = False
     merged: bool = False
     went_on: bool = False
+    mixed_code: bool = False
 
     @property
     def done(self) -> bool:
