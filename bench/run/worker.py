@@ -10,6 +10,7 @@ import os
 import socket
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,15 @@ from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
+from bench.run.patience import outlast
 from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
-from bench.store.failures import Fault, classify
+from bench.store.failures import Fault, classify, is_away
 from bench.store.job import Job
-from bench.store.rounding import as_it_began, began_anew, go_on
+from bench.store.rounding import Rounding, as_it_began, began_anew, go_on
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 
@@ -50,11 +52,32 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
         job: which cell, and how.
         signals: of a caller that listens already; None listens while the cell runs.
 
+    Where the store is away for a while, the run waits and goes on from its checkpoint (:mod:`bench.run.patience`).
+
     Raises:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
         OSError: if the store can't even take the state.
     """
     run = Run(Path(job.store) / job.cell_id)
+    away = partial(is_away, place=run.cell)
+    try:
+        return outlast(run, lambda: _attempt(run, job, signals), away, signals)
+    except Exception as error:
+        if not away(error):
+            raise
+        return _given_up(run, error)
+
+
+def _given_up(run: Run, error: Exception) -> State:
+    """Note that a run stopped because a file system is away; raises OSError where the store takes not even that."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    with run.claim() as mine:
+        if mine:
+            run.write_state(State.PREEMPTED, reason=f"the file system did not answer ({reason}); run again to go on")
+    return State.PREEMPTED if mine else State.RUNNING
+
+
+def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
@@ -103,6 +126,8 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
     except Exception as error:
         print(traceback.format_exc())
         failure = classify(error)
+        if is_away(error, run.cell):
+            raise
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
@@ -124,10 +149,12 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
         )
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
-    hardware = go_on(run, resources, device.type, model(device))
+    described = provenance.describe()
+    here = (run, resources, device.type, model(device), str(described["code_sha256"]))
+    noted = go_on(*here)
     goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
-    attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
-    run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
+    attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on})
+    run.write_state(State.RUNNING, attempt=attempt, at_once=None, fault=None, device_lost=None, **_of(noted))
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
 
@@ -139,8 +166,8 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     recorder = Recorder(run, hooks.still_ours)
     try:
         trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
-        if trainer.stepper.done == 0 and len(hardware) > 1:
-            run.write_state(State.RUNNING, hardware=began_anew(run, resources, device.type, model(device)))
+        if trainer.stepper.done == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
+            run.write_state(State.RUNNING, **_of(began_anew(*here)))
         trainer.train()
     finally:
         recorder.close()
@@ -148,6 +175,11 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     _evaluate_last(run, job, hooks, trainer)
     check_unchanged(store, data.sha256, cell.dataset, roots)
     _finish(run, dataset, split, trainer, data.sha256)
+
+
+def _of(noted: Rounding) -> dict[str, list[str]]:
+    """Return the facts of a state that say on what, and with which code, a run was trained."""
+    return {"hardware": noted["models"], "codes": noted["codes"]}
 
 
 def _make_trainer(

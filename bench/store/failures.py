@@ -8,13 +8,16 @@ import re
 import socket
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from bench.errors import BenchError, MachineError
 from bench.store.run import State, StateRecord
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What a file system answers that is away for a moment: nothing is wrong with the cell, which goes on later.
-_AWAY = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN, errno.EHOSTDOWN)
+_AWAY = {errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN, errno.EHOSTDOWN}
+_AWAY |= {errno.EROFS, errno.ESHUTDOWN, errno.ENODEV}
+_MISSING = (errno.ENOENT, errno.ENOTDIR)  # … and what else is answered where all of it is gone
 
 # The texts are those of cudaGetErrorString, which torch writes after "CUDA error: ", and the names of cuBLAS' and cuDNN's
 # status (CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED).
@@ -128,6 +131,21 @@ def classify(error: Exception) -> Failure:
     if lost or absent or isinstance(error, MachineError):
         return Failure(State.FAILED, f"{_node()}: {reason}", Fault.NODE, lost)
     return Failure(State.FAILED, reason, Fault.INPUT if isinstance(error, BenchError) else Fault.CELL)
+
+
+def is_away(error: BaseException, place: Path) -> bool:
+    """Tell whether an exception, or one that led to it, says that a file system is away for a while.
+
+    Args:
+        error: the exception.
+        place: a file of the run that is always there; where it isn't, whatever is missing is the file system's fault.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and (seen.errno in _AWAY or (seen.errno in _MISSING and not place.exists())):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def blames_node(state: StateRecord) -> bool:
