@@ -13,7 +13,7 @@ from bench.plan.summary import summarise
 from bench.store.activity import is_open
 from bench.store.run import State
 from bench.store.status import StatusRow, grid_status
-from slurm import resubmit
+from slurm import resubmit, tending
 from slurm.commands import SlurmError
 from slurm.view import SlurmView, add_view, settle
 
@@ -78,6 +78,8 @@ def cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> Chosen:
     view = add_view(store, status)
     if not options.dry_run:
         settle(store, view.ends)
+        for line in tending.keep_away(store, *view.seen):
+            out.print(line)
         _release(view, out)
     rows = [row for row in status["cells"] if row["id"] in cells]
     chosen = set(resubmit.choose(rows, options.states))

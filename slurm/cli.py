@@ -111,19 +111,22 @@ def wait(
 ) -> None:
     """Wait until no cell of a grid runs or waits any more; exit code 0 if all that are reported are done, 1 if not."""
     from bench.store.activity import is_open
-    from slurm import resubmit, rounds
+    from slurm import resubmit, rounds, tending
     from slurm.commands import SlurmError
     from slurm.view import reported
 
     out, begin, printed, pause = console(stderr=as_json), time.monotonic(), "", 1.0
     waiter, quiet = rounds.Waiter(request), 0
     while True:
+        seen = tending.tend_if_free(request.store, request.name)
+        for said in seen or ():
+            out.print(said)
         state, view = _settled(request)
         line = totals(state) + (f"; Slurm doesn't answer: {view.error}" if view.error else "")
         if line != printed:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             printed = line
-        if any(is_open(row) for row in state["cells"]):
+        if seen is None or any(is_open(row) for row in state["cells"]):
             quiet = 0
         elif waiter.goes_on():
             quiet, pause = 0, 1.0

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench.run.signals import Signals
-from bench.store.failures import blames_node
+from bench.store.failures import blames_node, is_away
 from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
-from slurm import records
-from slurm.task import LOCAL_REQUEUE, TRY_AGAIN, Task
+from bench.store.ticket import read_ticket
+from slurm import records, stopping
+from slurm.stopping import Cause
+from slurm.task import LOCAL_REQUEUE, NO_STORE, TRY_AGAIN, Task
 
 STORE_WAIT = 120.0  # seconds that a file system may take to show the store
 # What can become of a cell, beside the states of a run.
@@ -28,7 +31,7 @@ TAKEN_BACK, TAKEN_OVER, NOT_STARTED = "cancelled, or submitted anew", "taken ove
 def run_task(task: Task) -> list[str]:
     """Run the cells of a task; return what became of each."""
     signals, ends, end = Signals(), list[str](), ""
-    with signals.listening():
+    with signals.listening(), _looking_after(task):
         for job in task.jobs:
             end = _run_if_open(task, job, signals) if len(task.jobs) > 1 else _run(task, job, signals)
             ends.append(f"{job.cell_id}: {end}")
@@ -40,6 +43,12 @@ def run_task(task: Task) -> list[str]:
     if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
         _go_on_later(task, job, signals.received)
     return ends
+
+
+def _looking_after(task: Task) -> AbstractContextManager[None]:
+    from slurm.tending import tended  # late: a job that submits jobs
+
+    return contextlib.nullcontext() if _is_local() or not task.grid else tended(Path(task.jobs[0].store), task.grid)
 
 
 def _run_if_open(task: Task, job: Job, signals: Signals) -> str:
@@ -67,9 +76,22 @@ def _start_afresh() -> None:
 
 
 def _run(task: Task, job: Job, signals: Signals) -> str:
+    run = _visible(Run(Path(job.store) / job.cell_id))
+    try:
+        return _run_visible(task, run, job, signals)
+    except Exception as error:
+        if not is_away(error, run.cell):
+            raise
+        traceback.print_exc()
+        _log_here(f"{run.path}: can't be written: {error}")
+        if signals.received is None:
+            sys.exit(NO_STORE)
+        return State.PREEMPTED.value  # of its last checkpoint
+
+
+def _run_visible(task: Task, run: Run, job: Job, signals: Signals) -> str:
     from bench.run.worker import run_cell
 
-    run = _visible(Run(Path(job.store) / job.cell_id))
     if not holds_ticket(run, job):
         return TAKEN_BACK
     if signals.received is not None:
@@ -81,41 +103,56 @@ def _run(task: Task, job: Job, signals: Signals) -> str:
             time.sleep(2)
             state = run_cell(job, signals)
         if state is State.FAILED:
-            _move_elsewhere(run, job, task.max_moves)
+            _move_elsewhere(run, job, task.retries)
     return TAKEN_OVER if state is None else state.value
 
 
-def _move_elsewhere(run: Run, job: Job, max_moves: int) -> None:
+def _move_elsewhere(run: Run, job: Job, retries: int) -> None:
     """Note a node that failed a cell, and send the cell to another one, where it goes on from its checkpoint."""
     state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
     if node is None or not blames_node(state) or _is_local():
         return
     records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
-    from slurm.submit import move  # late: a job that submits a job
+    from slurm.moving import move  # late: a job that submits a job
 
-    move(Path(job.store), run, job, node, max_moves)
+    move(Path(job.store), run, job, node, retries)
 
 
 # -- what comes after a signal -----------------------------------------------------------------------------------------
 
 
 def _go_on_later(task: Task, job: Job, received: int) -> None:
-    """Requeue the job after a preemption or at the time limit; not after it was cancelled."""
+    """Requeue the job after a preemption or at the time limit; whatever else Slurm or a person ended stays ended."""
     run = Run(Path(job.store) / job.cell_id)
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     if _is_local():
         if received == signal.SIGUSR2:
             sys.exit(LOCAL_REQUEUE)
         return
-    if received != signal.SIGUSR2 and _is_cancelled():
+    if not holds_ticket(run, job):
         return
+    cause = stopping.why(task.grace)
+    if cause is Cause.REQUEUED:
+        stopping.await_end()
+    if cause is Cause.CANCELLED:
+        _end(run, State.CANCELLED, "its job was cancelled (scancel)")
+        return
+    if cause in (Cause.SIGNALLED, Cause.UNKNOWN):
+        _end(run, State.PREEMPTED, f"stopped by {signal.Signals(received).name}: {cause.value}; submit goes on with it")
+        sys.exit(TRY_AGAIN)
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     if restarts >= task.max_requeues:
-        with run.claim() as mine:
-            if mine and run.read_state()["state"] == State.PREEMPTED.value:
-                reason = f"its job was stopped {restarts + 1} times, the profile's max_requeues is {task.max_requeues}"
-                run.write_state(State.TIMED_OUT, reason=f"{reason}; retry goes on from its checkpoint")
+        reason = f"its job was stopped {restarts + 1} times, the profile's max_requeues is {task.max_requeues}"
+        _end(run, State.TIMED_OUT, f"{reason}; retry goes on from its checkpoint")
         return
-    _requeue()
+    stopping.requeue()
+
+
+def _end(run: Run, state: State, reason: str) -> None:
+    """Record how a cell ended that stopped with a checkpoint, or never began."""
+    with run.claim() as mine:
+        if mine and current_state(run)["state"] in (State.PREEMPTED.value, State.QUEUED.value):
+            ticket = read_ticket(run)
+            run.write_state(state, reason=reason, submission=None if ticket is None else ticket.submission)
 
 
 def _is_local() -> bool:
@@ -132,10 +169,19 @@ def _visible(run: Run) -> Run:
     deadline = time.monotonic() + STORE_WAIT
     while not run.cell.exists():
         if time.monotonic() > deadline:
-            sys.stderr.write(f"{run.cell}: not visible on {os.environ.get('SLURMD_NODENAME')} for {STORE_WAIT:.0f} s\n")
+            line = f"{run.cell}: not visible on {os.environ.get('SLURMD_NODENAME')} for {STORE_WAIT:.0f} s"
+            sys.stderr.write(f"{line}\n")
+            _log_here(line)
             sys.exit(TRY_AGAIN)
         time.sleep(1)
     return run
+
+
+def _log_here(line: str) -> None:
+    """Leave word on the node, for want of a store."""
+    name = stopping.job_id() if "SLURM_JOB_ID" in os.environ else str(os.getpid())
+    with contextlib.suppress(OSError), (Path(tempfile.gettempdir()) / f"bench-{name}.log").open("a") as file:
+        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n")
 
 
 @contextmanager
@@ -153,50 +199,3 @@ def _printing_to(log: Path) -> Iterator[None]:
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)
-
-
-def _job_id() -> str:
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
-
-
-def _is_cancelled() -> bool:
-    """Ask Slurm why it sent a TERM: for a cancellation, or because of a preemption or the time limit.
-
-    A cancelled job's processes still see it as COMPLETING, with the time of its end and no reason; one at its time limit has
-    that reason, and one that Slurm requeues has no end.
-    """
-    try:
-        command = ["scontrol", "show", "job", "-o", _job_id()]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    facts = dict(word.split("=", 1) for word in said.split() if "=" in word)
-    ended = facts.get("Reason") == "None" and facts.get("EndTime") != "Unknown"
-    return facts.get("JobState") == "CANCELLED" or (facts.get("JobState") == "COMPLETING" and ended)
-
-
-def _requeue() -> None:
-    """Put this job back into Slurm's queue, and end.
-
-    A controller that doesn't answer is asked again for half a minute. If it never answers, the cell stays `preempted` with
-    its checkpoint, and ``submit`` goes on with it.
-
-    Raises:
-        SystemExit: in any case; the job is over.
-    """
-    command = ["scontrol", "requeue", _job_id()]
-    for _ in range(6):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            print(f"{' '.join(command)}: {error}", flush=True)
-            continue
-        if done.returncode == 0 or "pending" in done.stderr.lower():
-            print(f"requeued {_job_id()}", flush=True)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            time.sleep(60)  # Slurm ends this process; should it end by itself first, the job would count as completed
-            sys.exit(0)
-        print(f"scontrol requeue {_job_id()}: {done.stderr.strip()}", flush=True)
-        time.sleep(5)
-    sys.exit(TRY_AGAIN)

@@ -76,6 +76,12 @@ Variable = Annotated[str, _matching(r"[A-Za-z_]\w*", "name of an environment var
 Option = Annotated[str, _matching(r"[a-z][a-z0-9-]*", "long option of sbatch; write it without the dashes")]
 
 
+class Retries(Config):
+    """How often a cell is submitted again by itself, by kind of failure; it goes on from its checkpoint."""
+
+    infrastructure: NonNegativeInt = 3
+
+
 class Profile(Config):
     """What a cell asks of a cluster.
 
@@ -103,8 +109,11 @@ class Profile(Config):
         options: further long options of sbatch, without the dashes, e.g. ``{reservation: icml, nice: 100}``.
         grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
             USR2 that early.
+        store_wait: seconds for which a job waits for a store that can't be seen or written on its node.
         max_requeues: how often a job requeues itself, after which a time limit makes its cell `timed-out`.
-        max_moves: how many other nodes a cell is tried on when one fails it before its first step, or by a fault of its own.
+        retries: how often a cell is submitted again by itself after a failure, by its kind: `infrastructure` is what isn't
+            the cell's fault (a node that fails it before its first step or by a fault of its own, that can't write the
+            store, or that dies). Other nodes are preferred.
         parallel: cells at a time, over all arrays; null leaves it to the cluster, and to the cores with `local`.
     """
 
@@ -129,8 +138,9 @@ class Profile(Config):
     python: Line | None = None
     options: dict[Option, Line | int | bool] = Field(default={})
     grace: PositiveInt = 120
+    store_wait: PositiveInt = 300
     max_requeues: NonNegativeInt = 100
-    max_moves: NonNegativeInt = 2
+    retries: Retries = Retries()
     parallel: PositiveInt | None = None
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Profile:

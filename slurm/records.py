@@ -31,6 +31,7 @@ class Array:
         profile: the resources, as a mapping: records outlive changes of :class:`Profile`.
         tasks: number of tasks.
         until: the step at which a cell stops for now, by its id; none for those that run to their end.
+        left_out: nodes that fail cells, which its waiting tasks were told to avoid.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
@@ -40,6 +41,7 @@ class Array:
     tasks: int
     job_id: str | list[int] | None = None
     until: dict[str, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     def until_of(self, cell: str) -> int | None:
         """Return the step at which a cell stops for now; None for its end."""
@@ -94,6 +96,7 @@ class Submission:
         moves: see ``bench.store.ticket.Ticket``.
         time: when (seconds since the epoch).
         next: the round after this one, of a tuned grid; None where there is none.
+        over: all its jobs have ended, and what only Slurm saw of that is recorded.
     """
 
     id: str
@@ -107,6 +110,7 @@ class Submission:
     moves: int = 0
     time: float = field(default_factory=time.time)
     next: Next | None = None
+    over: bool = False
 
     def path(self, store: Path) -> Path:
         """Return its folder."""

@@ -17,6 +17,7 @@ from slurm import commands, snapshot
 from slurm.commands import SlurmError
 from slurm.profiles import Profile, minutes
 from slurm.submitit_private import RUNNER, sbatch_script
+from slurm.task import NO_STORE, WRONG_SETUP
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -124,18 +125,36 @@ def refusal(profile: Profile) -> str | None:
 
 
 def setup_lines(profile: Profile, code: Path) -> list[str]:
-    """Return the lines of shell that come before the cell: modules, variables, and the profile's own."""
+    """Return the shell's lines before the cell: modules, variables, the profile's own. One that fails ends the job."""
     variables = {**profile.environment, **snapshot.environment(code)}
     exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
     lines = [*(f"module load {name}" for name in profile.modules), *exports, *profile.setup]
     if profile.executor == "slurm":
-        return lines
-    # submitit takes the shell's process id for the job's: the trap keeps bash from replacing itself by the last command.
+        return [f"bench_wrong_setup={WRONG_SETUP}", *_shell("setup"), *lines, "trap - ERR"]
+    # Submitit joins them by `&&`. It takes the shell's process id for the job's: the trap keeps bash from replacing itself
+    # by the last command.
     return ["trap : EXIT", f"cd {shlex.quote(str(code))}", *lines]
 
 
-def parameters(profile: Profile, code: Path, name: str) -> dict[str, object]:
-    """Return what ``AutoExecutor.update_parameters`` is given for a profile."""
+def _prologue(profile: Profile, folder: Path, code: Path) -> list[str]:
+    """Return the lines of shell by which a job waits for the store, and logs there."""
+    known = {"jobs": str(folder), "code": str(code), "patience": profile.store_wait, "no_store": NO_STORE}
+    return [*(f"bench_{key}={shlex.quote(str(value))}" for key, value in known.items()), *_shell("prologue")]
+
+
+def _shell(name: str) -> list[str]:
+    return (Path(__file__).parent / f"{name}.sh").read_text().splitlines()
+
+
+def parameters(profile: Profile, folder: Path, code: Path, name: str) -> dict[str, object]:
+    """Return what ``AutoExecutor.update_parameters`` is given for a profile.
+
+    Args:
+        profile: what is asked for.
+        folder: of pickles and logs.
+        code: the snapshot that runs.
+        name: of the job.
+    """
     shared = {"name": name, "timeout_min": minutes(profile.time)}
     setup = setup_lines(profile, code)
     if profile.executor == "local":
@@ -150,11 +169,13 @@ def parameters(profile: Profile, code: Path, name: str) -> dict[str, object]:
         "exclude": profile.exclude,
         "exclusive": profile.exclusive or None,
         "signal_delay_s": profile.grace,
-        "setup": setup,
-        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # since Slurm 22.05 a step doesn't take it from its job
-        # Jobs start in the snapshot, so that no directory with other code comes first on Python's path.
+        "setup": [*_prologue(profile, folder, code), *setup],
+        # Since Slurm 22.05 a step doesn't take its CPUs from its job. What it prints goes where the script's output goes.
+        "srun_args": [f"--cpus-per-task={profile.cpus}", "--output=all", "--error=all"],
         "additional_parameters": {
-            "chdir": str(code),
+            "chdir": "/",  # the script goes to the snapshot when it sees it
+            "output": "/dev/null",
+            "error": "/dev/null",
             "requeue": True,
             **{key: value for key, value in profile.options.items() if value is not False},
         },
@@ -186,7 +207,7 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Auto
         raise BenchError("there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local")
     python = {f"{profile.executor}_python": python_command(profile)}
     executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **python)
-    executor.update_parameters(**parameters(profile, code, name))
+    executor.update_parameters(**parameters(profile, folder, code, name))
     return executor
 
 
@@ -196,4 +217,4 @@ def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) ->
     if profile.executor == "local":
         lines = setup_lines(profile, code)
         return "\n".join([f"# {tasks} processes on this machine, each:", *lines, command, ""])
-    return sbatch_script(command, folder, parameters(profile, code, name), tasks)
+    return sbatch_script(command, folder, parameters(profile, folder, code, name), tasks)

@@ -204,7 +204,7 @@ def state_of(job: str) -> str | None:
         SlurmError: if Slurm doesn't answer.
     """
     try:
-        return commands.ask("squeue", "--noheader", "--jobs", job, "--format", "%T").strip() or None
+        return commands.ask("squeue", "--noheader", "--jobs", job, "--all", "--format", "%T").strip() or None
     except SlurmError as error:
         if "Invalid job id" in str(error):  # one that Slurm has forgotten
             return None

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,15 +14,14 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.machine import gpu_for
-from bench.store.job import Job, holds_ticket
+from bench.store.job import Job
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
 from slurm import records, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
-from slurm.profiles import Profile
 from slurm.records import Array, Submission
-from slurm.request import ArrayRequest, exclude_where_possible, excluding, make_executor, setup_lines
+from slurm.request import ArrayRequest, make_executor, setup_lines
 from slurm.task import Task
 
 if TYPE_CHECKING:
@@ -124,10 +122,10 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
         threads = resources.get("threads") or profile.cpus
         shared = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
         for _ in range(array.tasks):
-            yield Task(shared, profile.max_requeues, profile.max_moves)
+            yield Task(shared, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid)
         return
     for job in jobs:
-        yield Task((job,), profile.max_requeues, profile.max_moves)
+        yield Task((job,), profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid)
 
 
 def jobs_folder(store: Path, made: Submission) -> Path:
@@ -173,44 +171,3 @@ def _detached() -> Iterator[None]:
             os.close(file)
         os.close(nothing)
         signal.signal(signal.SIGHUP, old)
-
-
-def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
-    """Send a cell that a node failed to another node, as a job of its own. Called in the job that failed.
-
-    Returns:
-        Whether it was sent; where it wasn't, the cell stays `failed`, and ``retry`` is left to the user.
-    """
-    ticket = read_ticket(run)
-    old = None if ticket is None else records.read_submission(store, ticket.submission)
-    if ticket is None or old is None or ticket.moves >= max_moves or not holds_ticket(run, job):
-        return False
-    asked = _elsewhere(store, run.id, old.arrays[ticket.array].resources(), node)
-    number = records.new_id()
-    until = {} if job.until is None else {run.id: job.until}
-    made = replace(
-        old,
-        id=number,
-        arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1, until=until)],
-        next=None,
-        moves=ticket.moves + 1,
-        time=time.time(),
-    )
-    made.write(store)
-    Ticket(number, 0, 0, made.moves, made.time).write(run)
-    try:
-        send(store, made)
-    except BenchError as error:
-        print(f"not moved away from {node}: {error}", flush=True)
-        ticket.write(run)
-        return False
-    print(f"moved away from {node} to job {made.arrays[0].job_id}, which excludes {asked.exclude}", flush=True)
-    return True
-
-
-def _elsewhere(store: Path, cell: str, profile: Profile, node: str) -> Profile:
-    """Return the profile without the nodes that the cell was tried on, nor other bad nodes where that leaves any."""
-    rows = records.failures(store)
-    tried = {row.node for row in rows if row.cell == cell} | {node}
-    asked = excluding(profile, sorted(tried))
-    return exclude_where_possible(asked, sorted(set(records.bad_nodes(rows)) - tried))[0]

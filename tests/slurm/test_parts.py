@@ -221,10 +221,12 @@ def test_two_submitters_at_once(tmp_path: Path) -> None:
 
 def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
+    said += "7_[10-20:4%3]|a|CANCELLED by 0|None assigned|0:0\n7_[30-31,...%2]|a|CANCELLED by 0|None assigned|0:0\n"
     monkeypatch.setattr(commands, "ask", lambda *_: said)
     found = commands.accounts(["7"])
+    cancelled = {3, 4, 5, 8, 10, 14, 18, 30, 31}
     assert {job: known.state for (job, _), known in found.items()} == {
-        "7_3": "CANCELLED", "7_4": "CANCELLED", "7_5": "CANCELLED", "7_8": "CANCELLED", "7_1": "COMPLETED",
+        "7_1": "COMPLETED", **{f"7_{index}": "CANCELLED" for index in cancelled}
     }  # fmt: skip
 
 

@@ -1,0 +1,171 @@
+"""What a grid's jobs need while they wait and run. ``wait`` sees to it, ``submit`` in part, and the jobs themselves.
+
+What only Slurm saw end is recorded; a node that ends jobs before their cells begin is kept from the tasks that still wait;
+cells whose job ended through no fault of theirs are submitted again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from bench.errors import BenchError
+from bench.store.failures import Fault
+from bench.store.liveness import current_state
+from bench.store.run import Run, State
+from bench.store.status import StatusRow
+from bench.store.ticket import read_ticket
+from slurm import commands, records
+from slurm.commands import SlurmError
+from slurm.moving import try_again
+from slurm.records import Array, Submission
+from slurm.request import exclude_where_possible
+from slurm.view import Jobs, SlurmView, UnrecordedEnd, add_to_row, job_of, look, settle
+
+EVERY = 120.0  # seconds after which a job looks after its grid, unless another one has
+
+
+def tend(store: Path, grid: str) -> list[str]:
+    """See to the jobs of a grid, once; the store's submission lock is held.
+
+    Returns:
+        A line for each thing that was done.
+    """
+    made = [one for one in records.submissions(store) if one.grid == grid and not one.over]
+    jobs, error = look(made)
+    if error is not None:
+        return []
+    ends, lost = _ends(store, made, jobs)
+    settle(store, ends)
+    said = [*keep_away(store, made, jobs), *_again(store, made, lost)]
+    for one in made:
+        if all(_is_over(array, jobs) for array in one.arrays):
+            one.over = True
+            one.write(store)
+    return said
+
+
+def tend_if_free(store: Path, grid: str) -> list[str] | None:
+    """See to the jobs of a grid; None where somebody submits, cancels, or sees to them at the moment."""
+    try:
+        with records.submitting(store):
+            return tend(store, grid)
+    except BenchError:
+        return None
+
+
+# -- ends and nodes ----------------------------------------------------------------------------------------------------
+
+
+def _tasks(made: Submission) -> Iterator[tuple[Array, int, int, str]]:
+    for number, array in enumerate(made.arrays):
+        if isinstance(array.job_id, str):
+            for index, cell in enumerate(array.cells):
+                yield array, number, index, cell
+
+
+def _ends(store: Path, submissions: Sequence[Submission], jobs: Jobs) -> tuple[list[UnrecordedEnd], set[str]]:
+    """Return what only Slurm saw end, and the cells whose job ended through no fault of theirs.
+
+    The files are read only of cells whose job didn't end well.
+    """
+    view, lost = SlurmView(), set[str]()
+    for made in submissions:
+        for array, number, index, cell in _tasks(made):
+            found = jobs.get((str(job_of(array, index)), array.name))
+            if found is None or found.in_queue or found.state in ("COMPLETED", "CANCELLED"):
+                continue
+            state = current_state(Run(store / cell))
+            if (state.get("submission"), state.get("array"), state.get("index")) == (made.id, number, index):
+                row: dict[str, Any] = {"id": cell, **state}
+                add_to_row(store, cast(StatusRow, row), made, jobs, view)
+                known = state["state"] in (State.FAILED.value, State.PREEMPTED.value)
+                if known and state.get("fault") == Fault.NODE.value:  # seen before
+                    lost.add(cell)
+    return view.ends, lost | {end.cell for end in view.ends if end.again}
+
+
+def _is_over(array: Array, jobs: Jobs) -> bool:
+    if not isinstance(array.job_id, str):
+        return array.job_id is not None or not array.cells
+    found = [jobs.get((str(job_of(array, index)), array.name)) for index in range(len(array.cells))]
+    return all(job is not None and not job.in_queue for job in found)
+
+
+def keep_away(store: Path, submissions: Sequence[Submission], jobs: Jobs) -> list[str]:
+    """Tell the tasks that wait to avoid nodes that fail cells, where other nodes can take them; return what was done."""
+    bad, said = records.bad_nodes(records.failures(store)), list[str]()
+    for made in submissions:
+        for array in made.arrays:
+            waiting = _waiting(array, jobs)
+            if not waiting or not set(bad) - set(array.left_out):
+                continue
+            asked, unavoidable = exclude_where_possible(array.resources(), sorted(bad))
+            if unavoidable or asked.exclude is None:
+                continue
+            with contextlib.suppress(SlurmError):  # a task that has just begun is refused; the others are told
+                commands.ask("scontrol", "update", f"JobId={_named(array, waiting)}", f"ExcNodeList={asked.exclude}")
+            array.left_out = sorted(bad)
+            made.write(store)
+            said.append(f"job {array.job_id}: what waits leaves out {', '.join(sorted(bad))}")
+    return said
+
+
+def _waiting(array: Array, jobs: Jobs) -> list[int]:
+    """Return the tasks of an array that wait."""
+    if not isinstance(array.job_id, str):
+        return []
+    found = ((index, jobs.get((str(job_of(array, index)), array.name))) for index in range(len(array.cells)))
+    return [index for index, job in found if job is not None and job.state == "PENDING"]
+
+
+def _named(array: Array, tasks: Sequence[int]) -> str:
+    return f"{array.job_id}_[{','.join(map(str, tasks))}]" if array.tasks > 1 else str(array.job_id)
+
+
+def _again(store: Path, submissions: Sequence[Submission], lost: set[str]) -> list[str]:
+    """Submit cells again whose job ended through no fault of theirs; return what was done."""
+    said = list[str]()
+    for made in submissions:
+        for array in made.arrays:
+            cells = [cell for cell in array.cells if cell in lost and _is_of(store, cell, made)]
+            if cells and (again := try_again(store, made, array, cells)) is not None:
+                number = f"{again.moves}. retry of {array.resources().retries.infrastructure}"
+                said.append(f"{len(cells)} cells again as job {again.arrays[0].job_id} ({number})")
+    return said
+
+
+def _is_of(store: Path, cell: str, made: Submission) -> bool:
+    ticket = read_ticket(Run(store / cell))
+    return ticket is not None and ticket.submission == made.id and ticket.cancelled is None
+
+
+# -- in jobs -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tended(store: Path, grid: str) -> Iterator[None]:
+    """Look after the other jobs of a grid now and then, as long as the context lasts: one job at a time does."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_now_and_then, args=(store, grid, stop), name="tending", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _now_and_then(store: Path, grid: str, stop: threading.Event) -> None:
+    mark = records.folder(store) / f"tended-{grid}"
+    while not stop.wait(min(EVERY / 4, 30.0)):
+        with contextlib.suppress(OSError):
+            last = mark.stat().st_mtime if mark.exists() else 0.0
+            if abs(time.time() - last) >= EVERY:
+                mark.touch()
+                for line in tend_if_free(store, grid) or ():
+                    print(line, flush=True)
