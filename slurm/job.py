@@ -48,7 +48,11 @@ def run_task(task: Task) -> list[str]:
 def _looking_after(task: Task) -> AbstractContextManager[None]:
     from slurm.tending import tended  # late: a job that submits jobs
 
-    return contextlib.nullcontext() if _is_local() or not task.grid else tended(Path(task.jobs[0].store), task.grid)
+    return (
+        contextlib.nullcontext()
+        if _is_local() or not (task.grid and "SLURM_JOB_ID" in os.environ)
+        else tended(Path(task.jobs[0].store), task.grid)
+    )
 
 
 def _run_if_open(task: Task, job: Job, signals: Signals) -> str:

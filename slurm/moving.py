@@ -56,7 +56,8 @@ def try_again(store: Path, old: Submission, array: Array, cells: Sequence[str]) 
         return None
     rows = records.failures(store)
     nodes = {row.node for row in rows if row.cell in set(cells)} | set(records.bad_nodes(rows))
-    return _again(store, old, array, cells, exclude_where_possible(profile, sorted(nodes))[0])[0]
+    asked = exclude_where_possible(profile, sorted(nodes))[0]
+    return _again(store, old, array, cells, asked)[0]
 
 
 def _again(
@@ -72,7 +73,7 @@ def _again(
     for index, cell in enumerate(cells):
         Ticket(number, 0, index, made.moves, made.time).write(Run(store / cell))
     try:
-        send(store, made)
+        send(store, made, hold=asked.parallel is not None)
     except BenchError as error:
         for cell, ticket in before.items():
             if ticket is not None:

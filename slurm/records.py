@@ -32,6 +32,7 @@ class Array:
         tasks: number of tasks.
         until: the step at which a cell stops for now, by its id; none for those that run to their end.
         left_out: nodes that fail cells, which its waiting tasks were told to avoid.
+        held, throttle: its share of the grid's limit of cells at a time, see :mod:`slurm.sharing`; None before it has one.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
@@ -42,6 +43,13 @@ class Array:
     job_id: str | list[int] | None = None
     until: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    held: bool = False
+    throttle: int | None = None
+
+    def profile_holds(self) -> bool:
+        """Tell whether the profile asks Slurm to hold its jobs, which nobody but a person releases then."""
+        options = self.profile.get("options")
+        return isinstance(options, dict) and bool(options.get("hold"))
 
     def until_of(self, cell: str) -> int | None:
         """Return the step at which a cell stops for now; None for its end."""

@@ -74,9 +74,9 @@ def array_requests(
         step = size if asked.executor == "slurm" else len(members)
         parts = [tuple(members[i : i + step]) for i in range(0, len(members), step)]
         requests += [ArrayRequest(asked, part, unavoidable) for part in parts]
-    if profile.parallel is None or len(requests) < 2:
-        return requests
-    share = max(profile.parallel // len(requests), 1)  # Slurm limits each array, `parallel` all of them together
+    if profile.executor == "slurm" or profile.parallel is None or len(requests) < 2:
+        return requests  # on Slurm `slurm.sharing` deals the limit out
+    share = max(profile.parallel // len(requests), 1)
     return [replace(r, profile=r.profile.model_copy(update={"parallel": share})) for r in requests]
 
 

@@ -67,13 +67,16 @@ def record_submission(
     return made
 
 
-def send(store: Path, made: Submission, on_accepted: Callable[[Array], None] = lambda _: None) -> None:
+def send(
+    store: Path, made: Submission, on_accepted: Callable[[Array], None] = lambda _: None, hold: bool = False
+) -> None:
     """Hand a submission's arrays to the executor, and write down each one's id as soon as it is known.
 
     Args:
         store: the run store.
         made: from :func:`record_submission`.
         on_accepted: called after each array that was accepted.
+        hold: Slurm is to hold them until :mod:`slurm.sharing` has dealt out what may run.
 
     Raises:
         BenchError: if an array is refused; its cells, and those after it, lose their tickets.
@@ -81,6 +84,9 @@ def send(store: Path, made: Submission, on_accepted: Callable[[Array], None] = l
     for number, array in enumerate(made.arrays):
         if array.job_id is not None:
             continue
+        if hold and array.profile.get("executor") == "slurm":
+            array.held = True
+            made.write(store)
         try:
             array.job_id = _send_one(store, made, array)
         except Exception as error:
@@ -135,6 +141,8 @@ def jobs_folder(store: Path, made: Submission) -> Path:
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
     profile = array.resources()
+    if array.held:
+        profile = profile.model_copy(update={"options": {**profile.options, "hold": True}})
     tasks = list(tasks_of(store, made, array))
     with outside_any_job():
         executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)

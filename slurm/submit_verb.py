@@ -15,7 +15,7 @@ from bench.plan.summary import make_plan
 from bench.spec.grid import grid_path
 from bench.store.threads import with_threads
 from bench.store.throughput import project
-from slurm import records, resubmit, rounds
+from slurm import records, resubmit, rounds, tending
 from slurm.choosing import Chosen, SubmitOptions, cells_to_submit
 from slurm.commands import SlurmError, max_array_size
 from slurm.preflight import problems
@@ -55,6 +55,7 @@ def submit_cells(options: SubmitOptions) -> None:
             _confirm(requests, options, out)
             made = _submit(options, plan, chosen, requests, profile, out)
         _close_or_follow(options, plan, chosen, made, profile, out)
+        tending.share(request.store, plan.name)
     _report(made, options.as_json, out)
 
 
@@ -80,7 +81,10 @@ def _submit(
     made = record_submission(request.store, plan.name, requests, with_threads(jobs, plan.name, ids, profile.cpus))
     if chosen.goes_on:
         _again(options).note(request.store, made)
-    send(request.store, made, lambda array: _print_accepted(array, out))
+    most = max((one.profile.parallel or 0 for one in requests), default=0)
+    send(request.store, made, lambda array: _print_accepted(array, out), hold=most > 0)
+    if most and requests[0].profile.executor == "slurm":
+        out.print(f"at most {counted(most, 'cell')} of this grid at a time, over all its arrays")
     return made
 
 

@@ -20,18 +20,25 @@ from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.status import StatusRow
 from bench.store.ticket import read_ticket
-from slurm import commands, records
+from slurm import commands, records, sharing
 from slurm.commands import SlurmError
 from slurm.moving import try_again
 from slurm.records import Array, Submission
 from slurm.request import exclude_where_possible
+from slurm.stopping import job_id
 from slurm.view import Jobs, SlurmView, UnrecordedEnd, add_to_row, job_of, look, settle
 
+SHARED_WITHIN = 60.0  # seconds that a job waits at its end for others that submit or share
 EVERY = 120.0  # seconds after which a job looks after its grid, unless another one has
 
 
-def tend(store: Path, grid: str) -> list[str]:
+def tend(store: Path, grid: str, ended: str | None = None) -> list[str]:
     """See to the jobs of a grid, once; the store's submission lock is held.
+
+    Args:
+        store: the run store.
+        grid: the grid's name.
+        ended: the job that this process runs in, whose cell has ended.
 
     Returns:
         A line for each thing that was done.
@@ -43,11 +50,27 @@ def tend(store: Path, grid: str) -> list[str]:
     ends, lost = _ends(store, made, jobs)
     settle(store, ends)
     said = [*keep_away(store, made, jobs), *_again(store, made, lost)]
+    share(store, grid, ended)
     for one in made:
         if all(_is_over(array, jobs) for array in one.arrays):
             one.over = True
             one.write(store)
     return said
+
+
+def share(store: Path, grid: str, ended: str | None = None) -> None:
+    """Deal out anew what of a grid may run at a time, where there is a limit; arguments as for :func:`tend`."""
+    made = [one for one in records.submissions(store) if one.grid == grid and not one.over]
+    names = {array.name for one in made for array in one.arrays if isinstance(array.job_id, str)}
+    if names and sharing.limit(made) is not None:
+        with contextlib.suppress(SlurmError):  # whoever comes next tries again
+            sharing.balance(store, made, commands.queue(names), ended)
+
+
+def share_when_free(store: Path, grid: str, ended: str) -> None:
+    """Deal out what a job leaves whose cell has ended; where others are at it all the time, it is left to them."""
+    with contextlib.suppress(BenchError, OSError), records.submitting(store, SHARED_WITHIN):
+        share(store, grid, ended)
 
 
 def tend_if_free(store: Path, grid: str) -> list[str] | None:
@@ -150,7 +173,10 @@ def _is_of(store: Path, cell: str, made: Submission) -> bool:
 
 @contextmanager
 def tended(store: Path, grid: str) -> Iterator[None]:
-    """Look after the other jobs of a grid now and then, as long as the context lasts: one job at a time does."""
+    """Look after the other jobs of a grid now and then, as long as the context lasts: one job at a time does.
+
+    What may run in the place of this job's cell is dealt out at the end.
+    """
     stop = threading.Event()
     thread = threading.Thread(target=_now_and_then, args=(store, grid, stop), name="tending", daemon=True)
     thread.start()
@@ -158,6 +184,7 @@ def tended(store: Path, grid: str) -> Iterator[None]:
         yield
     finally:
         stop.set()
+        share_when_free(store, grid, job_id())
 
 
 def _now_and_then(store: Path, grid: str, stop: threading.Event) -> None:

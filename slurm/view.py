@@ -158,7 +158,8 @@ def add_to_row(store: Path, row: StatusRow, made: Submission, jobs: Jobs, view: 
         if not row.get("node") and found.node:
             row["node"] = found.node
         if found.state == "PENDING" and found.reason:
-            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
+            why = "other cells of the grid (--parallel)" if array.held and "Held" in found.reason else found.reason
+            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {why}"]))
         _compare(row, found, view, lambda: _setup_failure(store, made, found.id))
     elif view.error is None:
         row["in_queue"] = time.time() - made.time < DELAY

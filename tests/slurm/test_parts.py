@@ -268,13 +268,13 @@ def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
     assert "is gone" in view.contradictions[0]
 
 
-def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:
+def test_nodes_that_fail_cells_are_excluded_beside_those_of_the_profile(tmp_path: Path) -> None:
     path = tmp_path / "g.yaml"
     path.write_text(GRID)
     plan = make_plan(Request(str(path), (), (), tmp_path / "store"))
     profile = read_profile("cpu").model_copy(update={"parallel": 8, "exclude": "n7"})
     requests = array_requests(plan.cells, profile, str(path), 2, ["n1"])
-    assert [b.profile.parallel for b in requests] == [2, 2, 2, 2]
+    assert [b.profile.parallel for b in requests] == [8, 8, 8, 8]  # of all arrays together, see slurm.sharing
     assert {b.profile.exclude for b in requests} == {"n7,n1"}
 
 
