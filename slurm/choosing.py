@@ -113,4 +113,5 @@ def _release(view: SlurmView, out: Console) -> None:
 def _print_left_alone(rows: list[StatusRow], ids: set[str], out: Console) -> None:
     counts = Counter(row["state"] for row in rows if row["id"] in ids)
     if counts:
-        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
+        more = "; `submit --cancelled` goes on with cancelled ones" if State.CANCELLED.value in counts else ""
+        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + more)

@@ -25,6 +25,7 @@ PROFILE = Annotated[
 ]
 DRY = Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts; submit nothing.")]
 PARALLEL = Annotated[int | None, typer.Option("--parallel", metavar="N", min=1, help="Cells at a time, at most.")]
+REASONS = 10  # cells that aren't done, of which `wait` says why
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
@@ -38,17 +39,18 @@ def submit(
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="Cells that were cancelled, too.")] = False,
     after: Annotated[str, typer.Option("--next-round", hidden=True)] = "",
     yes: YES = False,
     as_json: JSON = False,
 ) -> None:
-    """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
+    """Submit a grid's open cells to a cluster, and return. Done, queued, failed and cancelled cells are left alone."""
     from bench.store.run import State
     from slurm.choosing import SubmitOptions
     from slurm.resubmit import SUBMITTED
     from slurm.submit_verb import submit_cells
 
-    states = SUBMITTED - {State.CANCELLED.value} if after else SUBMITTED  # what a person ended stays ended
+    states = SUBMITTED | {State.CANCELLED.value} if cancelled else SUBMITTED  # what a person ended stays ended
     what = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there, after)
     submit_cells(what)
 
@@ -67,12 +69,14 @@ def retry(
     as_json: JSON = False,
 ) -> None:
     """Submit cells that ended badly again; they go on from their last checkpoint."""
-    from bench.errors import unknown
+    from bench.errors import BenchError, unknown
     from slurm.choosing import SubmitOptions
     from slurm.resubmit import RETRIED
     from slurm.submit_verb import submit_cells
 
     states = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
+    if "cancelled" in states:
+        raise BenchError("--state cancelled: `submit --cancelled` goes on with cells that were cancelled")
     for name in sorted(states - RETRIED):
         raise unknown("state to retry", name, RETRIED)
     submit_cells(SubmitOptions(request, profile, only, frozenset(states), parallel, dry_run, yes, as_json))
@@ -142,6 +146,11 @@ def wait(
         time.sleep(pause)
         pause = min(pause * 1.5, 30.0)
     done = all(row["state"] == "done" for row in reported(state))
+    ended = [row for row in reported(state) if row["state"] != "done" and row.get("reason")]
+    for row in ended[:REASONS]:
+        out.print(f"{row['id']}: {row['state']}: {row['reason']}", markup=False)
+    if len(ended) > REASONS:
+        out.print(f"… and {len(ended) - REASONS} more, see `status`")
     for line in [] if done else state.get("next_round", []):
         out.print(line, markup=False)
     if as_json:

@@ -66,7 +66,14 @@ def _again(
     """Make and send a submission of some cells of an earlier one; return why where it isn't accepted."""
     number = records.new_id()
     until = {cell: array.until[cell] for cell in cells if cell in array.until}
-    again = Array(f"bench-{number}-0", list(cells), asked.model_dump(mode="json"), len(cells), until=until)
+    again = Array(
+        f"bench-{number}-0",
+        list(cells),
+        asked.model_dump(mode="json"),
+        len(cells),
+        until=until,
+        variables=array.variables,
+    )
     made = replace(old, id=number, arrays=[again], next=None, moves=old.moves + 1, time=time.time())
     before = {cell: read_ticket(Run(store / cell)) for cell in cells}
     made.write(store)

@@ -68,6 +68,50 @@ def _one_line(value: str) -> str:
     return value
 
 
+# Options of sbatch that the harness sets itself, and those for which a profile has a key.
+OURS = frozenset(
+    {
+        "array",
+        "chdir",
+        "error",
+        "input",
+        "job-name",
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+        "no-requeue",
+        "open-mode",
+        "output",
+    }
+    | {"parsable", "requeue", "signal", "test-only", "wait", "wrap"}
+)
+KEYS = {
+    **{name: name for name in ("partition", "account", "qos", "time", "constraint", "exclude", "exclusive")},
+    **{
+        "mem": "memory",
+        "mem-per-cpu": "memory",
+        "mem-per-gpu": "memory",
+        "cpus-per-task": "cpus",
+        "cpus-per-gpu": "cpus",
+    },
+    **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"), "gpus"),
+}
+
+
+def _option(name: str) -> str:
+    if name in OURS:
+        raise ValueError(f"the harness sets --{name} itself; leave it out")
+    if name in KEYS:
+        raise ValueError(f"write the profile's key `{KEYS[name]}` instead of the option --{name}")
+    return name
+
+
+def _one_gpu(value: int | str) -> int | str:
+    if int(str(value).rpartition(":")[2]) > 1:
+        raise ValueError(f"a cell trains on one GPU, {value} would leave the others idle; write 1, or type:1")
+    return value
+
+
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, _matching(r"[\w.,@+-]+", "name that sbatch accepts")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[KMGT]?", "amount of memory; write e.g. 32G or 4000M")]
@@ -93,7 +137,7 @@ class Profile(Config):
         account: to charge.
         qos: quality of service.
         time: limit per job, in any of Slurm's formats. A run longer than that goes on in the requeued job.
-        gpus: a number, or type:number. With any, a cell refuses to train on the CPU.
+        gpus: 0 or 1, or type:1. With one, a cell refuses to train on the CPU.
         gpu_memory: GB (10^9 bytes) per GPU; preflight compares the predicted memory with it.
         cpus: per cell.
         memory: of the host, per cell.
@@ -124,7 +168,7 @@ class Profile(Config):
     account: Name | None = None
     qos: Name | None = None
     time: Annotated[str | int, AfterValidator(_time)] = "1-00:00:00"
-    gpus: NonNegativeInt | Gpus = 0
+    gpus: Annotated[NonNegativeInt | Gpus, AfterValidator(_one_gpu)] = 0
     gpu_memory: PositiveFloat | None = None
     cpus: PositiveInt = 4
     memory: Memory = "16G"
@@ -136,7 +180,7 @@ class Profile(Config):
     environment: dict[Variable, Line] = Field(default={})
     container: Line | None = None
     python: Line | None = None
-    options: dict[Option, Line | int | bool] = Field(default={})
+    options: dict[Annotated[Option, AfterValidator(_option)], Line | int | bool] = Field(default={})
     grace: PositiveInt = 120
     store_wait: PositiveInt = 300
     max_requeues: NonNegativeInt = 100

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
+import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field
 from pathlib import Path
@@ -28,7 +30,8 @@ class Array:
     Attributes:
         name: the job's name, found nowhere else; by it the array is found again if the submitter died.
         cells: ids in the order of the tasks; with `local`, every task works through all of them.
-        profile: the resources, as a mapping: records outlive changes of :class:`Profile`.
+        profile: the resources, as a mapping: records outlive changes of :class:`Profile`. Its variables are not among them.
+        variables: path of the file that sets the profile's variables, which only its owner can read; "" where it has none.
         tasks: number of tasks.
         until: the step at which a cell stops for now, by its id; none for those that run to their end.
         left_out: nodes that fail cells, which its waiting tasks were told to avoid.
@@ -42,6 +45,7 @@ class Array:
     tasks: int
     job_id: str | list[int] | None = None
     until: dict[str, int] = field(default_factory=dict)
+    variables: str = ""
     left_out: list[str] = field(default_factory=list)
     held: bool = False
     throttle: int | None = None
@@ -129,6 +133,21 @@ class Submission:
         path = self.path(store)
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "submission.json", asdict(self), indent=None)
+
+
+def keep_variables(path: Path, variables: Mapping[str, str]) -> str:
+    """Write a profile's variables, which may be secrets, as shell that sets them and that only its owner can read.
+
+    Returns:
+        The file's path; "" where there are none.
+    """
+    if not variables:
+        return ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items())
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(lines)
+    return str(path.resolve())
 
 
 @dataclass(frozen=True)

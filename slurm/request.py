@@ -124,11 +124,18 @@ def refusal(profile: Profile) -> str | None:
 # -- submitit's parameters ---------------------------------------------------------------------------------------------
 
 
-def setup_lines(profile: Profile, code: Path) -> list[str]:
-    """Return the shell's lines before the cell: modules, variables, the profile's own. One that fails ends the job."""
-    variables = {**profile.environment, **snapshot.environment(code)}
-    exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
-    lines = [*(f"module load {name}" for name in profile.modules), *exports, *profile.setup]
+def setup_lines(profile: Profile, code: Path, variables: str) -> list[str]:
+    """Return the shell's lines before the cell: modules, variables, the profile's own. One that fails ends the job.
+
+    Args:
+        profile: what is asked for.
+        code: the snapshot that runs.
+        variables: path of the file that sets the profile's variables; "" where it has none.
+    """
+    lines = [f"module load {name}" for name in profile.modules]
+    lines += [f". {shlex.quote(variables)}"] if variables else []
+    lines += [f"export {key}={shlex.quote(value)}" for key, value in snapshot.environment(code).items()]
+    lines += profile.setup
     if profile.executor == "slurm":
         return [f"bench_wrong_setup={WRONG_SETUP}", *_shell("setup"), *lines, "trap - ERR"]
     # Submitit joins them by `&&`. It takes the shell's process id for the job's: the trap keeps bash from replacing itself
@@ -146,7 +153,7 @@ def _shell(name: str) -> list[str]:
     return (Path(__file__).parent / f"{name}.sh").read_text().splitlines()
 
 
-def parameters(profile: Profile, folder: Path, code: Path, name: str) -> dict[str, object]:
+def parameters(profile: Profile, folder: Path, code: Path, name: str, variables: str = "") -> dict[str, object]:
     """Return what ``AutoExecutor.update_parameters`` is given for a profile.
 
     Args:
@@ -154,9 +161,10 @@ def parameters(profile: Profile, folder: Path, code: Path, name: str) -> dict[st
         folder: of pickles and logs.
         code: the snapshot that runs.
         name: of the job.
+        variables: see :func:`setup_lines`.
     """
     shared = {"name": name, "timeout_min": minutes(profile.time)}
-    setup = setup_lines(profile, code)
+    setup = setup_lines(profile, code, variables)
     if profile.executor == "local":
         return {**shared, "local_setup": setup}
     wanted = {
@@ -195,8 +203,8 @@ def python_command(profile: Profile) -> str:
     return command if profile.executor == "local" else f'sh -c \'trap "" USR2; exec "$@"\' sh {command}'
 
 
-def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> AutoExecutor:
-    """Return submitit's executor for an array.
+def make_executor(profile: Profile, folder: Path, code: Path, name: str, variables: str) -> AutoExecutor:
+    """Return submitit's executor for an array; arguments as for :func:`parameters`.
 
     Raises:
         BenchError: if there is no Slurm here.
@@ -207,14 +215,15 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Auto
         raise BenchError("there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local")
     python = {f"{profile.executor}_python": python_command(profile)}
     executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **python)
-    executor.update_parameters(**parameters(profile, folder, code, name))
+    executor.update_parameters(**parameters(profile, folder, code, name, variables))
     return executor
 
 
 def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) -> str:
     """Return the sbatch script of an array; for `local` the command of each worker."""
+    variables = str(folder.parent / "environment.sh") if profile.environment else ""
     command = f"{python_command(profile)} -u -m {RUNNER} {shlex.quote(str(folder))}"
     if profile.executor == "local":
-        lines = setup_lines(profile, code)
+        lines = setup_lines(profile, code, variables)
         return "\n".join([f"# {tasks} processes on this machine, each:", *lines, command, ""])
-    return sbatch_script(command, folder, parameters(profile, folder, code, name), tasks)
+    return sbatch_script(command, folder, parameters(profile, folder, code, name, variables), tasks)

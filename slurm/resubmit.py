@@ -18,9 +18,7 @@ from slurm.submit import jobs_folder, tasks_of, withdraw
 from slurm.submitit_private import write_pickle
 from slurm.view import SlurmView
 
-SUBMITTED = frozenset(
-    {State.PENDING.value, State.PREEMPTED.value, State.QUEUED.value, State.CANCELLED.value, State.STOPPED.value}
-)
+SUBMITTED = frozenset({State.PENDING.value, State.PREEMPTED.value, State.QUEUED.value, State.STOPPED.value})
 RETRIED = frozenset({State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMED_OUT.value, State.DIVERGED.value})
 AT_A_TIME = 500  # job ids per scancel
 

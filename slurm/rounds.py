@@ -93,14 +93,20 @@ def follow(store: Path, made: Submission, profile: Profile, others: Iterable[str
     interpreter = sys.executable if profile.container else profile.python or sys.executable
     command = shlex.join([interpreter, str(code / "bench.py"), *made.next.words])
     script = folder / "next.sh"
+    variables = records.keep_variables(folder / f"environment-{records.new_id()}.sh", profile.environment)
     # What a grid names relative to a folder is found there again.
-    lines = [*setup_lines(profile, code), f"cd {shlex.quote(made.next.folder)}", f"exec {command}"]
+    lines = [
+        f"exec >> {shlex.quote(str(log(store, made)))} 2>&1",
+        *setup_lines(profile, code, variables),
+        f"cd {shlex.quote(made.next.folder)}",
+        f"exec {command}",
+    ]
     script.write_text("\n".join(["#!/bin/bash", *lines, ""]))
     where = {"partition": profile.partition, "account": profile.account, "qos": profile.qos}
     options = [f"--{key}={value}" for key, value in where.items() if value is not None]
     options += [f"--dependency=afterany:{':'.join(ids)}" if ids else f"--begin=now+{LATER}"]
     options += [f"--job-name={name(made)}", f"--time={MINUTES}", f"--mem={MEMORY}"]
-    options += [f"--chdir={code}", f"--output={log(store, made)}", "--open-mode=append"]
+    options += ["--chdir=/", "--output=/dev/null"]  # Slurm would take some characters of a path for a pattern
     with outside_any_job():
         answer = commands.ask("sbatch", "--parsable", *options, str(script))
     made.next.job, made.next.waits_for = answer.strip().split(";")[0], ids

@@ -50,8 +50,11 @@ def record_submission(
         Array(
             f"bench-{number}-{i}",
             [p.cell.id for p in r.cells],
-            r.profile.model_dump(mode="json"),
+            {**r.profile.model_dump(mode="json"), "environment": {}},
             r.tasks,
+            variables=records.keep_variables(
+                records.folder(store) / number / f"environment-{i}.sh", r.profile.environment
+            ),
             until={p.cell.id: until[p.cell.id] for p in r.cells if p.cell.id in until},
         )
         for i, r in enumerate(requests)
@@ -145,11 +148,11 @@ def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
         profile = profile.model_copy(update={"options": {**profile.options, "hold": True}})
     tasks = list(tasks_of(store, made, array))
     with outside_any_job():
-        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
+        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name, array.variables)
         if profile.executor == "slurm":
             return str(executor.map_array(run_task, tasks)[0].job_id).split("_")[0]
         with _detached():
-            return _start_workers(executor, setup_lines(profile, Path(made.snapshot)), tasks)
+            return _start_workers(executor, setup_lines(profile, Path(made.snapshot), array.variables), tasks)
 
 
 def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task]) -> list[int]:

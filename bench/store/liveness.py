@@ -52,7 +52,7 @@ def _with_ticket(state: StateRecord, ticket: Ticket) -> StateRecord:
     if kind in (State.DONE, State.RUNNING):
         return state
     if ticket.cancelled is not None and (older or kind in (State.PENDING, State.PREEMPTED)):
-        return {**state, "state": State.CANCELLED.value, "reason": "cancelled; submit goes on with it"}
+        return {**state, "state": State.CANCELLED.value, "reason": "cancelled; `submit --cancelled` goes on with it"}
     if older:
         return {**state, "state": State.QUEUED.value, "reason": None}
     return state
