@@ -1,6 +1,12 @@
 """Command line of SemiSegBench: ``python bench.py VERB``."""
 
-from bench.cli import main
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
+    checkout = str(Path(__file__).resolve().parent)
+    if checkout not in sys.path[:1]:  # safe path mode (python -P, PYTHONSAFEPATH) leaves it out
+        sys.path.insert(0, checkout)
+    from bench.cli import main
+
     main()

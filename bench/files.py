@@ -6,7 +6,9 @@ synced before anything else counts on their length.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import uuid
@@ -15,7 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bench.patience import patiently, read_bytes
+from bench.text import ESCAPE
+
 REPOSITORY = Path(__file__).parents[1]  # the checkout that this code is from
+LONGEST = 120  # bytes of a name from outside in a file's name, which may have 255
+
+
+def short_name(name: str, longest: int = LONGEST) -> str:
+    """Return a name from outside as (part of) a file's name: one of more bytes is cut, and told apart by a hash."""
+    whole = os.fsencode(name)
+    if len(whole) <= longest:
+        return name
+    return f"{whole[: longest - 13].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 def write_atomically(
@@ -24,16 +38,23 @@ def write_atomically(
     """Call `write` on a temporary file beside `path`, sync it, call `before_rename` and rename it to `path`.
 
     The directory entry is synced too, so that after a power cut either the old or the new file is there. On an error the
-    temporary file is removed and `path` is as it was. What a killed process leaves is removed by `remove_leftovers`.
+    temporary file is removed and `path` is as it was; a file system that is away for a moment is asked again. What a killed
+    process leaves is removed by `remove_leftovers`.
 
     Args:
         path: the file.
-        write: writes the content.
+        write: writes the content; called again, on another file, after an error that passes.
         before_rename: may raise, and `path` is then as it was.
         sync: False for files that are made by the thousand and can be made again: whole or absent after the process was
             killed, but not after a power cut.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    patiently(lambda: _write_whole(path, write, before_rename, sync))
+
+
+def _write_whole(
+    path: Path, write: Callable[[BinaryIO], None], before_rename: Callable[[], None] | None, sync: bool
+) -> None:
+    temporary = path.with_name(f".{short_name(path.name)}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as file:
             write(file)
@@ -70,7 +91,7 @@ def write_if_changed(path: Path, content: bytes, *, sync: bool = True) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write `value` as JSON, atomically; NaN and infinity are refused, because other readers would refuse them."""
     text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, lambda file: _write(file, f"{text}\n".encode()))
+    write_atomically(path, lambda file: _write(file, f"{text}\n".encode(errors=ESCAPE)))
 
 
 def _write(file: BinaryIO, content: bytes) -> None:
@@ -98,29 +119,53 @@ def read_json(path: Path) -> Any:
         ValueError: if the file is damaged.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path))
     except FileNotFoundError:
         return None
 
 
-def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line to a JSON-lines file, whole or not at all, as far as the file system allows.
+def append_jsonl(path: Path, row: Mapping[str, Any], *, sync: bool = False) -> None:
+    """Append one line to a JSON-lines file that no other process writes, whole or not at all.
 
-    A write that the system cuts short is completed; where that fails, what got in is taken back.
+    A write that the system cuts short is completed; where that fails, what got in is taken back. Half a line that a killed
+    process has left goes first.
+
+    Args:
+        path: the file.
+        row: its content.
+        sync: bring the line onto the disk at once.
 
     Raises:
         OSError: if the line can't be written.
     """
-    line = json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-    with path.open("ab", buffering=0) as file:
-        start = file.seek(0, os.SEEK_END)
+    line = json.dumps(row, sort_keys=True, ensure_ascii=False).encode(errors=ESCAPE) + b"\n"
+    patiently(lambda: _append(path, line, sync))
+
+
+def _append(path: Path, line: bytes, sync: bool) -> None:
+    with path.open("a+b", buffering=0) as file:
+        start = _end_of_lines(file)
         try:
-            written = 0
-            while written < len(line):
-                written += file.write(line[written:]) or 0
+            rest = memoryview(line)
+            while rest and (written := file.write(rest)):
+                rest = rest[written:]
+            if (length := os.fstat(file.fileno()).st_size) != start + len(line):
+                raise OSError(errno.EIO, f"{length - start} bytes of {len(line)} were appended", str(path))
+            if sync:
+                os.fsync(file.fileno())
         except BaseException:
             file.truncate(start)
             raise
+
+
+def _end_of_lines(file: io.FileIO) -> int:
+    """Cut off what stands after the last end of a line, and return the length that is left."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n":
+        return end
+    start = os.pread(file.fileno(), end, 0).rfind(b"\n") + 1
+    file.truncate(start)
+    return start
 
 
 def sync(path: Path) -> int:
@@ -133,7 +178,7 @@ def sync(path: Path) -> int:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a JSON-lines file; a last line that a killed writer left unfinished is passed over."""
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
     except FileNotFoundError:
         return
     for line in text.split(b"\n")[:-1]:

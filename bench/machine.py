@@ -10,6 +10,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from bench import cgroups
 from bench.files import REPOSITORY
 
 DEVICES = Path("/dev")
@@ -18,25 +19,26 @@ DEVICES = Path("/dev")
 def cpu_model() -> str:
     """Return the processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:
-    """Return the cores this process may use: its affinity, the cgroup's quota, and Slurm's allocation where there is one."""
+    """Return the cores this process may use: its affinity, the cgroups' quota, and Slurm's allocation where there is one."""
     cores = len(os.sched_getaffinity(0))
     allocated = os.environ.get("SLURM_CPUS_PER_TASK", "")
     if allocated.isdigit() and int(allocated) > 0:
         cores = min(cores, int(allocated))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return cores
+    quota = cgroups.cores()
+    return cores if quota is None else min(cores, max(1, int(quota)))
+
+
+def usable_memory() -> int:
+    """Return the bytes of memory this process may use: the machine's, or what its cgroups allow."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(physical, cgroups.memory() or physical)
 
 
 def default_threads(device: str = "cpu") -> int:
@@ -131,12 +133,13 @@ def _opens(device: Path) -> bool:
 def _listed_by_nvidia_smi() -> int:
     """Return the number of GPUs where they have no files, as under WSL, or where the files have yet to be made."""
     try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
+    return sum(line.startswith(b"GPU ") for line in done.stdout.splitlines()) if done.returncode == 0 else 0
 
 
 def child_environment() -> dict[str, str]:
     """Return an environment in which this checkout's packages win over installed ones of the same name."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path != str(REPOSITORY)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *others])}

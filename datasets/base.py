@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.config import Config
@@ -25,6 +25,7 @@ class DatasetConfig(Config):
     Attributes:
         size: (height, width) to which images (bilinear, antialiased) and masks (nearest) are prepared, for training and
             for evaluation; None keeps each image's own size.
+        long_side: the longer side to which images are prepared instead, in their shape, in the same way.
         eval_split: the split on which runs are evaluated.
         data: name under which the data is looked for, ``--data NAME=DIR`` or ``$BENCH_DATA/NAME``; by default the dataset's
             own. Several folders of one kind can so lie side by side.
@@ -32,9 +33,23 @@ class DatasetConfig(Config):
     """
 
     size: tuple[int, int] | None = None
+    long_side: Annotated[int | None, Field(ge=8, le=16384, json_schema_extra={"identity": "non-default"})] = None
     eval_split: Literal["val", "test"] = "val"
     data: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*$", json_schema_extra={"identity": False})] = None
     overlap: Annotated[Literal["refuse", "allow"], Field(json_schema_extra={"identity": False})] = "refuse"
+
+    @model_validator(mode="after")
+    def _one_size(self) -> DatasetConfig:
+        if self.size is not None and self.long_side is not None:
+            raise ValueError("size and long_side exclude each other: set size: null for images in their shape")
+        return self
+
+    def prepared_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) to which an image of a size is prepared."""
+        if self.long_side is None:
+            return self.size or (height, width)
+        longer = max(height, width)
+        return max(round(height * self.long_side / longer), 1), max(round(width * self.long_side / longer), 1)
 
 
 @dataclass

@@ -128,13 +128,13 @@ def _draw_all(config: SyntheticConfig, folder: Path, progress: Progress | None) 
     layout = Layout()
     for name in (layout.images, layout.masks, layout.lists):
         (folder / name).mkdir(parents=True)
-    (folder / layout.classes).write_text("".join(f"{name}\n" for name in CLASSES))
+    (folder / layout.classes).write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
     palette = [channel for colour in voc_palette(256) for channel in colour]
     counts: dict[str, int] = config.counts.model_dump()
     done = 0
     for split, count in counts.items():
         ids = [f"{split}_{index:05d}" for index in range(count)]
-        (folder / layout.lists / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
+        (folder / layout.lists / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
         for index, image_id in enumerate(ids):
             image, label = draw_scene(split, index, config.image_size)
             Image.fromarray(image).save(folder / layout.images / f"{image_id}.png", compress_level=1)

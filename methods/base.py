@@ -10,11 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import bench.config
 from bench.arrays import IMAGENET_MEAN as IMAGENET_MEAN
 from bench.arrays import IMAGENET_STD as IMAGENET_STD
+from bench.transfer import to_device
+
+Extents = NDArray[np.int64]  # (B, 4): first row, first column, and before which row and column it ends
 
 
 class StrongAugment(Protocol):
@@ -59,15 +65,46 @@ class Unlabelled:
     Under the protocol `partial`, where every image is labelled in part, `visible_labels` holds that part.
 
     Attributes:
-        weak: the weak view (crop only), (B, 3, H, W) in [0, 1]; reflected where the crop reached beyond the image.
-        strong: the strong augmentation to apply to the weak view and to maps that belong to it.
+        weak: the weak view, (B, 3, H, W) in [0, 1], a crop as the recipe's augmentation makes it; where it reached beyond
+            the image it is filled.
+        strong_views: the strong augmentations to apply to the weak view and to maps that belong to it, as many as the
+            method's ``strong_views``, drawn independently.
         visible_labels: (B, H, W) int64, the labels that are visible in the weak view, 255 elsewhere; None where the images
             have none.
+        extents: what of the weak view shows the image, on the host; None is all of it (see :meth:`inside`).
+        partner: a second batch of as many unlabelled images, drawn independently, to mix with; None for methods with
+            ``partner_batch = False``.
     """
 
     weak: Tensor
-    strong: StrongAugment
+    strong_views: tuple[StrongAugment, ...]
     visible_labels: Tensor | None = None
+    extents: Extents | None = None
+    partner: Unlabelled | None = None
+
+    @property
+    def strong(self) -> StrongAugment:
+        """The strong augmentation of a method with one."""
+        (view,) = self.strong_views
+        return view
+
+    def inside(self) -> Tensor:
+        """Return where the weak view shows the image rather than what fills it, (B, H, W) bool."""
+        size = self.weak.shape[0], *self.weak.shape[2:]
+        if self.extents is None:
+            return torch.ones(size, dtype=torch.bool, device=self.weak.device)
+        return rectangles(self.extents, size[1], size[2], self.weak.device)
+
+
+def rectangles(corners: Extents, height: int, width: int, device: torch.device) -> Tensor:
+    """Return (B, height, width) bool: True within rectangles (B, 4) of first row, first column and the ends of both."""
+    box = to_device(np.ascontiguousarray(corners), device)
+    top, left, bottom, right = (box[:, i, None] for i in range(4))
+    y = torch.arange(height, device=device)
+    x = torch.arange(width, device=device)
+    rows = (y >= top) & (y < bottom)
+    columns = (x >= left) & (x < right)
+    return rows[:, :, None] & columns[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -96,10 +133,29 @@ class Network(Protocol):
     feature_channels: int
 
     def features(self, image: Tensor) -> Tensor:
-        """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, H/4, W/4)."""
+        """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, H/4, W/4): ``decode(encode(image))``."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Image (B, 3, H, W) in [0, 1] to the feature maps (B, C, h, w) that the decoder takes, largest first."""
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        """Feature maps as ``encode`` gives them, perturbed perhaps, to decoder features."""
 
     def classify(self, features: Tensor) -> Tensor:
         """Decoder features to class scores (logits), (B, num_classes, H/4, W/4)."""
+
+
+@dataclass(frozen=True)
+class Ohem:
+    """Online hard example mining, of the supervised loss: see ``bench.spec.loss.Loss``.
+
+    Attributes:
+        threshold: pixels whose class has a probability of at most this count.
+        kept: as many pixels count at least, those whose class has the least.
+    """
+
+    threshold: float
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -111,11 +167,13 @@ class Build:
         make_network: returns a new network of the cell's recipe, freshly initialised; successive calls give differently
             initialised networks, the first call always the same one.
         seed: init seed for further modules of the method.
+        ohem: how the recipe wants the cross-entropy on labelled pixels; None is the mean of them all.
     """
 
     num_classes: int
     make_network: Callable[[], nn.Module]
     seed: int
+    ohem: Ohem | None = None
 
 
 class Method(nn.Module):
@@ -125,6 +183,10 @@ class Method(nn.Module):
         Config: the hyperparameters, validated; unknown keys are errors.
         version: raise it when a change of the code changes results, so that earlier runs show as stale.
         uses_unlabelled: False lets the loader skip unlabelled images.
+        strong_views: how many strong augmentations of the unlabelled images are drawn.
+        partner_batch: True gives each batch of unlabelled images another one to mix with. Like the two before it, an
+            instance may set it by its config.
+        has_cross_entropy: whether the method's loss on labelled pixels is the cross-entropy that ``Build.ohem`` alters.
         network: name of the registered network that the method needs. It replaces a recipe's other network, with those
             of that one's options that both have (the backbone and its weights); None takes the recipe's as it is.
     """
@@ -132,15 +194,39 @@ class Method(nn.Module):
     Config: ClassVar[type[bench.config.Config]] = bench.config.Config
     version: ClassVar[int] = 1
     uses_unlabelled: bool = True
+    strong_views: int = 1
+    partner_batch: bool = False
+    has_cross_entropy: ClassVar[bool] = True
 
     @staticmethod
     def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
         return 1
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: dict[str, Tensor] = {}
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms (scalars); the loop minimises their sum."""
         raise NotImplementedError
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Note a scalar of this batch that is no loss: a share of pixels, a threshold. To be called by :meth:`losses`.
+
+        The means over the steps between two log lines go into metrics.jsonl, and ``plot convergence --of NAME`` draws them.
+        The value stays on the device, so that nothing waits for it. It is never added to the loss.
+        """
+        self.logged[name] = value.detach().float()
+
+    def take_logged(self) -> dict[str, Tensor]:
+        """Return what this method, and any within it, logged since the last call."""
+        found: dict[str, Tensor] = {}
+        for module in self.modules():
+            if isinstance(module, Method):
+                found |= module.logged
+                module.logged = {}
+        return found
 
     def after_step(self, step: int) -> None:
         """Called after each optimizer step (EMA updates go here); `step` counts the steps done before it, from 0."""

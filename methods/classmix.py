@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.registry import register
 from methods.base import Batch
 from methods.losses.segmentation import Reduction, Share, pseudo_label_loss
-from methods.mixing import Mix, mix
+from methods.mixing import Boxes, Mix, mix
 from methods.student import StudentOutput
 from methods.teacher import TeacherConfig, TeacherMethod
 
@@ -31,6 +31,8 @@ class ClassMixConfig(TeacherConfig):
             in the papers' formulas and the ClassMix authors' code (see ``pseudo_label_loss``).
         share_of: whose confident pixels weigh the loss: each ``image``'s its own, or those of the (micro-)``batch``, one
             weight for all, as in the ClassMix authors' code.
+        boxes: of `mix` cutmix and cutout: one of ``half`` the area, or those of ``unimatch`` or ``cps`` (see
+            ``methods.mixing.draw_boxes``).
         draw_void: whether void counts as one of the classes of which half are pasted; the ClassMix authors' code leaves
             it out.
     """
@@ -45,6 +47,7 @@ class ClassMixConfig(TeacherConfig):
     threshold: float = Field(default=0.97, ge=0, le=1)
     reduction: Reduction = "nonzero"
     share_of: Share = Field(default="image", json_schema_extra={"identity": "non-default"})
+    boxes: Boxes = Field(default="half", json_schema_extra={"identity": "non-default"})
     draw_void: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
 
 
@@ -57,7 +60,7 @@ class ClassMix(TeacherMethod):
 
     def mix(self, image: Tensor, label: Tensor, confidence: Tensor, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Mix as the config says."""
-        return mix(self.config.mix, image, label, confidence, rng, self.config.draw_void)
+        return mix(self.config.mix, image, label, confidence, rng, self.config.draw_void, self.config.boxes)
 
     def unsupervised(self, batch: Batch, output: StudentOutput) -> Tensor:
         """Return the cross-entropy on the mixed pseudo-labels, weighted by the share of confident pixels."""

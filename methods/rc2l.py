@@ -34,7 +34,7 @@ from methods.losses.mask_classification import (
     shrink,
 )
 from methods.losses.matching import Matching, match
-from methods.mixing import class_mask, rectangle_mask
+from methods.mixing import box_mask, class_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
 from methods.teacher import TeacherConfig, with_visible_labels
 
@@ -130,11 +130,11 @@ class RC2L(Method):
 
     Config = RC2LConfig
     network: ClassVar[str | None] = "mask_classifier"
+    has_cross_entropy: ClassVar[bool] = False
 
     def __init__(self, config: RC2LConfig, build: Build) -> None:
         super().__init__()
-        self.config = config
-        self.num_classes = build.num_classes
+        self.config, self.num_classes = config, build.num_classes
         self.weights = Weights(config.class_weight, config.focal_weight, config.dice_weight)
         self.student = build.make_network()
         self.teacher = Ema(self.student, config.ema_decay, config.teacher_buffers)
@@ -165,7 +165,7 @@ class RC2L(Method):
         """Return which pixels stay in a mixed image, (B, H, W) bool; the others come from the next image."""
         draw, size = rng(seed, "mix"), from_teacher.image.shape[2:]
         if self.config.mix == "cutmix":
-            return ~rectangle_mask(len(from_teacher.image), size[0], size[1], draw, from_teacher.image.device)
+            return ~box_mask("half", len(from_teacher.image), size[0], size[1], draw, from_teacher.image.device)
         keep = class_mask(from_teacher.semantic.argmax(1), draw)
         return F.interpolate(keep[:, None].float(), size=size)[:, 0] > 0
 

@@ -67,6 +67,7 @@ class StudentMethod(Method):
         super().__init__()
         self.config = config
         self.num_classes = build.num_classes
+        self.ohem = build.ohem
         self.student = build.make_network()
 
     def labelled_target(self, batch: Batch) -> Target:
@@ -81,7 +82,7 @@ class StudentMethod(Method):
     def terms(self, batch: Batch, outputs: StudentOutputs) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of what the student saw."""
         with phase("loss supervised"):
-            return {"supervised": cross_entropy(outputs.labelled.logits, outputs.labelled.target.label)}
+            return {"supervised": cross_entropy(outputs.labelled.logits, outputs.labelled.target.label, self.ohem)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of a batch."""

@@ -6,11 +6,12 @@ fails with the name of the one that a later release drops, or that does somethin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
 _SUM = 0  # the number of embedding_bag's mode "sum"
 
@@ -57,3 +58,19 @@ def is_fake(tensor: Tensor) -> bool:
     Why: what must read values on the host has to do without them then. There is no public equivalent.
     """
     return isinstance(tensor, FakeTensor)
+
+
+def built_with_values(make: Callable[[], nn.Module]) -> nn.Module:
+    """Return a new module whose tensors are fake where fake tensors are being made, but that was built with real ones.
+
+    Why: what reads values while it is built (timm's rates of stochastic depth) can't be built of fake tensors. There is no
+    public equivalent.
+    """
+    with unset_fake_temporarily() as mode:
+        module = make()
+    if isinstance(mode, FakeTensorMode):
+        for part in module.modules():
+            homes: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+            for home in homes:
+                home.update({name: mode.from_tensor(tensor) for name, tensor in home.items() if tensor is not None})
+    return module

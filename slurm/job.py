@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from bench import streams
+from bench.patience import is_away
 from bench.run.signals import Signals
-from bench.store.failures import blames_node, is_away
+from bench.store.failures import blames_node
 from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
@@ -86,7 +88,7 @@ def _run(task: Task, job: Job, signals: Signals) -> str:
     except Exception as error:
         if not is_away(error, run.cell):
             raise
-        traceback.print_exc()
+        streams.say(traceback.format_exc())
         _log_here(f"{run.path}: can't be written: {error}")
         if signals.received is None:
             sys.exit(NO_STORE)
@@ -171,7 +173,7 @@ def _visible(run: Run) -> Run:
         SystemExit: if it doesn't; Slurm then says that the job failed, and ``status`` what the files don't.
     """
     deadline = time.monotonic() + STORE_WAIT
-    while not run.cell.exists():
+    while not os.path.exists(run.cell):  # noqa: PTH110 - Path.exists raises some errors of a file system that is away
         if time.monotonic() > deadline:
             line = f"{run.cell}: not visible on {os.environ.get('SLURMD_NODENAME')} for {STORE_WAIT:.0f} s"
             sys.stderr.write(f"{line}\n")
@@ -184,7 +186,10 @@ def _visible(run: Run) -> Run:
 def _log_here(line: str) -> None:
     """Leave word on the node, for want of a store."""
     name = stopping.job_id() if "SLURM_JOB_ID" in os.environ else str(os.getpid())
-    with contextlib.suppress(OSError), (Path(tempfile.gettempdir()) / f"bench-{name}.log").open("a") as file:
+    with (
+        contextlib.suppress(OSError),
+        (Path(tempfile.gettempdir()) / f"bench-{name}.log").open("a", encoding="utf-8") as file,
+    ):
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}\n")
 
 
@@ -198,8 +203,9 @@ def _printing_to(log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # the store may be away
+                stream.flush()
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)

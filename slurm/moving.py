@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.store import clock
 from bench.store.job import Job, holds_ticket
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
@@ -74,7 +74,7 @@ def _again(
         until=until,
         variables=array.variables,
     )
-    made = replace(old, id=number, arrays=[again], next=None, moves=old.moves + 1, time=time.time())
+    made = replace(old, id=number, arrays=[again], next=None, moves=old.moves + 1, time=clock.now(store))
     before = {cell: read_ticket(Run(store / cell)) for cell in cells}
     made.write(store)
     for index, cell in enumerate(cells):

@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import locks
 from bench.cost.predict import Predictions
 from bench.data.roots import DataRoots, open_dataset
 from bench.errors import BenchError
 from bench.files import read_json, write_json
 from bench.plan.request import Request
+from bench.run.provenance import git_problem
 from bench.spec.cell import Part, canonical
 from slurm import commands
 from slurm.commands import SlurmError
@@ -31,6 +33,7 @@ def problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str],
         notes: takes what could not be looked at.
         probe: let a job try the store; pointless where jobs have just written it.
     """
+    notes += filter(None, [git_problem()])
     return [
         *_dataset_problems(arrays, request),
         *_store_problems(request.store),
@@ -81,11 +84,12 @@ def _store_problems(store: Path) -> list[str]:
     probe = store / f".probe-{uuid.uuid4().hex[:8]}"
     try:
         store.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
+        probe.touch()
         probe.unlink()
+        without_locks = locks.problem(store)
     except OSError as error:
         return [f"the store {store} can't be written: {error.strerror or error}"]
-    return []
+    return [without_locks] if without_locks else []
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shlex
@@ -17,7 +16,10 @@ from pydantic.dataclasses import dataclass
 
 from bench.errors import BenchError
 from bench.files import read_json, write_json
+from bench.locks import lock
 from bench.spec.messages import one_line
+from bench.store import clock
+from slurm.plain_path import plain
 from slurm.profiles import Profile
 
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
@@ -106,7 +108,7 @@ class Submission:
         resources: the grid's.
         retry: also runs cells that diverged.
         moves: see ``bench.store.ticket.Ticket``.
-        time: when (seconds since the epoch).
+        time: when (seconds since the epoch, by the clock of the store).
         next: the round after this one, of a tuned grid; None where there is none.
         over: all its jobs have ended, and what only Slurm saw of that is recorded.
     """
@@ -145,9 +147,9 @@ def keep_variables(path: Path, variables: Mapping[str, str]) -> str:
         return ""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(lines)
-    return str(path.resolve())
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(os.fsencode(lines))
+    return str(plain(path.resolve()))
 
 
 @dataclass(frozen=True)
@@ -216,17 +218,9 @@ def submitting(store: Path, patience: float = 0.0) -> Iterator[None]:
         BenchError: if somebody else holds it all that time.
     """
     folder(store).mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience
-    with (folder(store) / "lock").open("a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    at_work = "another submit, retry or cancel is at work in this store; try again"
-                    raise BenchError(f"{store}: {at_work}") from None
-                time.sleep(0.5)
+    with (folder(store) / "lock").open("ab") as file:
+        if not lock(file, patience):
+            raise BenchError(f"{store}: another submit, retry or cancel is at work in this store; try again")
         yield
 
 
@@ -237,13 +231,13 @@ def note_failure(store: Path, node: str, cell: str, reason: str) -> None:
     """Note that a node failed a cell (see ``bench.store.failures.blames_node``)."""
     place = folder(store) / "failed-at-once"  # a file each: many nodes may write at once, over a network
     place.mkdir(parents=True, exist_ok=True)
-    row = NodeFailure(node, cell, reason, time.time())
-    write_json(place / f"{time.time_ns()}-{secrets.token_hex(3)}.json", asdict(row))
+    row = NodeFailure(node, cell, reason, clock.now(store))
+    write_json(place / f"{row.time:020.6f}-{secrets.token_hex(3)}.json", asdict(row))
 
 
 def failures(store: Path) -> list[NodeFailure]:
     """Return the nodes' failures of the last day, the oldest first."""
-    oldest = time.time() - AT_ONCE_WINDOW
+    oldest = clock.now(store) - AT_ONCE_WINDOW
     paths = sorted((folder(store) / "failed-at-once").glob("*.json"))
     rows = [_FAILURE.validate_python(read_json(path)) for path in paths]
     return [row for row in rows if row.time >= oldest]

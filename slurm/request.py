@@ -15,6 +15,7 @@ from bench.machine import usable_cores
 from bench.plan.cells import PlannedCell
 from slurm import commands, snapshot
 from slurm.commands import SlurmError
+from slurm.plain_path import plain
 from slurm.profiles import Profile, minutes
 from slurm.submitit_private import RUNNER, sbatch_script
 from slurm.task import NO_STORE, WRONG_SETUP
@@ -113,7 +114,7 @@ def refusal(profile: Profile) -> str | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.sh"
-        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1))
+        path.write_text(script(profile, Path(folder), Path(folder), "bench-test", 1), encoding="utf-8")
         try:
             commands.ask("sbatch", "--test-only", str(path))
         except SlurmError as error:
@@ -150,7 +151,7 @@ def _prologue(profile: Profile, folder: Path, code: Path) -> list[str]:
 
 
 def _shell(name: str) -> list[str]:
-    return (Path(__file__).parent / f"{name}.sh").read_text().splitlines()
+    return (Path(__file__).parent / f"{name}.sh").read_text("utf-8").splitlines()
 
 
 def parameters(profile: Profile, folder: Path, code: Path, name: str, variables: str = "") -> dict[str, object]:
@@ -221,6 +222,7 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str, variabl
 
 def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) -> str:
     """Return the sbatch script of an array; for `local` the command of each worker."""
+    folder, code = plain(folder, link=False), plain(code, link=False)
     variables = str(folder.parent / "environment.sh") if profile.environment else ""
     command = f"{python_command(profile)} -u -m {RUNNER} {shlex.quote(str(folder))}"
     if profile.executor == "local":

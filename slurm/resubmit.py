@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.store import clock
 from bench.store.activity import is_open
 from bench.store.run import Run, State
 from bench.store.status import StatusRow
@@ -60,7 +60,7 @@ def recover(store: Path) -> list[str]:
             if array.job_id is not None or not array.cells:
                 continue
             slurm = array.resources().executor == "slurm"
-            job = commands.find_array(array.name, time.time() - made.time) if slurm else None
+            job = commands.find_array(array.name, clock.now(store) - made.time) if slurm else None
             if job is None:
                 withdraw(store, made, [number])
                 lines.append(

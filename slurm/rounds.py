@@ -22,6 +22,7 @@ from bench.plan.request import Request
 from bench.spec.grid import grid_path
 from slurm import commands, records, snapshot
 from slurm.commands import SlurmError, SlurmJob, outside_any_job
+from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Next, Submission
 from slurm.request import setup_lines
@@ -95,18 +96,13 @@ def follow(store: Path, made: Submission, profile: Profile, others: Iterable[str
     script = folder / "next.sh"
     variables = records.keep_variables(folder / f"environment-{records.new_id()}.sh", profile.environment)
     # What a grid names relative to a folder is found there again.
-    lines = [
-        f"exec >> {shlex.quote(str(log(store, made)))} 2>&1",
-        *setup_lines(profile, code, variables),
-        f"cd {shlex.quote(made.next.folder)}",
-        f"exec {command}",
-    ]
-    script.write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    lines = [*setup_lines(profile, code, variables), f"cd {shlex.quote(made.next.folder)}", f"exec {command}"]
+    script.write_text("\n".join(["#!/bin/bash", *lines, ""]), encoding="utf-8")
     where = {"partition": profile.partition, "account": profile.account, "qos": profile.qos}
     options = [f"--{key}={value}" for key, value in where.items() if value is not None]
     options += [f"--dependency=afterany:{':'.join(ids)}" if ids else f"--begin=now+{LATER}"]
     options += [f"--job-name={name(made)}", f"--time={MINUTES}", f"--mem={MEMORY}"]
-    options += ["--chdir=/", "--output=/dev/null"]  # Slurm would take some characters of a path for a pattern
+    options += [f"--chdir={code}", f"--output={plain(log(store, made))}", "--open-mode=append"]
     with outside_any_job():
         answer = commands.ask("sbatch", "--parsable", *options, str(script))
     made.next.job, made.next.waits_for = answer.strip().split(";")[0], ids
@@ -133,7 +129,13 @@ def go_on(made: Submission) -> bool:
     assert made.next is not None
     folder = made.next.folder if Path(made.next.folder).is_dir() else None
     done = subprocess.run(
-        _command(made, made.next.words), env=_environment(made), cwd=folder, capture_output=True, text=True, check=False
+        _command(made, made.next.words),
+        env=_environment(made),
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     sys.stderr.write(done.stdout + done.stderr)
     return done.returncode == 0

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.machine import gpu_for
+from bench.store import clock
 from bench.store.job import Job
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
 from slurm import records, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
+from slurm.plain_path import plain
 from slurm.records import Array, Submission
 from slurm.request import ArrayRequest, make_executor, setup_lines
 from slurm.task import Task
@@ -43,7 +45,7 @@ def record_submission(
     Returns:
         The submission, whose arrays have no job id yet.
     """
-    code = snapshot.take(records.folder(store) / "code")
+    code = plain(snapshot.take(records.folder(store) / "code"))
     number = records.new_id()
     until = {job.cell_id: job.until for job in jobs if job.until is not None}
     arrays = [
@@ -61,7 +63,16 @@ def record_submission(
     ]
     first = jobs[0]
     made = Submission(
-        number, grid, str(code), arrays, socket.gethostname(), first.data, first.resources, first.retry, moves
+        number,
+        grid,
+        str(code),
+        arrays,
+        socket.gethostname(),
+        first.data,
+        first.resources,
+        first.retry,
+        moves,
+        time=clock.now(store),
     )
     made.write(store)
     for a, array in enumerate(arrays):
@@ -139,7 +150,7 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
 
 def jobs_folder(store: Path, made: Submission) -> Path:
     """Return where submitit keeps a submission's scripts, pickles and logs."""
-    return made.path(store).resolve() / "jobs"
+    return plain(made.path(store).resolve() / "jobs")
 
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:

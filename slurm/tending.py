@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from bench.errors import BenchError
+from bench.files import short_name
+from bench.store import clock
 from bench.store.failures import Fault
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
@@ -188,11 +189,10 @@ def tended(store: Path, grid: str) -> Iterator[None]:
 
 
 def _now_and_then(store: Path, grid: str, stop: threading.Event) -> None:
-    mark = records.folder(store) / f"tended-{grid}"
+    mark = records.folder(store) / f"tended-{short_name(grid)}"
     while not stop.wait(min(EVERY / 4, 30.0)):
         with contextlib.suppress(OSError):
-            last = mark.stat().st_mtime if mark.exists() else 0.0
-            if abs(time.time() - last) >= EVERY:
+            if not mark.exists() or clock.age(mark, store) >= EVERY:
                 mark.touch()
                 for line in tend_if_free(store, grid) or ():
                     print(line, flush=True)

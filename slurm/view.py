@@ -6,11 +6,11 @@ Looking writes nothing. An end that only Slurm saw is shown, and :func:`settle` 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.store import clock
 from bench.store.failures import Fault
 from bench.store.run import Run, State
 from bench.store.status import GridStatus, StatusRow, totals
@@ -92,7 +92,7 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
             view.contradictions.append(
                 f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
             )
-    view.bad_nodes = records.bad_nodes([*records.failures(store), *failures(view.ends)])
+    view.bad_nodes = records.bad_nodes([*records.failures(store), *failures(store, view.ends)])
     view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     status["contradictions"], status["slurm_error"] = view.contradictions, view.error
     status["held"], status["bad_nodes"] = view.held, view.bad_nodes
@@ -162,7 +162,7 @@ def add_to_row(store: Path, row: StatusRow, made: Submission, jobs: Jobs, view: 
             row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {why}"]))
         _compare(row, found, view, lambda: _setup_failure(store, made, found.id))
     elif view.error is None:
-        row["in_queue"] = time.time() - made.time < DELAY
+        row["in_queue"] = clock.now(store) - made.time < DELAY
         if not row["in_queue"] and row["state"] == State.QUEUED.value:
             view.contradictions.append(f"{row['id']}: the files say queued, Slurm knows no job {job}; submit it again")
 
@@ -220,14 +220,14 @@ def _compare_end(row: StatusRow, found: SlurmJob, view: SlurmView, setup: Callab
 def _setup_failure(store: Path, made: Submission, job: str) -> str:
     try:
         path = made.path(store) / "jobs" / f"{job}_0_log.setup"
-        return " ".join(path.read_text(errors="replace").splitlines()[-1].split())
+        return " ".join(path.read_text("utf-8", errors="replace").splitlines()[-1].split())
     except (OSError, IndexError):
         return ""
 
 
-def failures(ends: Iterable[UnrecordedEnd]) -> list[NodeFailure]:
+def failures(store: Path, ends: Iterable[UnrecordedEnd]) -> list[NodeFailure]:
     """Return the failures of nodes among ends that only Slurm saw."""
-    return [NodeFailure(end.node, end.cell, end.reason, time.time()) for end in ends if end.node]
+    return [NodeFailure(end.node, end.cell, end.reason, clock.now(store)) for end in ends if end.node]
 
 
 def _show_end(row: StatusRow, state: State, reason: str, view: SlurmView, node: str = "", again: bool = False) -> None:
@@ -248,7 +248,7 @@ def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
         run = Run(store / end.cell)
         with run.claim() as mine:
             ticket = read_ticket(run)
-            if mine and ticket is not None and ticket.submission == end.submission and not run.result.exists():
+            if mine and ticket is not None and ticket.submission == end.submission and not run.is_done():
                 fault = Fault.NODE.value if end.again else None
                 run.write_state(end.state, reason=end.reason, submission=end.submission, fault=fault)
                 if end.node:

@@ -8,20 +8,27 @@ import sys
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2, never a traceback."""
-    from bench.cli.app import app
+    from bench import streams
     from bench.errors import BenchError
 
+    streams.make_usable()
     try:
-        app()
+        from bench.cli.app import app
+
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where it can be said that it failed
     except BenchError as error:
-        sys.stderr.write(f"error: {error}\n")
+        streams.say(f"error: {error}")
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        streams.drop()
+        raise SystemExit(0) from None
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of a pipe (head, less) has seen enough
-            sys.stderr.close()
-            raise SystemExit(0) from None
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        streams.drop()
+        where = error.filename or "standard output, or a file that has no name"
+        streams.say(f"error: {where}: {error.strerror or error}")
         raise SystemExit(2) from None
     finally:
         # After `disable_gc`: the interpreter would search everything as it ends. Torch's own libraries need that search.

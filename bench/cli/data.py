@@ -219,7 +219,7 @@ def init(
 
 def _print_proposal(folder: Path, path: Path, proposal: Proposal) -> None:
     out, name = console(), proposal.block["data"]
-    out.print(path.read_text().rstrip())
+    out.print(path.read_text("utf-8").rstrip())
     for split, (masks, bare) in proposal.counts.items():
         out.print(f"{split}: {masks} images with a mask" + (f", {bare} without" if bare else ""))
     for note in proposal.notes:

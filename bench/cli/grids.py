@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.cli.rounds import Rounds
     from bench.cost.predict import Prediction
     from bench.plan.request import Request
     from bench.store.status import GridStatus, StatusRow
@@ -70,14 +67,22 @@ def plan(
     shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
     cells = counted(count, "cell") + (f" ({shape})" if shape else "")
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
-    out.print(projection_text(projection))
+    out.print(f"{_steps(summary)}; {projection_text(projection)}")
     print_warnings(out, summary.warnings)
     for cell in summary.cells[: None if every else SHOWN]:
         out.print(f"  {cell.id}{describe(found.get(cell.id))}")
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
     for line in (*advised, *said):
-        out.print(line, markup=False)
+        out.print(line)
+
+
+def _steps(summary: Summary) -> str:
+    """Return how many optimizer steps a cell has, `91,200 to 104,880 steps`: planning works them out from epochs."""
+    known = sorted({cell.iterations for cell in summary.cells if cell.iterations is not None}) or [
+        summary.iterations or 0
+    ]
+    return " to ".join(f"{steps:,}" for steps in dict.fromkeys((known[0], known[-1]))) + " steps a cell"
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:
@@ -96,58 +101,45 @@ def run(
     ] = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="Stop after 9m, 1h30m …; cells that can't end by then aren't begun."
+        ),
+    ] = None,
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped."""
-    from bench.cli.rounds import Rounds, runnable
+    """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped.
+
+    Exit code 1 if a cell failed, 75 if time (--for) was too short for all.
+    """
+    from bench import locks
+    from bench.cli.rounds import Rounds, report, runnable
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
+    from bench.run.limit import read_time
+    from bench.run.provenance import git_problem
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity
 
     out, begin = console(stderr=as_json), time.monotonic()
-    rounds = Rounds(request, workers, retry, out)
+    rounds = Rounds(request, workers, retry, out, None if limit is None else read_time(limit))
     planned = make_plan(request)
     print_warnings(out, planned.warnings)
     if with_what_is_there:
         planned = choose_among_done(planned, request)
     with grid_activity(request.store, planned.name):
+        print_warnings(out, [*filter(None, [git_problem(), locks.problem(request.store)])])
         try:
             while rounds.run(planned, runnable(planned, only)):
                 planned = make_plan(request)
         except Interrupted as signal:
             out.print("interrupted: every run has kept its last checkpoint; the same command goes on from there")
             raise SystemExit(signal.exit_code) from None
-    _report(out, rounds, time.monotonic() - begin, as_json)
-
-
-def _report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
-    from bench.store.run import Run, State
-
-    states, store = rounds.states, rounds.request.store
-    settled = (State.DONE, State.STOPPED)
-    bad = {i: s for i, s in states.items() if s not in settled and not (s is State.DIVERGED and i in rounds.trials)}
-    if as_json:
-        more = {"waiting": rounds.waiting} if rounds.waiting else {}
-        found = {"cells": rounds.cells, "done_before": rounds.done, "states": {i: s.value for i, s in states.items()}}
-        print_json({**found, **more})
-    elif states:
-        counts = ", ".join(f"{n} {s.value}" for s, n in Counter(states.values()).items())
-        out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
-    for cell_id, state in bad.items():
-        run = Run(store / cell_id)
-        reason = run.read_state().get("reason")
-        if state is State.RUNNING:  # it was left to whoever claimed it first
-            owner = run.owner()
-            reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
-        sys.stderr.write(f"{cell_id}: {state.value}: {reason}\n")
-    for line in rounds.waiting:
-        sys.stderr.write(f"{line}\n")
-    if bad or rounds.waiting:
-        raise SystemExit(1)
+    report(out, rounds, time.monotonic() - begin, as_json)
 
 
 def viewed(request: Request) -> GridStatus:
@@ -219,7 +211,7 @@ def print_remarks(out: Console, state: GridStatus) -> None:
             f"{len(state['held'])} jobs are held because a node failed to launch them; `wait` or `submit` releases them"
         )
     for line in state.get("next_round", []):
-        out.print(line, markup=False)
+        out.print(line)
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 

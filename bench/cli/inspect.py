@@ -58,7 +58,7 @@ def _runs(name: str, request: Request) -> list[Run]:
     if Path(name).suffix not in (".yaml", ".yml") and name not in [path.stem for path in grid_files()]:
         return [find_run(name, request.store)]
     runs = [Run(request.store / cell.id) for cell in find_summary(request).cells]
-    done = [run for run in runs if run.result.exists()]
+    done = [run for run in runs if run.is_done()]
     if not done:
         raise BenchError(
             f"grid '{name}': none of its {len(runs)} runs is done; only then there are weights to evaluate"
@@ -197,13 +197,13 @@ def _print_outcome(outcome: _Outcome) -> None:
 
     out = console()
     first, *rest = outcome.lines
-    out.print(first, markup=False)
+    out.print(first)
     table = Table("class", "IoU", box=None)
     for name, iou in zip(outcome.classes, outcome.score["iou"], strict=True):
         table.add_row(name, "absent" if iou is None else f"{iou:.1f}")
     out.print(table)
     for line in rest:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def doctor(data: DATA = None, store: STORE = None, as_json: JSON = False) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.text import ESCAPE, REPLACE, fitting, without_commands
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,19 +18,33 @@ if TYPE_CHECKING:
 def console(stderr: bool = False) -> Console:
     """Return a console; in a pipe it writes plain text, as wide as it needs.
 
-    Square brackets are printed as they stand: names, titles, paths and reasons may contain them. Styles are given as
-    ``style=`` or as ``rich.text.Text``.
+    Square brackets are printed as they stand: names, titles, paths and reasons may contain them; so may they commands to a
+    terminal, which are not carried out. Styles are given as ``style=`` or as ``rich.text.Text``.
     """
-    from rich.console import Console
+    from bench.cli.plain_console import PlainConsole
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 160
-    return Console(file=stream, width=width, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return PlainConsole(file=stream, width=None if stream.isatty() else 160)
+
+
+def emit(text: str, errors: str = REPLACE) -> None:
+    """Write a text to standard output; `errors` says what is done about characters that its encoding lacks."""
+    sys.stdout.write(fitting(without_commands(text), sys.stdout.encoding, errors))
+
+
+def deliver(text: str, output: Path | None, errors: str = REPLACE) -> None:
+    """Write a text to a file, in UTF-8, or to standard output where there is none; `errors` as for :func:`emit`."""
+    if output is None:
+        emit(text, errors)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(without_commands(text).encode(errors=errors))
+    console().print(f"wrote {output}")
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    emit(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", ESCAPE)
 
 
 def counted(number: int, noun: str) -> str:

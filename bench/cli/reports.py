@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
 from bench.cli.options import JSON, disable_gc, takes_request
-from bench.cli.output import console, print_json
+from bench.cli.output import console, deliver, print_json
+from bench.text import ESCAPE, REPLACE
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
@@ -50,6 +50,8 @@ class Plot(str, Enum):
     TUNING = "tuning"
 
 
+# What is done in a format about a character that the encoding lacks; elsewhere something like it is written.
+_LACKING = {Format.JSON: ESCAPE, Format.HTML: "xmlcharrefreplace"}
 RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
@@ -193,12 +195,7 @@ def table(
             screen.print(terminal.drawn(made, screen.width))
             return
         text = render(made, (chosen or Format.MD).value)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-        console().print(f"wrote {output}", markup=False)
+    deliver(text, output, _LACKING.get(chosen or Format.MD, REPLACE))
 
 
 @takes_request
@@ -207,10 +204,16 @@ def plot(
     request: Request,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where the files go.")] = Path("plots"),
     select: SELECT = None,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="NAME", help="`convergence` of a loss, or what else methods log.")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
+
+    if of is not None and kind is not Plot.CONVERGENCE:
+        raise BenchError(f"--of {of}: it is for `plot convergence`")
 
     if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE, Plot.TUNING):
         raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
@@ -219,14 +222,14 @@ def plot(
 
         plot_memory(request, output, as_json)
         return
-    files = _drawn(kind, request, output, select)
+    files = _drawn(kind, request, output, select, of)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
-        console().print("wrote " + ", ".join(str(f) for f in files), markup=False)
+        console().print("wrote " + ", ".join(str(f) for f in files))
 
 
-def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) -> list[Path]:
+def _drawn(kind: Plot, request: Request, output: Path, select: Select | None, of: str | None) -> list[Path]:
     from bench.plan.summary import find_summary
     from bench.report import records
 
@@ -248,14 +251,9 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None) ->
         from bench.report.figures.variance import variance
 
         return variance(runs, summary, output, rule)
-    from bench.report.curves import read_curves
+    from bench.report.curves import read_curves, read_logged
     from bench.report.figures.convergence import convergence
 
-    curves = read_curves(request.store, (cell.id for cell in summary.cells))
-    return convergence(runs, curves, summary, output)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs."""
-    for verb in (table, plot):
-        app.command()(verb)
+    ids = [cell.id for cell in summary.cells]
+    curves = read_curves(request.store, ids) if of is None else read_logged(request.store, ids, of)
+    return convergence(runs, curves, summary, output, of)

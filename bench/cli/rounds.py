@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench import machine
 from bench.cli.options import matching
+from bench.cli.output import counted, duration, print_json
 from bench.cli.progress import GridProgress
 from bench.plan.jobs import make_jobs
 from bench.plan.leaving import waiting
+from bench.run.limit import TimeLimit
 from bench.run.local import run_local
-from bench.store.run import State
+from bench.store.run import Run, State
 from bench.store.threads import with_threads
+from bench.streams import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from bench.plan.cells import Plan, PlannedCell
     from bench.plan.request import Request
     from bench.store.job import Job
+
+OUT_OF_TIME = 75  # exit code: "try again", as sysexits.h has it
 
 
 class Rounds:
@@ -30,15 +36,27 @@ class Rounds:
         trials: ids of those that are trials.
         cells, done: how many cells were asked for, and how many of them were done before.
         waiting: a line for each setting that couldn't be chosen.
+        limit: of the time, None without one.
     """
 
-    def __init__(self, request: Request, workers: int, retry: bool, out: Console) -> None:
+    def __init__(self, request: Request, workers: int, retry: bool, out: Console, seconds: float | None = None) -> None:
         self.request, self._workers, self._retry, self._out = request, workers, retry, out
+        self.limit = None if seconds is None else TimeLimit(seconds, request.store, {})
         self.states: dict[str, State] = {}
         self.trials: set[str] = set()
         self.cells = self.done = 0
         self.waiting: list[str] = []
         self._tried: set[tuple[str, int | None]] = set()
+
+    @property
+    def stopped(self) -> set[str]:
+        """Ids of the cells that were asked to stop when the time was over."""
+        return set() if self.limit is None else self.limit.stopped
+
+    @property
+    def refused(self) -> set[str]:
+        """Ids of the cells that weren't begun for lack of time."""
+        return set() if self.limit is None else self.limit.refused
 
     def run(self, planned: Plan, cells: Sequence[PlannedCell]) -> bool:
         """Run cells that weren't run yet; return whether another round may have more to do.
@@ -61,9 +79,11 @@ class Rounds:
         if planned.tuned is not None:
             self._out.print(_said(planned, jobs, self.trials))
         jobs = self._with_threads(jobs, planned)
+        if self.limit is not None:
+            self.limit.cells = {c.cell.id: c.cell for c in cells}
         with GridProgress(self.request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, self._out) as progress:
-            self.states |= run_local(jobs, min(self._workers, len(jobs)), progress.show)
-        return planned.tuned is not None
+            self.states |= run_local(jobs, min(self._workers, len(jobs)), progress.show, self.limit)
+        return planned.tuned is not None and not (self.stopped or self.refused)
 
     def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
         """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
@@ -99,3 +119,38 @@ def _said(planned: Plan, jobs: Sequence[Job], trials: set[str]) -> str:
     )
     rest = len(jobs) - len(of_trials)
     return "next: " + " and ".join([*words, *([f"{rest} cells with the chosen settings"] if rest else [])])
+
+
+def report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
+    """Say what became of the cells; exit with 1 where one failed, with ``OUT_OF_TIME`` where time was too short."""
+    states, store = rounds.states, rounds.request.store
+    settled = (State.DONE, State.STOPPED)
+    early = {i for i in rounds.stopped if states.get(i) in (State.PREEMPTED, State.PENDING)}
+    bad = {i: s for i, s in states.items() if s not in settled and i not in early}
+    bad = {i: s for i, s in bad.items() if not (s is State.DIVERGED and i in rounds.trials)}
+    if as_json:
+        more = {"waiting": rounds.waiting} if rounds.waiting else {}
+        found = {"cells": rounds.cells, "done_before": rounds.done, "states": {i: s.value for i, s in states.items()}}
+        print_json({**found, **more})
+    elif states:
+        counts = ", ".join(f"{n} {s.value}" for s, n in Counter(states.values()).items())
+        out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
+    for cell_id, state in bad.items():
+        run = Run(store / cell_id)
+        reason = run.read_state().get("reason")
+        if state is State.RUNNING:  # it was left to whoever claimed it first
+            owner = run.owner()
+            reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
+        say(f"{cell_id}: {state.value}: {reason}")
+    out_of_time = bool(early or rounds.refused)
+    if out_of_time:
+        say(
+            f"the time is over: {counted(len(early), 'cell')} stopped, {len(rounds.refused)} not begun; the same command "
+            "goes on from there"
+        )
+    for line in [] if out_of_time else rounds.waiting:
+        say(line)
+    if bad or (rounds.waiting and not out_of_time):
+        raise SystemExit(1)
+    if out_of_time:
+        raise SystemExit(OUT_OF_TIME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.options import JSON, ONLY, SHOWN, STORE, matching, store_path, takes_request
-from bench.cli.output import console, counted, print_json
+from bench.cli.output import console, counted, deliver, print_json
+from bench.text import ESCAPE, REPLACE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -154,9 +154,4 @@ def describe(
 
     found = described(request.store, find_summary(request), request.grid, request.sets)
     text = render(found, "json" if as_json else fmt.value)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-        console().print(f"wrote {output}")
+    deliver(text, output, ESCAPE if as_json or fmt is DescriptionFormat.JSON else REPLACE)

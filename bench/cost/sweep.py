@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes
+from bench.processes import start
 from bench.spec.cell import resolve_part
 from bench.spec.sections import Device
 
@@ -69,7 +70,7 @@ class Setting:
 
 def _address_space() -> int:
     """Return the bytes of this process's address space."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
     return pages * resource.getpagesize()
 
 
@@ -167,12 +168,9 @@ def _child(setting: Setting, pipe: Connection) -> None:
 
 def _fresh(setting: Setting) -> SweepRow:
     """Measure a setting in a new process; one that dies was killed for its memory, most likely."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(setting, theirs))
-    process.start()
-    theirs.close()
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with contextlib.closing(theirs):
+        process = start(_child, (setting, theirs), PRELOAD)
     found: SweepRow = {"state": "failed", "reason": "its process ended without a word"}
     with contextlib.suppress(EOFError):
         found = ours.recv()

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat
 
 from bench.config import Config
 from bench.errors import BenchError
+from bench.files import short_name
 from bench.spec.grid import GRIDS
 from bench.spec.messages import validate
 from bench.spec.sections import Device
@@ -103,7 +104,7 @@ def read_spec(spec: str) -> MemorySpec:
 
 def result_path(store: Path, spec: str) -> Path:
     """Return where the store keeps a sweep's frame."""
-    return store / ".memory" / f"{spec_path(spec).stem}.json"
+    return store / ".memory" / f"{short_name(spec_path(spec).stem)}.json"
 
 
 def slope(points: list[tuple[float, float]]) -> float | None:

@@ -10,7 +10,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from datasets.base import SegmentationDataset, SplitName
+    from datasets.base import DatasetConfig, SegmentationDataset, SplitName
 
 Size = tuple[int, int]  # (height, width)
 
@@ -28,15 +28,15 @@ def image_sizes(dataset: SegmentationDataset, split: SplitName) -> dict[str, Siz
     if dataset.config.size is not None:
         return dict.fromkeys(ids, dataset.config.size)
     files = dataset.files(split)
-    return {image_id: _header(files.get(image_id, ())) or _decoded(dataset, image_id) for image_id in ids}
+    return {i: _header(files.get(i, ()), dataset.config) or _decoded(dataset, i) for i in ids}
 
 
-def _header(files: tuple[Path, ...]) -> Size | None:
+def _header(files: tuple[Path, ...], config: DatasetConfig) -> Size | None:
     if not files:
         return None
     try:
         with Image.open(files[0]) as image:
-            return image.height, image.width
+            return config.prepared_size(image.height, image.width)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
 

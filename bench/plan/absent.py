@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.files import read_json
 from bench.spec.cell import Cell
+from bench.spec.epochs import as_in
 from bench.spec.yaml import Raw
 
 UNKNOWN = "unknown"  # stands for the split of a cell that no run of the store knows
@@ -55,7 +56,7 @@ class StoredRuns:
         if not (isinstance(known, Mapping) and isinstance(spec := known.get("spec"), Mapping)):
             return None
         split, data = (str(spec.get(key, "")) for key in ("split_sha256", "data_sha256"))
-        cell = Cell(**recipe, split_sha256=split, data_sha256=data)
+        cell = Cell(**{**recipe, **as_in(recipe, spec)}, split_sha256=split, data_sha256=data)
         if cell.id != name:
             return None
         return Candidate(cell, str(known.get("data_sha256") or ""), (self.store / name / "result.json").exists())

@@ -18,6 +18,7 @@ from bench.plan.request import Asked, Request, read_request
 from bench.plan.tuning import Tuned, apply_settings, check_seeds
 from bench.registry import Kind
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, resolve_part
+from bench.spec.epochs import in_steps
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.network import own_network
@@ -138,9 +139,8 @@ class Resolver:
             value = raw.get(name, {})
             if model is Seeds:
                 value = {**dict.fromkeys(("split", "init", "data"), raw["seed"]), **value}
-            sections[name] = self._once(
-                name, value, lambda m=model, n=name, v=value: validate(m, v, f"{self.where}: {n}")
-            )
+            made = lambda m=model, n=name, v=value: validate(m, v, f"{self.where}: {n}")  # noqa: E731
+            sections[name] = self._once(name, value, made)
         return {**parts, **sections}
 
     def cell(self, recipe: Raw) -> Resolved:
@@ -149,7 +149,8 @@ class Resolver:
         recipe["evaluation"].check_classes(content.classes, self.where)
         held = recipe["evaluation"].held_out
         split = draw_split(recipe["dataset"], recipe["protocol"], recipe["seeds"].split, self.roots, held)
-        cell = Cell(**recipe, split_sha256=split.sha256, data_sha256=content.identity)
+        sections = in_steps(recipe, len(split.unlabelled), self.where)
+        cell = Cell(**{**recipe, **sections}, split_sha256=split.sha256, data_sha256=content.identity)
         return Resolved(cell, content.sha256, split, content)
 
     def warnings(self, resolved: Sequence[Resolved]) -> list[str]:

@@ -26,7 +26,7 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
     jobs, done = [], 0
     for planned in cells:
         run = Run(request.store / planned.cell.id)
-        if run.result.exists():
+        if run.is_done():
             run.discard_checkpoint()
             done += 1
             continue

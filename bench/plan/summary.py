@@ -24,7 +24,7 @@ from bench.config import Config
 from bench.data.roots import DataRoots
 from bench.data.splits import keep_split
 from bench.errors import BenchError
-from bench.files import REPOSITORY, write_json
+from bench.files import REPOSITORY, short_name, write_json
 from bench.machine import child_environment
 from bench.plan.cells import Plan, PlannedCell, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
@@ -55,7 +55,7 @@ def _path(request: Request) -> Path:
         digest.update(path.read_bytes() + b"\0")
     for path in registry.plugin_paths():
         digest.update(code_hash(path.resolve()).encode() if path.is_file() else b"-")
-    return request.store / ".cache" / "plans" / f"{request.name}-{digest.hexdigest()[:24]}.json"
+    return request.store / ".cache" / "plans" / f"{short_name(request.name)}-{digest.hexdigest()[:24]}.json"
 
 
 def keep(request: Request, summary: Summary) -> None:
@@ -220,7 +220,8 @@ def find_summary(request: Request) -> Summary:
     if known is None or not _holds(known, request):
         command = [sys.executable, "-m", "bench.plan", json.dumps([request.grid, request.sets, request.data])]
         command.append(str(request.store))
-        done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
+        env = {**child_environment(), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=env)
         if done.returncode == 2:
             raise BenchError(done.stderr.strip())
         if done.returncode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.files import write_atomically
+from bench.patience import patiently
 from bench.report import environment
 from bench.report import rows as run_rows
 from bench.store.liveness import current_state
@@ -39,8 +41,9 @@ Stamps = NDArray[np.int64]
 
 def _stamp(path: str) -> tuple[int, int, int]:
     try:
-        status = os.stat(path)  # noqa: PTH116 - twice as fast as Path.stat, and most of the time of a warm load
-    except OSError:
+        # Twice as fast as Path.stat, and most of the time of a warm load.
+        status = patiently(partial(os.stat, path))
+    except (FileNotFoundError, NotADirectoryError):
         return 0, 0, 0
     return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -49,7 +52,7 @@ def _directories(store: Path) -> set[str]:
     try:
         with os.scandir(store) as entries:
             return {entry.name for entry in entries}
-    except OSError:
+    except FileNotFoundError:
         return set()
 
 

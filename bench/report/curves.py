@@ -1,4 +1,4 @@
-"""The evaluations that runs made during training."""
+"""The evaluations that runs made during training, and the losses and other quantities that they logged."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from bench.errors import unknown
+from bench.patience import read_bytes
 from bench.store.run import Run
 
-Curve = dict[int, float]  # iterations -> mIoU in %
+Curve = dict[int, float]  # iterations -> mIoU in %, or a logged quantity
 
 
-def _evaluations(path: Path) -> Iterator[tuple[int, float]]:
+def _lines(path: Path, key: str) -> Iterator[tuple[int, Any]]:
+    """Yield step and what is under a key of the lines of metrics.jsonl that have it."""
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
         return
     for line in lines:
-        if b'"eval"' not in line:
+        if f'"{key}"'.encode() not in line:
             continue
         # A run killed while it wrote leaves half a line, which its resumed attempt writes again.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            yield int(entry["step"]), float(entry["eval"]["miou"])
+            yield int(entry["step"]), entry[key]
+
+
+def _evaluations(path: Path) -> Iterator[tuple[int, float]]:
+    for step, score in _lines(path, "eval"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            yield step, float(score["miou"])
 
 
 def read_curves(store: Path, ids: Iterable[str]) -> dict[str, Curve]:
@@ -33,3 +43,23 @@ def read_curves(store: Path, ids: Iterable[str]) -> dict[str, Curve]:
     """
     found = {name: dict(_evaluations(Run(store / name).metrics)) for name in ids}
     return {name: dict(sorted(values.items())) for name, values in found.items() if values}
+
+
+def read_logged(store: Path, ids: Iterable[str], quantity: str) -> dict[str, Curve]:
+    """Return one loss, or another quantity that methods log, of each run by id, sorted by step: means since the line before.
+
+    Runs without it are left out.
+
+    Raises:
+        BenchError: naming what was logged, where no run has it.
+    """
+    found, names = dict[str, Curve](), set[str]()
+    for run_id in ids:
+        rows = [row for key in ("losses", "logged") for row in _lines(Run(store / run_id).metrics, key)]
+        names |= {name for _, row in rows for name in row}
+        curve = {step: float(row[quantity]) for step, row in rows if quantity in row}
+        if curve:
+            found[run_id] = dict(sorted(curve.items()))
+    if not found:
+        raise unknown("logged quantity", quantity, names)
+    return found

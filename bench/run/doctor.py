@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import machine, registry
+from bench import locks, machine, registry
 from bench.data.roots import DataRoots
 from bench.run import provenance
 
@@ -32,7 +32,8 @@ def _code() -> Iterator[Check]:
     state = provenance.code_state()
     sha = state["git_sha"]
     if sha is None:
-        yield _check("code", "note", "no git checkout: runs can't record a commit")
+        why = state.get("git_problem", "no git checkout: runs can't record a commit")
+        yield _check("code", "note", why)
     else:
         yield _check(
             "code", "note" if state["git_dirty"] else "ok", sha[:12] + (", with changes" if state["git_dirty"] else "")
@@ -44,7 +45,7 @@ def _device() -> Iterator[Check]:
 
     from bench.train.setup import unusable_gpus, why_no_gpu
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    memory = machine.usable_memory() >> 30
     yield _check("cpu", "ok", f"{machine.cpu_model()}, {machine.usable_cores()} cores, {memory} GiB")
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -82,6 +83,11 @@ def _store(store: Path) -> Check:
     existing = next(p for p in (store, *store.resolve().parents) if p.exists())
     if not os.access(existing, os.W_OK):
         return _check("store", "problem", f"{store}: can't be written to")
+    try:
+        if (why := locks.problem(existing)) is not None:
+            return _check("store", "problem", why)
+    except OSError as error:
+        return _check("store", "problem", f"{store}: can't be written to ({error.strerror or error})")
     free = shutil.disk_usage(existing).free >> 30
     return _check("store", "ok" if free >= 5 else "note", f"{store}: {free} GiB free")
 

@@ -1,7 +1,7 @@
 """Runs cells on this machine, each in a process of its own, a few at a time.
 
 Processes are forked from a server that has imported torch once, so a cell starts in milliseconds; a cell that crashes, or
-is killed for its memory, takes nothing else with it.
+is killed for its memory, takes nothing else with it, and neither does the server.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench.machine import gpu_for, let_threads_sleep
+from bench.machine import gpu_for, let_threads_sleep, usable_memory
+from bench.patience import is_away
+from bench.run.child import Child
+from bench.run.limit import TimeLimit
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
 from bench.store.run import Run, State
 
-PRELOAD = ["torch", "torchvision", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop"]
+AWAY = 75  # exit code (EX_TEMPFAIL): the file system didn't answer, not even to take the reason
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,33 @@ class Event:
     running: tuple[str, ...]
 
 
-def _enter(job: Job, gpu: str | None, parent: Connection) -> None:
-    """Run a cell in a child process, with everything printed going to the run's log."""
+def _enter(alive: Connection, job: Job, gpu: str | None, parent: Connection) -> None:
+    """Run a cell in a child process, with everything printed going to the run's log; `alive` is closed by its end."""
     run = Run(Path(job.store) / job.cell_id)
-    run.path.mkdir(parents=True, exist_ok=True)
-    with run.log.open("ab", buffering=0) as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    _print_to(run.log)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
-    run_cell(job)
-    sys.stdout.flush()
+    try:
+        run_cell(job)
+    except Exception as error:
+        if is_away(error, run.cell):
+            sys.exit(AWAY)
+        raise
+    with contextlib.suppress(OSError):  # a full disk takes no more of what was printed
+        sys.stdout.flush()
+
+
+def _print_to(log: Path) -> None:
+    """Send everything printed to a run's log; nowhere, where there can't be one (the disk is full): the state says why."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    except OSError:
+        number = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(number, 1)
+    os.dup2(number, 2)
+    os.close(number)
 
 
 def _stop_with(parent: Connection) -> None:
@@ -61,74 +78,110 @@ def _stop_with(parent: Connection) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_local(jobs: Sequence[Job], workers: int, show: Callable[[Event], None]) -> dict[str, State]:
+def run_local(
+    jobs: Sequence[Job], workers: int, show: Callable[[Event], None], limit: TimeLimit | None = None
+) -> dict[str, State]:
     """Run jobs, at most `workers` at a time, and return the state of each that ended.
 
     Args:
         jobs: in order.
-        workers: processes at a time.
+        workers: processes at a time; with fewer GPUs than workers, several share one.
         show: called about four times a second, and when a cell starts or ends.
+        limit: of the time; jobs that can't end within it aren't begun, and what runs at its end is asked to stop.
 
     Raises:
         Interrupted: after Ctrl-C, TERM or HUP, when every running cell has written its checkpoint.
     """
     let_threads_sleep()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
     waiting, states = list(reversed(jobs)), dict[str, State]()
-    running: dict[int, tuple[BaseProcess, Job]] = {}
-    parent, ours = context.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
+    running: dict[int, tuple[Child, Job]] = {}
+    parent, ours = multiprocessing.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
     with raising(), contextlib.closing(ours), contextlib.closing(parent), _stop_children(running):
         while waiting or running:
             for slot in sorted(set(range(workers)) - set(running)):
-                if not waiting:
+                job = _next(waiting, limit)
+                if job is None:
                     break
-                job = waiting.pop()
-                process: BaseProcess = context.Process(target=_enter, args=(job, gpu_for(slot), parent))
-                process.start()
-                running[slot] = (process, job)
+                running[slot] = (Child(_enter, job, gpu_for(slot), parent), job)
                 show(Event(job.cell_id, None, _ids(running)))
-            wait([p.sentinel for p, _ in running.values()], timeout=0.25)
-            for slot, (process, job) in list(running.items()):
-                if process.exitcode is not None:
+            if limit is not None and limit.over:
+                _ask_to_stop(running, limit)
+            wait([child.alive for child, _ in running.values()], timeout=0.25)
+            for slot, (child, job) in list(running.items()):
+                if child.ended:
                     del running[slot]
-                    states[job.cell_id] = _outcome(job, process)
+                    states[job.cell_id] = outcome(job, child.pid, child.exit_code())
                     show(Event(job.cell_id, states[job.cell_id], _ids(running)))
             show(Event(None, None, _ids(running)))
     return states
 
 
-def _ids(running: dict[int, tuple[BaseProcess, Job]]) -> tuple[str, ...]:
+def _next(waiting: list[Job], limit: TimeLimit | None) -> Job | None:
+    """Take the next job that may begin off the end of the list; those that may not are taken off too."""
+    while waiting:
+        job = waiting.pop()
+        if limit is None or limit.lets(job):
+            return job
+    return None
+
+
+def _ask_to_stop(running: Mapping[int, tuple[Child, Job]], limit: TimeLimit) -> None:
+    """Ask the cells that run to write a checkpoint and end, each once."""
+    for child, job in running.values():
+        if job.cell_id not in limit.stopped:
+            limit.stopped.add(job.cell_id)
+            child.send(signal.SIGTERM)
+
+
+def _ids(running: dict[int, tuple[Child, Job]]) -> tuple[str, ...]:
     return tuple(job.cell_id for _, job in running.values())
 
 
-def _outcome(job: Job, process: BaseProcess) -> State:
+def outcome(job: Job, pid: int | None, code: int | None) -> State:
     """Return the state of a cell whose process has ended; one that was killed gets its reason from here.
 
     A cell that another process has, on this machine or on another one, is left alone: `running` is returned.
+
+    Args:
+        job: the cell.
+        pid: of the process.
+        code: its exit code, negative for a signal, None where it isn't known.
     """
-    run = Run(Path(job.store) / job.cell_id)
-    state = State(run.read_state()["state"])
-    if state is not State.RUNNING:
-        return state
-    owner = run.owner()
-    if process.exitcode == 0 or owner.get("pid") != process.pid or owner.get("host") != socket.gethostname():
-        return State.DONE if run.result.exists() else State(run.read_state()["state"])
+    run, here = Run(Path(job.store) / job.cell_id), (socket.gethostname(), pid)
+    if run.is_done():
+        return State.DONE
+    record = run.last_state()
+    state, began = State(record["state"]), (record.get("host"), record.get("pid")) == here
+    if code == 0 or (state is State.RUNNING and run.claimed_by() != here) or (state is not State.RUNNING and began):
+        return state  # it said itself how it ended, or the cell is somebody else's
     with run.claim() as mine:
-        state = State(run.read_state()["state"])  # it may have ended, or been taken over, since the first look
-        if not mine or state is not State.RUNNING or run.result.exists():
-            return State.DONE if run.result.exists() else state
-        code = process.exitcode or 0
-        reason = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with {code}"
-        if code == -signal.SIGKILL:
-            reason += " (the kernel does this when memory runs out)"
-        state = State.PREEMPTED if code < 0 else State.FAILED
-        run.write_state(state, reason=f"{reason}; see {run.log}")
+        if run.is_done():
+            return State.DONE
+        if not mine:
+            return State.RUNNING
+        if run.last_state() != record:  # somebody took it over since the first look, and has ended
+            return State(run.last_state()["state"])
+        state, reason = _ended(code)
+        run.write_state(state, reason=f"{reason}{'' if began else ' before it began'}; see {run.log}")
     return state
 
 
+def _ended(code: int | None) -> tuple[State, str]:
+    """Return the state that an exit code means, and the reason in words."""
+    if code is None:
+        return State.PREEMPTED, "its process is gone, and with it whoever knew why"
+    if code == AWAY:
+        return State.PREEMPTED, "the file system did not answer"
+    if code >= 0:
+        return State.FAILED, f"its process ended with {code}"
+    reason = f"its process was killed by signal {-code}"
+    if code == -signal.SIGKILL:
+        reason += f" (the kernel does this when memory runs out: {usable_memory() / 2**30:.1f} GiB are allowed here)"
+    return State.PREEMPTED, reason
+
+
 @contextlib.contextmanager
-def _stop_children(running: dict[int, tuple[BaseProcess, Job]]) -> Iterator[None]:
+def _stop_children(running: dict[int, tuple[Child, Job]]) -> Iterator[None]:
     """When interrupted, let every child write its checkpoint; when interrupted again, kill them."""
     try:
         yield
@@ -136,11 +189,11 @@ def _stop_children(running: dict[int, tuple[BaseProcess, Job]]) -> Iterator[None
         # A terminal that closes may say so twice, which must not be taken for impatience.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with contextlib.suppress(Interrupted):
-            for process, _ in running.values():
-                process.terminate()
-            for process, _ in running.values():
-                process.join()
-        for process, _ in running.values():
-            process.kill()
-            process.join()
+            for child, _ in running.values():
+                child.send(signal.SIGTERM)
+            for child, _ in running.values():
+                wait([child.alive])
+        for child, _ in running.values():
+            child.send(signal.SIGKILL)
+            wait([child.alive])
         raise

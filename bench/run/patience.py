@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from bench import streams
 from bench.run.signals import Signals
 from bench.store.run import Run
 
@@ -37,7 +38,7 @@ def outlast(run: Run, attempt: Callable[[], T], away: Callable[[Exception], bool
                 step, pause, since = now, 1.0, time.monotonic()
             if not away(error) or not _came_back(run, pause, since + LIMIT, signals):
                 raise
-            print(f"the store was away ({error}); going on", flush=True)
+            streams.say(f"the store was away ({error}); going on")
             pause = min(2 * pause, LONGEST)
 
 

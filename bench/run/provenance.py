@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import shlex
 import socket
 import subprocess
 import sys
@@ -68,17 +69,49 @@ class CodeState(TypedDict):
     Attributes:
         git_sha: its commit.
         git_dirty: whether its tree has changes, or a plug-in file is in no commit, or changed since.
+        git_problem: why git doesn't say, where there is a checkout.
         snapshot: names the copy that a queued job runs.
     """
 
     git_sha: str | None
     git_dirty: bool | None
+    git_problem: NotRequired[str]
     snapshot: NotRequired[str]
 
 
+def _ask_git(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Ask git in its own language.
+
+    Raises:
+        FileNotFoundError: if there is no git here.
+    """
+    own = {**os.environ, "LC_ALL": "C"}
+    command = ["git", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", env=own, check=False
+    )
+
+
 def _git(*arguments: str, folder: Path = REPOSITORY) -> str | None:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    done = _ask_git(*arguments, folder=folder)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def git_problem(checkout: Path = REPOSITORY) -> str | None:
+    """Return why git says nothing of a checkout, in one line; None where it does, or where there is no checkout."""
+    if not (checkout / ".git").exists() or (checkout / SNAPSHOT).exists():
+        return None
+    try:
+        done = _ask_git("rev-parse", "HEAD", folder=checkout)
+    except FileNotFoundError:
+        return f"runs record no commit: {checkout} is a git checkout, and git is not installed"
+    if done.returncode == 0:
+        return None
+    if "dubious ownership" in done.stderr:
+        owner, allow = checkout.stat().st_uid, f"git config --global --add safe.directory {shlex.quote(str(checkout))}"
+        return f"runs record no commit: git refuses {checkout}, whose owner is another user (uid {owner}); allow it: {allow}"
+    said = done.stderr.strip().splitlines() or ["no reason"]
+    return f"runs record no commit: git refuses {checkout}: {said[0]}"
 
 
 def _uncommitted(plugin: Path) -> bool:
@@ -127,9 +160,11 @@ def code_state() -> CodeState:
     try:
         changes = _git("status", "--porcelain", "--untracked-files=no")
         dirty = True if any(map(_uncommitted, plugin_paths())) else None if changes is None else bool(changes)
-        return {"git_sha": _git("rev-parse", "HEAD"), "git_dirty": dirty}
+        found = CodeState(git_sha=_git("rev-parse", "HEAD"), git_dirty=dirty)
     except FileNotFoundError:  # no git here
-        return {"git_sha": None, "git_dirty": None}
+        found = {"git_sha": None, "git_dirty": None}
+    why = git_problem() if found["git_sha"] is None else None
+    return found if why is None else {**found, "git_problem": why}
 
 
 def package_versions() -> dict[str, str | None]:

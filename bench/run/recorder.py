@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from torch import Tensor
 
 from bench.files import append_jsonl, read_json, sync, write_json
+from bench.patience import exists, read_bytes
 from bench.store.confusion import Confusion, confusion_path, save_confusion
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
@@ -57,7 +58,7 @@ class Recorder:
     def checkpoint(self, content: CheckpointContent) -> None:
         """Write a checkpoint, which names the length that metrics.jsonl has now; so that file is synced first."""
         self._still_ours()
-        length = sync(self.run.metrics) if self.run.metrics.exists() else 0
+        length = sync(self.run.metrics) if exists(self.run.metrics) else 0
         progress = {**content["progress"], "metrics_bytes": length}
         self._writer.write(self.run.checkpoint, {**content, "progress": progress})
 
@@ -144,7 +145,7 @@ def _with_other(known: MemoryReport, report: MemoryReport) -> MemoryReport:
 
 def _check_metrics(path: Path, length: int) -> None:
     """Raise :class:`Damaged` if the lines that a checkpoint counts on aren't all there, as after a power cut."""
-    lines = path.read_bytes()[:length] if path.exists() else b""
+    lines = read_bytes(path)[:length] if exists(path) else b""
     try:
         whole = len(lines) == length and all(json.loads(line) is not None for line in lines.splitlines())
     except ValueError:

@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import streams
 from bench.arrays import IGNORE_INDEX
 from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
+from bench.patience import exists, is_away
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
 from bench.run.patience import outlast
@@ -28,7 +30,7 @@ from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
-from bench.store.failures import Fault, classify, is_away
+from bench.store.failures import Fault, classify
 from bench.store.job import Job
 from bench.store.rounding import Rounding, as_it_began, began_anew, go_on
 from bench.store.run import Run, State
@@ -58,6 +60,7 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
         OSError: if the store can't even take the state.
     """
+    streams.make_usable()
     run = Run(Path(job.store) / job.cell_id)
     away = partial(is_away, place=run.cell)
     try:
@@ -70,10 +73,9 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
 
 def _given_up(run: Run, error: Exception) -> State:
     """Note that a run stopped because a file system is away; raises OSError where the store takes not even that."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     with run.claim() as mine:
         if mine:
-            run.write_state(State.PREEMPTED, reason=f"the file system did not answer ({reason}); run again to go on")
+            run.write_state(State.PREEMPTED, reason=classify(error, run.cell).reason)
     return State.PREEMPTED if mine else State.RUNNING
 
 
@@ -81,9 +83,9 @@ def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
-        known, ticket = run.read_state(), read_ticket(run)
+        known, ticket = run.last_state(), read_ticket(run)
         state = State(known["state"])
-        if run.result.exists():
+        if run.is_done():
             if state is not State.DONE:  # killed between the result and the record of it
                 run.write_state(State.DONE)
             run.checkpoint.unlink(missing_ok=True)
@@ -124,13 +126,14 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
         return State.PREEMPTED
     except Exception as error:
-        print(traceback.format_exc())
-        failure = classify(error)
         if is_away(error, run.cell):
+            streams.say(traceback.format_exc())
             raise
+        failure = classify(error)
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
+        streams.say(traceback.format_exc())
         at_once = hooks.first is None and failure.fault is not Fault.INPUT
         facts = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
         run.write_state(failure.state, reason=failure.reason, **facts)
@@ -152,7 +155,7 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     described = provenance.describe()
     here = (run, resources, device.type, model(device), str(described["code_sha256"]))
     noted = go_on(*here)
-    goes_on = run.checkpoint.exists()  # else what earlier attempts were computed with is not in the result
+    goes_on = exists(run.checkpoint)  # else what earlier attempts were computed with is not in the result
     attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on})
     run.write_state(State.RUNNING, attempt=attempt, at_once=None, fault=None, device_lost=None, **_of(noted))
     from bench.run.recorder import Recorder

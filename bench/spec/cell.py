@@ -6,26 +6,33 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from bench import NUMERICS, registry
 from bench.config import Config
 from bench.errors import BenchError
+from bench.files import short_name
 from bench.registry import Kind
+from bench.spec.loss import Loss
 from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
 from bench.spec.yaml import Raw, RawView
+
+LONGEST_SLUG = 240  # bytes; a name of a folder has up to 255, and the hash comes after it
 
 PARTS: tuple[Kind, ...] = ("dataset", "protocol", "method", "network", "augmentation")
 SECTIONS: dict[str, type[Config]] = {
     "schedule": Schedule,
     "optimizer": Optimizer,
+    "loss": Loss,
     "numerics": Numerics,
     "evaluation": Evaluation,
     "seeds": Seeds,
 }
+# Sections that cells have got later: where they are as by default, they are no part of the id.
+_LATER = ("loss",)
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,12 @@ class Cell:
     seeds: Seeds
     split_sha256: str
     data_sha256: str = ""
+    loss: Loss = field(default_factory=Loss)
+
+    def __post_init__(self) -> None:
+        """Refuse a loss that the method has no place for."""
+        if self.loss.supervised != "ce" and not getattr(self.method.cls, "has_cross_entropy", True):
+            raise BenchError(f"loss.supervised: method '{self.method.name}' has no cross-entropy on labelled pixels")
 
     @classmethod
     def from_spec(cls, spec: RawView, where: str = "cell") -> Cell:
@@ -158,8 +171,9 @@ class Cell:
         return {**{key: piece.identity() for key, piece in self.pieces()}, **self.rest()}
 
     def pieces(self) -> Iterator[tuple[str, Part | Config]]:
-        """Yield parts and sections by their keys."""
-        return ((key, getattr(self, key)) for key in (*PARTS, *SECTIONS))
+        """Yield what identifies the run of parts and sections, by their keys."""
+        pieces = ((key, getattr(self, key)) for key in (*PARTS, *SECTIONS))
+        return ((key, piece) for key, piece in pieces if key not in _LATER or piece != SECTIONS[key]())
 
     def rest(self) -> Raw:
         """Return what identifies the run beside its parts and sections."""
@@ -180,7 +194,7 @@ class Cell:
         network = getattr(self.network.config, "backbone", self.network.name)
         labels = f"{self.protocol.name}-{self.title}" if self.title != self.protocol.name else self.title
         words = (self.dataset.name, labels, str(network), self.method.name, seed)
-        return "_".join(re.sub(r"[^A-Za-z0-9.%]+", "-", word) for word in words)
+        return short_name("_".join(re.sub(r"[^A-Za-z0-9.%]+", "-", word) for word in words), LONGEST_SLUG)
 
     @cached_property
     def id(self) -> str:

@@ -24,8 +24,8 @@ def said(value: Any) -> str:
     return ", ".join(map(said, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 
-def _size(size: Sequence[int] | None) -> str:
-    return f"{size[0]}x{size[1]}" if size else "original size"
+def _size(size: Sequence[int] | None, longer: int | None = None) -> str:
+    return f"{size[0]}x{size[1]}" if size else f"long side {longer}" if longer else "original size"
 
 
 def _options(prefix: str, options: Mapping[str, Any]) -> dict[str, str]:
@@ -43,11 +43,16 @@ def _network(cell: Cell) -> dict[str, str]:
     return {"network": cell.network.name, **found}
 
 
+def _supervised(cell: Cell) -> str:
+    loss = cell.loss
+    return "cross-entropy" if loss.supervised == "ce" else f"ohem {loss.ohem_threshold:g}, {loss.ohem_kept}"
+
+
 def _recipe(cell: Cell) -> dict[str, str]:
-    """Return how the cell is trained, by dotted key; ``loss`` is what no option changes yet."""
+    """Return how the cell is trained, by dotted key; ``loss.auxiliary`` is what no option changes yet."""
     batch, augmentation = cell.schedule.batch, cell.augmentation.config.model_dump(mode="json")
     return {
-        "loss.supervised": "cross-entropy",
+        "loss.supervised": _supervised(cell),
         "loss.auxiliary": "none",
         "schedule.batch": f"{batch.labelled}+{batch.unlabelled}",
         "schedule.sampling": cell.schedule.sampling,
@@ -74,7 +79,7 @@ def facts(cell: Cell) -> dict[str, str]:
         **({"eval_split": of_dataset["eval_split"]} if "eval_split" in of_dataset else {}),
         **_network(cell),
         **({"crop": _size(crop)} if crop else {}),
-        "evaluation": f"{cell.evaluation.mode} {_size(size)}",
+        "evaluation": f"{cell.evaluation.mode} {_size(size, getattr(cell.dataset.config, 'long_side', None))}",
         **({"evaluation.stride": _size(stride)} if stride else {}),
         **({IGNORED: said(cell.evaluation.ignore_classes)} if cell.evaluation.ignore_classes else {}),
         "iterations": str(cell.schedule.iterations),

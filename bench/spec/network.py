@@ -6,8 +6,8 @@ from bench import registry
 from bench.spec.cell import Part
 from bench.spec.yaml import Raw
 
-# What the networks of a grid share where a method brings its own: the encoder and its initial weights.
-_ENCODER = ("backbone", "weights")
+# What the networks of a grid share where a method brings its own: the encoder, its initial weights, what of it is trained.
+_ENCODER = ("backbone", "weights", "batch_norm", "freeze_stages")
 
 
 def own_network(recipe: Part, method: Part) -> Raw | None:

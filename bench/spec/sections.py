@@ -45,6 +45,7 @@ class Schedule(Config):
 
     Attributes:
         iterations: optimizer steps.
+        epochs: of the unlabelled images, in place of `iterations`, which planning works out (see ``bench.spec.epochs``).
         batch: images per step, over all accumulated micro-batches.
         accumulate: micro-batches per step; each holds batch / accumulate images.
         sampling: `replacement` draws each step's images anew (the authors' sampler, but never one image twice in a batch
@@ -52,6 +53,7 @@ class Schedule(Config):
     """
 
     iterations: PositiveInt = 40_000
+    epochs: PositiveFloat | None = Field(default=None, json_schema_extra={"identity": False})
     batch: Batch = Batch()
     accumulate: PositiveInt = 1
     sampling: Literal["replacement", "epoch"] = "replacement"
@@ -152,9 +154,10 @@ class OtherEvaluation(Config):
         mode = self.mode or own.mode
         size = self.size or (own.size if mode == own.mode else None)
         stride = self.stride or (own.stride if (mode, size) == (own.mode, own.size) else None)
+        multiple = own.multiple_of if mode == "whole" else None
         ignored = own.ignore_classes if self.ignore_classes is None else self.ignore_classes
-        asked = {"mode": mode, "size": size, "stride": stride, "ignore_classes": ignored, "batch_size": own.batch_size}
-        return validate(Evaluation, asked, where)
+        asked = {"mode": mode, "size": size, "stride": stride, "multiple_of": multiple, "ignore_classes": ignored}
+        return validate(Evaluation, {**asked, "batch_size": own.batch_size}, where)
 
 
 class Evaluation(Config):
@@ -167,7 +170,9 @@ class Evaluation(Config):
         stride: of the sliding window; null is two thirds of `size`.
         ignore_classes: names of classes that are left out of every mean over classes, mIoU first; they are reported per
             class, and their pixels still count against the others.
+        multiple_of: of `whole`, resize the image, both sides to the nearest multiple of this, as networks of patches need.
         every: iterations between evaluations; the last iteration is always evaluated.
+        every_epochs: in place of `every`, like ``schedule.epochs``.
         select_on: `holdout` also keeps the weights of the evaluation with the highest mIoU on images held out of the
             labelled ones, the earliest of several: the rule `selected`. `none` keeps `last` and `best` alone.
         holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
@@ -182,7 +187,9 @@ class Evaluation(Config):
     size: Size | None = None
     stride: Size | None = None
     ignore_classes: ClassNames = Field(default=(), json_schema_extra={"identity": "non-default"})
+    multiple_of: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     every: PositiveInt = 200
+    every_epochs: PositiveFloat | None = Field(default=None, json_schema_extra={"identity": False})
     select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
@@ -235,6 +242,8 @@ class Evaluation(Config):
     def _size_fits_mode(self) -> Evaluation:
         if (self.mode == "whole") != (self.size is None):
             raise ValueError(f"mode '{self.mode}' {'takes no' if self.mode == 'whole' else 'needs a'} size")
+        if self.multiple_of is not None and self.mode != "whole":
+            raise ValueError("multiple_of is for mode 'whole'")
         if self.stride is not None:
             if self.mode != "sliding":
                 raise ValueError("stride is for mode 'sliding'")

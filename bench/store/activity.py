@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -11,24 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.files import short_name
+from bench.locks import is_locked, lock
 from bench.store.run import State
 from bench.store.status import StatusRow
 
 
 def _folder(store: Path, grid: str) -> Path:
-    return store / ".runs" / grid
-
-
-def _held(path: Path) -> bool:
-    """Tell whether a process holds a lock file; it dies with its process, so what nobody holds was left by a killed one."""
-    try:
-        with path.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # removed in the meantime, or unreadable for this user
-        return False
-    return False
+    return store / ".runs" / short_name(grid)
 
 
 def _written(path: Path) -> bool:
@@ -49,26 +38,34 @@ def grid_activity(store: Path, grid: str) -> Iterator[None]:
     Args:
         store: the run store.
         grid: the grid's name.
+
+    Raises:
+        BenchError: if the store's file system has no locks, without which nothing may run in it.
     """
     folder = _folder(store, grid)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(f"{socket.gethostname()}-*.lock"):  # other hosts' locks may not be visible from here
-        if _written(path) and not _held(path):
+        if _written(path) and not is_locked(path):
             path.unlink(missing_ok=True)
     path = folder / f"{socket.gethostname()}-{os.getpid()}.lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with path.open("w", encoding="utf-8") as file, _removed(path):
+        lock(file, seconds=1.0)  # others only look
         file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}) + "\n")
         file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def _removed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def active(store: Path, grid: str) -> bool:
     """Tell whether a process runs cells of a grid now, even where none of its cells happens to be running."""
-    return any(_held(path) for path in _folder(store, grid).glob("*.lock"))
+    return any(is_locked(path) for path in _folder(store, grid).glob("*.lock"))
 
 
 def is_open(row: StatusRow) -> bool:

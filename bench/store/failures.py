@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from bench.errors import BenchError, MachineError
+from bench.errors import BenchError, MachineError, causes
+from bench.patience import is_away
 from bench.store.run import State, StateRecord
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# What a file system answers that is away for a moment: nothing is wrong with the cell, which goes on later.
-_AWAY = {errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN, errno.EHOSTDOWN}
-_AWAY |= {errno.EROFS, errno.ESHUTDOWN, errno.ENODEV}
-_MISSING = (errno.ENOENT, errno.ENOTDIR)  # … and what else is answered where all of it is gone
+_FULL_TEXTS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # where a library keeps the text alone
 
 # The texts are those of cudaGetErrorString, which torch writes after "CUDA error: ", and the names of cuBLAS' and cuDNN's
 # status (CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED).
@@ -113,16 +111,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return named or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None)
 
 
-def classify(error: Exception) -> Failure:
-    """Return what an exception means for the run that it ended."""
-    whole = " ".join(str(error).split())
-    reason = whole[:500] if isinstance(error, BenchError) else f"{type(error).__name__}: {whole[:500]}"
+def _in_words(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def classify(error: Exception, place: Path | None = None) -> Failure:
+    """Return what an exception means for the run that it ended; `place` is as for ``bench.patience.is_away``."""
+    whole, reason = " ".join(str(error).split()), _in_words(error)
     if is_out_of_memory(error):
         return Failure(State.OUT_OF_MEMORY, reason, Fault.CELL)
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return Failure(State.FAILED, f"the disk is full: {reason}", Fault.CELL)
-    if isinstance(error, OSError) and error.errno in _AWAY:
-        return Failure(State.PREEMPTED, f"the file system did not answer ({reason}); run again to go on", Fault.CELL)
+    for cause in causes(error):
+        if (isinstance(cause, OSError) and cause.errno in _FULL) or any(text in str(cause) for text in _FULL_TEXTS):
+            return Failure(State.FAILED, f"the disk is full: {_in_words(cause)}", Fault.CELL)
+        if is_away(cause, place):  # nothing is wrong with the cell, which goes on later
+            why = f"the file system did not answer ({_in_words(cause)}); run again to go on"
+            return Failure(State.PREEMPTED, why, Fault.CELL)
     if _NOT_DETERMINISTIC in whole:  # torch's own advice, `warn_only`, isn't for a benchmark
         operator = whole.split(_NOT_DETERMINISTIC)[0].removesuffix(" ")
         return Failure(State.FAILED, f"{operator}: not deterministic on CUDA; {_DETERMINISTIC_ADVICE}", Fault.INPUT)
@@ -131,21 +135,6 @@ def classify(error: Exception) -> Failure:
     if lost or absent or isinstance(error, MachineError):
         return Failure(State.FAILED, f"{_node()}: {reason}", Fault.NODE, lost)
     return Failure(State.FAILED, reason, Fault.INPUT if isinstance(error, BenchError) else Fault.CELL)
-
-
-def is_away(error: BaseException, place: Path) -> bool:
-    """Tell whether an exception, or one that led to it, says that a file system is away for a while.
-
-    Args:
-        error: the exception.
-        place: a file of the run that is always there; where it isn't, whatever is missing is the file system's fault.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and (seen.errno in _AWAY or (seen.errno in _MISSING and not place.exists())):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def blames_node(state: StateRecord) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 
+from bench.locks import have_locks
+from bench.store import clock
 from bench.store.run import Run, State, StateRecord
 from bench.store.ticket import Ticket, read_ticket
 
@@ -31,19 +32,32 @@ def current_state(run: Run) -> StateRecord:
 def _recorded(run: Run) -> StateRecord:
     state = run.read_state()
     done = state["state"] == State.DONE.value
-    if done != run.result.exists():
+    if done != run.is_done():
         if not done:
             return {**state, "state": State.DONE.value, "reason": None}
         reason = f"{run.result.name} is missing although state.json says done; run again to make it anew"
         return {**state, "state": State.FAILED.value, "reason": reason}
     if state["state"] != State.RUNNING.value or run.held():
         return state
-    # A process on another host can't be seen through the lock of every file system; there its heartbeat decides.
-    same_host = state.get("host") == socket.gethostname()
-    if same_host or time.time() - state.get("time", 0) > HEARTBEAT_TIMEOUT:
+    if _is_gone(run, state):
         gone = f"its process is gone since step {state.get('step', 0)}; run again to go on"
         return {**state, "state": State.PREEMPTED.value, "reason": gone, "gone": True}
     return state
+
+
+def _is_gone(run: Run, state: StateRecord) -> bool:
+    """Tell whether the process of a running cell is gone, whose lock nobody holds as far as this machine can see.
+
+    On this machine that is enough, where the file system has locks. A process on another host can't be seen through every
+    lock; there its heartbeat decides, by the file system's clock: the host's may be wrong.
+    """
+    store = run.path.parent
+    if state.get("host") == socket.gethostname() and have_locks(store):
+        return True
+    try:
+        return clock.age(run.state, store) > HEARTBEAT_TIMEOUT
+    except FileNotFoundError:  # it has just been replaced
+        return False
 
 
 def _with_ticket(state: StateRecord, ticket: Ticket) -> StateRecord:

@@ -7,6 +7,7 @@ from typing import TypedDict, cast
 from bench.errors import BenchError, MachineError
 from bench.files import read_json, read_jsonl, write_json
 from bench.machine import default_threads
+from bench.patience import exists
 from bench.spec.sections import Compile, Resources
 from bench.store.run import Run
 
@@ -55,7 +56,7 @@ def go_on(run: Run, resources: Resources, device: str, model: str, code: str) ->
         MachineError: if the run has a checkpoint from a device of the other kind, and `resources` don't name this one.
         BenchError: if the checkpoint is of a GPU and from before this version, which computes otherwise there.
     """
-    kept = _began(run) if run.checkpoint.exists() else {}
+    kept = _began(run) if exists(run.checkpoint) else {}
     if kept.get("device") == "cuda" and "models" not in _read(run):
         raise BenchError(
             f"{run.path}: it began on a GPU under an earlier version, which computed otherwise there (TF32, ReCo's draws): "
@@ -97,13 +98,17 @@ def mixed_code(codes: list[str] | None) -> str | None:
 
 
 def _read(run: Run) -> Rounding:
-    return cast(Rounding, read_json(run.rounding) or {})
+    try:
+        found = read_json(run.rounding)
+    except ValueError as error:
+        raise BenchError(f"{run.rounding}: damaged ({error}): remove the folder to run it anew") from None
+    return cast(Rounding, found or {})
 
 
 def _began(run: Run) -> Rounding:
     """Return what is kept of the run; hardware and code from its last attempt where they weren't noted yet."""
     kept = _read(run)
-    if "codes" in kept or not run.attempts.exists():
+    if "codes" in kept or not exists(run.attempts):
         return kept
     last = ([*read_jsonl(run.attempts)] or [{}])[-1]
     if "code_sha256" in last:

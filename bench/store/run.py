@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -12,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from typing_extensions import NotRequired, TypedDict
 
 from bench.files import append_jsonl, read_json, write_json
+from bench.locks import is_locked, lock
+from bench.patience import exists, read_bytes
 
 
 class State(str, Enum):
@@ -175,6 +176,10 @@ class Run:
         """The predictor's weights at the `last`, `best` or `selected` evaluation."""
         return self.path / f"weights-{which}.pt"
 
+    def is_done(self) -> bool:
+        """Tell whether the run has its result, which is written last."""
+        return exists(self.result)
+
     def read_state(self) -> StateRecord:
         """Return the state as recorded: ``{"state": "pending"}`` where nothing is.
 
@@ -182,17 +187,29 @@ class Run:
             ValueError: if the file is damaged.
         """
         state = read_json(self.state)
-        return cast(StateRecord, state) if isinstance(state, dict) else {"state": State.PENDING.value}
+        if state is None:
+            return {"state": State.PENDING.value}
+        if not isinstance(state, dict):
+            raise ValueError("no record of a state")
+        State(state.get("state"))
+        return cast(StateRecord, state)
+
+    def last_state(self) -> StateRecord:
+        """Return what :meth:`read_state` does, and ``pending`` where the file is damaged: for who writes it anew."""
+        try:
+            return self.read_state()
+        except ValueError:
+            return {"state": State.PENDING.value}
 
     def write_state(self, state: State, **facts: Any) -> None:
         """Record the state. Facts not given are kept from the last record, except the reason."""
-        old = {k: v for k, v in self.read_state().items() if k not in ("state", "reason")}
+        old = {k: v for k, v in self.last_state().items() if k not in ("state", "reason")}
         write_json(self.state, {**old, "reason": None, **facts, "state": state.value, "time": time.time()})
 
     def record_attempt(self, environment: Mapping[str, object]) -> int:
-        """Append an attempt's environment; return the attempt's number, from 1."""
-        number = 1 + (self.attempts.read_bytes().count(b"\n") if self.attempts.exists() else 0)
-        append_jsonl(self.attempts, {"attempt": number, **environment})
+        """Append an attempt's environment, and bring it onto the disk; return the attempt's number, from 1."""
+        number = 1 + (read_bytes(self.attempts).count(b"\n") if exists(self.attempts) else 0)
+        append_jsonl(self.attempts, {"attempt": number, **environment}, sync=True)
         return number
 
     @contextmanager
@@ -201,32 +218,40 @@ class Run:
 
         The system releases the lock when the process ends, however it ends, so a killed worker never blocks the next one.
         It tries for a second, because :meth:`held` takes a shared lock for a moment to look.
+
+        Raises:
+            BenchError: if the store's file system has no locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a+") as file:
-            if not _try_lock(file, seconds=1.0):
+        with self.lock.open("ab") as file:
+            if not lock(file, seconds=1.0):
                 yield False
                 return
             file.truncate(0)
-            file.write(json.dumps({**_myself(), "since": time.time()}))
+            file.write(json.dumps({**_myself(), "since": time.time()}).encode())
             file.flush()
             os.fsync(file.fileno())  # on a network file system others must see the claim now, not when it is closed
             yield True
 
     def discard_checkpoint(self) -> None:
         """Remove the checkpoint of a run that is done, which a process killed right after its result has left."""
-        if self.checkpoint.exists():
+        if exists(self.checkpoint):
             with self.claim() as mine:
-                if mine and self.result.exists():
+                if mine and self.is_done():
                     self.checkpoint.unlink(missing_ok=True)
 
     def owner(self) -> Owner:
         """Return who claimed the run last: `host`, `pid`, `since`; empty where nobody did, or is just writing it."""
         try:
-            found = json.loads(self.lock.read_text() or "{}")
-        except (FileNotFoundError, ValueError):
+            found = read_json(self.lock)
+        except ValueError:
             return {}
         return cast(Owner, found) if isinstance(found, dict) else {}
+
+    def claimed_by(self) -> tuple[str | None, int | None]:
+        """Return the host and the process id of who claimed the run last; None where nobody did."""
+        owner = self.owner()
+        return owner.get("host"), owner.get("pid")
 
     def lost(self) -> bool:
         """Tell whether another process has claimed the run since this one did.
@@ -234,33 +259,12 @@ class Run:
         That happens where a file system's locks don't reach other hosts, or vanish with its server. The one who finds the
         run lost must write nothing more to it.
         """
-        owner = self.owner()
-        return bool(owner) and any(owner.get(k) != v for k, v in _myself().items())
+        return self.claimed_by() not in ((None, None), tuple(_myself().values()))
 
     def held(self) -> bool:
         """Tell whether a process on this machine (or one that shares its locks) works on the run."""
-        try:
-            with self.lock.open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self.lock)
 
 
 def _myself() -> Owner:
     return {"host": socket.gethostname(), "pid": os.getpid()}
-
-
-def _try_lock(file: IO[str], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        else:
-            return True

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.files import read_json, write_json
+from bench.files import read_json, short_name, write_json
 from bench.store.job import Job
 from bench.store.run import Run
 
 
 def _file(store: Path, grid: str) -> Path:
-    return store / ".grids" / f"{grid}.json"
+    return store / ".grids" / f"{short_name(grid)}.json"
 
 
 def _number(path: Path) -> int:

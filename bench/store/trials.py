@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.files import read_json, write_json
+from bench.files import read_json, short_name, write_json
+from bench.patience import read_bytes
 from bench.spec.cell import canonical
 from bench.store.run import Run, State
 from bench.store.summary import TrialSummary, TunedGroup, Tuning
@@ -143,7 +144,7 @@ def _score(store: Path, cell: str, step: int, last: bool, tuning: Tuning) -> flo
     """Return a trial's score after a step; None where it isn't known."""
     run = Run(store / cell)
     try:
-        if last and run.result.exists():
+        if last and run.is_done():
             found: Any = read_json(run.result)
             return _number(found[tuning.rule], tuning)
         rows = _evaluations(run, step)
@@ -168,7 +169,7 @@ def _row(row: dict[str, Any], tuning: Tuning) -> float:
 def _evaluations(run: Run, step: int) -> list[dict[str, Any]]:
     """Return the evaluations up to a step, as metrics.jsonl has them."""
     try:
-        lines = run.metrics.read_text().splitlines()
+        lines = read_bytes(run.metrics).decode().split("\n")
     except FileNotFoundError:
         return []
     rows = [json.loads(line) for line in lines if '"eval"' in line]
@@ -179,7 +180,7 @@ def _evaluations(run: Run, step: int) -> list[dict[str, Any]]:
 
 
 def _file(store: Path, grid: str) -> Path:
-    return store / ".tuning" / f"{grid}.json"
+    return store / ".tuning" / f"{short_name(grid)}.json"
 
 
 def _left_out(store: Path, grid: str) -> dict[str, list[int]]:

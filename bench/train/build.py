@@ -17,7 +17,7 @@ from bench.train.host import decoding_threads
 from bench.train.loader import Loader
 from bench.train.reader import Images, Reader
 from bench.train.step import Stepper
-from methods.base import Build, Method
+from methods.base import Build, Method, Ohem
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
@@ -41,7 +41,8 @@ def _network_factory(cell: Cell, num_classes: int) -> Callable[[], nn.Module]:
 def build_method(cell: Cell, num_classes: int) -> Method:
     """Build a cell's method on the CPU; the same cell gives the same weights on every machine."""
     seed = derive(cell.seeds.init, "method")
-    build = Build(num_classes, _network_factory(cell, num_classes), seed)
+    mining = Ohem(cell.loss.ohem_threshold, cell.loss.ohem_kept) if cell.loss.supervised == "ohem" else None
+    build = Build(num_classes, _network_factory(cell, num_classes), seed, mining)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method: Method = cell.method.cls(cell.method.config, build)
@@ -129,4 +130,6 @@ def build_loader(stepper: Stepper, reader: Images, split: Split, resources: Reso
         stepper.device,
         resources,
         bool(split.visible_labels),
+        method.strong_views,
+        method.partner_batch,
     )

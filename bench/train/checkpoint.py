@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from bench.files import write_atomically
+from bench.patience import patiently
 from bench.store.failures import is_out_of_memory
 
-PAUSES = (0.2, 1.0, 3.0)  # seconds between attempts to read a file
+SECOND_LOOK = 1.0  # seconds before a file counts as damaged: what another host wrote may not have arrived whole
 
 
 def save(path: Path, content: Any, before_rename: Callable[[], None] | None = None) -> None:
@@ -97,7 +98,8 @@ class Damaged(Exception):  # noqa: N818 (a finding, not a mistake)
 def load(path: Path) -> Any:
     """Read what :func:`save` wrote, to host memory; code in the file is never run.
 
-    A file system that fails for a moment (a stale handle, an input/output error) is asked again for a few seconds.
+    A file system that fails for a moment (a stale handle, an input/output error) is asked again for a few seconds, and
+    what seems damaged is looked at twice.
 
     Returns:
         None where there is no such file.
@@ -107,14 +109,11 @@ def load(path: Path) -> Any:
         OSError: if the file can't be read.
         MemoryError, RuntimeError: if memory runs out.
     """
-    for pause in (*PAUSES, None):
-        try:
-            return _load(path)
-        except OSError:
-            if pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+    try:
+        return patiently(lambda: _load(path))
+    except Damaged:
+        time.sleep(SECOND_LOOK)
+        return patiently(lambda: _load(path))
 
 
 def _load(path: Path) -> Any:

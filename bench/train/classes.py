@@ -35,13 +35,22 @@ def classes_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> T
     """
     height, width = image.shape[2:]
     if evaluation.size is None:
-        return _highest_resized(predictor(image), (height, width), (height, width))
+        return _highest_resized(predictor(_to_multiples(image, evaluation)), (height, width), (height, width))
     rows, columns = evaluation.size
     if evaluation.mode == "padded":
         if height > rows or width > columns:
             raise BenchError(f"evaluation.size: an image of {height}×{width} is larger than {rows}×{columns}")
         return _highest_resized(predictor(_reflect(image, rows, columns)), (rows, columns), (height, width))
     return _slide(predictor, image, evaluation)
+
+
+def _to_multiples(image: Tensor, evaluation: Evaluation) -> Tensor:
+    """Resize (B, C, H, W) so that both sides are the nearest multiples of ``multiple_of``, if that is given."""
+    of = evaluation.multiple_of
+    if of is None:
+        return image
+    rows, columns = (max((2 * side + of) // (2 * of), 1) * of for side in image.shape[2:])
+    return bilinear(image, (rows, columns), align_corners=True)
 
 
 def _reflect(image: Tensor, height: int, width: int) -> Tensor:

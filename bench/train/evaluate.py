@@ -43,12 +43,12 @@ def describe(evaluation: Evaluation, dataset: SegmentationDataset, split: str = 
     """
     size, stride = evaluation.size, evaluation.window_stride
     how = {
-        "whole": "whole image",
+        "whole": "whole image" + (f" at multiples of {evaluation.multiple_of}" if evaluation.multiple_of else ""),
         "padded": f"padded to {size[0]}×{size[1]}" if size else "",
         "sliding": f"sliding {size[0]}×{size[1]}, stride {stride[0]}×{stride[1]}" if size and stride else "",
     }[evaluation.mode]
-    prepared = dataset.config.size
-    images = f"{prepared[0]}×{prepared[1]}" if prepared else "original size"
+    prepared, longer = dataset.config.size, dataset.config.long_side
+    images = f"{prepared[0]}×{prepared[1]}" if prepared else f"long side {longer}" if longer else "original size"
     ignored = filter(None, [without(evaluation.ignore_classes)])
     return ", ".join([how, images, split or dataset.config.eval_split, *ignored])
 

@@ -25,19 +25,58 @@ from bench.spec.sections import Resources, Schedule
 from bench.train.host import Rows, decoding_threads
 from bench.train.reader import Images
 from bench.train.sampling import sample
-from methods.base import Batch, Labelled, Unlabelled
+from methods.base import Batch, Extents, Labelled, Unlabelled
+
+# Whose random draws are independent: labelled images, unlabelled ones, and those that the latter are mixed with.
+LABELLED, UNLABELLED, PARTNER = "labelled", "unlabelled", "partner"
+
+
+@dataclass(frozen=True)
+class HostViews:
+    """Weak views of unlabelled images on the host: uint8 (B, H, W, 3), visible labels (B, H, W), extents (B, 4)."""
+
+    weak: Tensor
+    visible_labels: Tensor | None
+    extents: Extents
 
 
 @dataclass(frozen=True)
 class HostBatch:
-    """One micro-batch on the host: uint8 images (B, H, W, 3), masks and visible labels (B, H, W); pinned for a GPU."""
+    """One micro-batch on the host: uint8 images (B, H, W, 3), masks (B, H, W), weak views by pool; pinned for a GPU."""
 
     step: int
     micro: int
     image: Tensor
     mask: Tensor
-    weak: Tensor | None
-    visible_labels: Tensor | None = None
+    views: dict[str, HostViews]
+
+
+class _Views:
+    """Weak views in the making."""
+
+    def __init__(self, making: _Making, pool: str) -> None:
+        loader, self.making, self.pool = making.loader, making, pool
+        self.picked = loader._pick(pool, loader.unlabelled, loader.schedule.batch.unlabelled, making.step, making.micro)
+        self.weak = Rows(len(self.picked), loader.device)
+        self.visible = Rows(len(self.picked), loader.device) if loader.partial else None
+        self.extents = np.zeros((len(self.picked), 4), np.int64)
+
+    def put(self, row: int, slot: int, image_id: str) -> None:
+        """Make one view."""
+        loader, step = self.making.loader, self.making.step
+        image = loader.reader.image(image_id)
+
+        def draws() -> np.random.Generator:
+            return loader._rng(self.pool, "view", step, slot)
+
+        self.weak.put(row, loader.augmentation.weak_view(image, draws()))
+        self.extents[row] = loader.augmentation.weak_extent((image.shape[0], image.shape[1]), draws())
+        if self.visible is not None:
+            self.visible.put(row, loader.augmentation.weak_mask(loader.reader.mask(image_id), draws()))
+
+    def done(self) -> HostViews:
+        """Return the views, all of which have been made."""
+        return HostViews(self.weak.tensor(), None if self.visible is None else self.visible.tensor(), self.extents)
 
 
 class _Making:
@@ -45,41 +84,28 @@ class _Making:
 
     def __init__(self, loader: Loader, step: int, micro: int) -> None:
         self.loader, self.step, self.micro = loader, step, micro
-        batch = loader.schedule.batch
-        self.labelled = loader._pick("labelled", loader.labelled, batch.labelled, step, micro)
-        self.unlabelled = picked = loader._pick("unlabelled", loader.unlabelled, batch.unlabelled, step, micro)
+        self.labelled = loader._pick(LABELLED, loader.labelled, loader.schedule.batch.labelled, step, micro)
         self.image, self.mask = (Rows(len(self.labelled), loader.device) for _ in range(2))
-        self.weak = Rows(len(picked), loader.device) if picked else None
-        self.visible = Rows(len(picked), loader.device) if picked and loader.partial else None
+        self.views = {pool: _Views(self, pool) for pool in loader.pools}
 
     def tasks(self) -> list[Callable[[], None]]:
         """Return what makes one image each; to be called once each, in any order, by any threads."""
         return [
             *(partial(self._labelled, row, *pick) for row, pick in enumerate(self.labelled)),
-            *(partial(self._unlabelled, row, *pick) for row, pick in enumerate(self.unlabelled)),
+            *(partial(v.put, row, *pick) for v in self.views.values() for row, pick in enumerate(v.picked)),
         ]
 
     def _labelled(self, row: int, slot: int, image_id: str) -> None:
         loader = self.loader
         image, mask = loader.reader.image(image_id), loader.reader.mask(image_id)
-        view = loader.augmentation.labelled_view(image, mask, loader._rng("labelled", "view", self.step, slot))
+        view = loader.augmentation.labelled_view(image, mask, loader._rng(LABELLED, "view", self.step, slot))
         self.image.put(row, view[0])
         self.mask.put(row, view[1])
 
-    def _unlabelled(self, row: int, slot: int, image_id: str) -> None:
-        loader = self.loader
-        assert self.weak is not None, "there are rows for the images that were picked"
-        image = loader.reader.image(image_id)
-        self.weak.put(row, loader.augmentation.weak_view(image, loader._rng("unlabelled", "view", self.step, slot)))
-        if self.visible is not None:
-            mask = loader.reader.mask(image_id)
-            rng = loader._rng("unlabelled", "view", self.step, slot)
-            self.visible.put(row, loader.augmentation.weak_mask(mask, rng))
-
     def done(self) -> HostBatch:
         """Return the batch, whose tasks have all been done."""
-        weak, visible = (None if rows is None else rows.tensor() for rows in (self.weak, self.visible))
-        return HostBatch(self.step, self.micro, self.image.tensor(), self.mask.tensor(), weak, visible)
+        views = {pool: made.done() for pool, made in self.views.items()}
+        return HostBatch(self.step, self.micro, self.image.tensor(), self.mask.tensor(), views)
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,7 @@ class Loader:
         device: where batches are finished.
         resources: threads, prefetch, cache budget.
         partial: whether images are labelled in part; that part then goes with the unlabelled view as `visible_labels`.
+        strong_views, partner: what the method asks for, see ``methods.base.Method``.
     """
 
     def __init__(
@@ -122,25 +149,26 @@ class Loader:
         device: torch.device,
         resources: Resources,
         partial: bool = False,
+        strong_views: int = 1,
+        partner: bool = False,
     ) -> None:
         self.reader = reader
         self.labelled, self.unlabelled = tuple(labelled), tuple(unlabelled)
         self.augmentation, self.schedule, self.seed, self.device = augmentation, schedule, seed, device
         self.prefetch = resources.prefetch
         self.threads = decoding_threads(device, resources.loader_threads)
-        self.partial = partial
+        self.partial, self.strong_views = partial, strong_views
+        self.pools = () if not self.unlabelled else (UNLABELLED, PARTNER) if partner else (UNLABELLED,)
         self.waited = 0.0  # seconds the loop has waited for data
 
     @property
     def images_per_step(self) -> int:
         """Labelled and unlabelled images per optimizer step."""
         batch = self.schedule.batch
-        return batch.labelled + (batch.unlabelled if self.unlabelled else 0)
+        return batch.labelled + batch.unlabelled * len(self.pools)
 
     def _pick(self, pool: str, ids: tuple[str, ...], batch: int, step: int, micro: int) -> list[tuple[int, str]]:
-        """Return (slot, id) of one micro-batch, none of an empty pool; slots count over the whole step."""
-        if not ids:
-            return []
+        """Return (slot, id) of one micro-batch; slots count over the whole step."""
         picks = sample(self.schedule.sampling, len(ids), batch, step, self.seed, pool)
         share = batch // self.schedule.accumulate
         return [(slot, ids[picks[slot]]) for slot in range(micro * share, (micro + 1) * share)]
@@ -160,23 +188,33 @@ class Loader:
 
     def device_batch(self, host: HostBatch) -> Batch:
         """Finish a micro-batch on the device: float images in [0, 1], photometric augmentation of the labelled ones."""
-        step, share = host.step, len(host.image)
-        slots = range(host.micro * share, (host.micro + 1) * share)
+        step, slots = host.step, self._slots(host.micro, len(host.image))
         image, label = self._to_device(host.image).permute(0, 3, 1, 2), self._to_device(host.mask)
         with phase("augment"):
             image, label = self.augmentation.finish(
-                image, label, [self._rng("labelled", "photometric", step, slot) for slot in slots]
+                image, label, [self._rng(LABELLED, "photometric", step, slot) for slot in slots]
             )
-        unlabelled = None
-        if host.weak is not None:
-            share = len(host.weak)
-            slots = range(host.micro * share, (host.micro + 1) * share)
-            rngs = [self._rng("unlabelled", "strong", step, slot) for slot in slots]
-            weak = self.augmentation.to_float(self._to_device(host.weak).permute(0, 3, 1, 2))
-            visible = None if host.visible_labels is None else self._to_device(host.visible_labels).long()
-            unlabelled = Unlabelled(weak, self.augmentation.strong(rngs, self.device), visible)
         seed = derive(self.seed, "method", step, host.micro)
-        return Batch(step, self.schedule.iterations, seed, Labelled(image, label, self.partial), unlabelled)
+        labelled = Labelled(image, label, self.partial)
+        return Batch(step, self.schedule.iterations, seed, labelled, self._unlabelled(host, self.pools))
+
+    def _unlabelled(self, host: HostBatch, pools: Sequence[str]) -> Unlabelled | None:
+        """Return the views of the first pool, those of the others its partner."""
+        if not pools:
+            return None
+        pool, *others = pools
+        views = host.views[pool]
+        slots = self._slots(host.micro, len(views.weak))
+        weak = self.augmentation.to_float(self._to_device(views.weak).permute(0, 3, 1, 2))
+        uses = ["strong", *(f"strong {number}" for number in range(2, self.strong_views + 1))][: self.strong_views]
+        rngs = ([self._rng(pool, use, host.step, slot) for slot in slots] for use in uses)
+        strong = (self.augmentation.strong(of_slots, self.device) for of_slots in rngs)
+        visible = None if views.visible_labels is None else self._to_device(views.visible_labels).long()
+        return Unlabelled(weak, tuple(strong), visible, views.extents, self._unlabelled(host, others))
+
+    @staticmethod
+    def _slots(micro: int, share: int) -> range:
+        return range(micro * share, (micro + 1) * share)
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yield the micro-batches of one step, made in this thread."""

@@ -70,7 +70,8 @@ class Calls:
     Attributes:
         evaluate: score the method's predictor on the evaluation split.
         evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
-        log: keep a line of metrics: losses and learning rate, or an evaluation; the same for identical runs.
+        log: keep a line of metrics: losses, learning rate and what the method logs, or an evaluation; the same for
+            identical runs.
         log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
             (with waiting for data and checkpoints, without evaluations), images per second, and memory in bytes.
         log_memory: keep the memory of a step by phase, where measuring doesn't alter it, or of an evaluation.
@@ -147,6 +148,8 @@ class Trainer:
         meters = meter_only_looks(self.device, bool(self.resources.compile))
         for batches in self.loader.steps(start):
             self._step(batches, measured=meters and self.stepper.done < start + 2)
+            if self.stepper.done == 1:
+                self.stepper.check_finite()  # a mistake in a method is told at once
             step, ends = self.stepper.done, self.stepper.done == self.cell.schedule.iterations
             if step % self.resources.log_every == 0 or ends:
                 self._log()
@@ -184,8 +187,9 @@ class Trainer:
 
     def _log(self) -> None:
         self.stepper.check_finite()
-        losses = self.stepper.take_mean_losses()
-        self.calls.log({"step": self.stepper.done, "lr": self.stepper.rate, "losses": losses})
+        losses, logged = self.stepper.take_means()
+        also = {"logged": logged} if logged else {}
+        self.calls.log({"step": self.stepper.done, "lr": self.stepper.rate, "losses": losses, **also})
 
     def _log_timing(self) -> None:
         """Log what a step took since the line before; evaluations in between are left out, wherever they fell."""
@@ -271,6 +275,7 @@ class Trainer:
         progress = {
             "step": state["step"],
             "loss_sums": state["loss_sums"],
+            "logged_sums": state["logged_sums"],
             "loss_count": state["loss_count"],
             **asdict(p),
         }
@@ -284,14 +289,8 @@ class Trainer:
             KeyError, TypeError, ValueError, RuntimeError: if it is anything else.
         """
         progress = dict(content["progress"])
-        step, sums, count = (progress.pop(key) for key in ("step", "loss_sums", "loss_count"))
+        state: Any = {key: progress.pop(key) for key in ("step", "loss_sums", "loss_count")}
+        state["logged_sums"] = progress.pop("logged_sums", {})  # older checkpoints have none
         self.progress = Progress(**progress)
-        self.stepper.load(
-            {
-                "method": content["method"],
-                "optimizer": content["optimizer"],
-                "step": step,
-                "loss_sums": sums,
-                "loss_count": count,
-            }
-        )
+        state |= {"method": content["method"], "optimizer": content["optimizer"]}
+        self.stepper.load(state)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.phases import in_phase, phase
 from bench.seeds import derive
 from bench.spec.cell import Cell
+from bench.train.means import Means
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
 from methods.base import Batch, Method
 
@@ -25,15 +27,17 @@ class StepperState(TypedDict):
     optimizer: StateDict
     step: int
     loss_sums: dict[str, Tensor]
+    logged_sums: dict[str, Tensor]
     loss_count: int
 
 
 class Diverged(Exception):  # noqa: N818 (an outcome, not a mistake)
-    """A loss became NaN or infinite. Attributes: the step (from 0) at which it did."""
+    """A loss became NaN or infinite. Attributes: the step (from 0) at which it did, and the losses' names, if known."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the loss was not finite at step {step}")
-        self.step = step
+    def __init__(self, step: int, names: Sequence[str] = ()) -> None:
+        named = f" '{', '.join(names)}'" if names else ""
+        super().__init__(f"the loss{named} was not finite at step {step}")
+        self.step, self.names = step, tuple(names)
 
 
 class Stepper:
@@ -47,17 +51,15 @@ class Stepper:
 
     Attributes:
         done: optimizer steps taken.
-        loss_names: of the losses since the last :meth:`take_mean_losses`.
-        loss_sums: sum of each, float32 on the device; one tensor, so that adding them up is one launch.
-        loss_count: steps in these sums.
+        losses, logged: of the steps since the last :meth:`take_means`; see ``Method.log`` for the latter.
+        loss_count: steps in these.
     """
 
     def __init__(self, cell: Cell, method: Method, device: torch.device, graphs: bool = False) -> None:
         self.cell, self.method, self.device, self.graphs = cell, method, device, graphs
         self.optimizer = make_optimizer(cell.optimizer, method)
         self.done = 0
-        self.loss_names: tuple[str, ...] = ()
-        self.loss_sums = torch.zeros(0, device=device)
+        self.losses, self.logged = Means(device), Means(device)
         self.loss_count = 0
         # First step with a loss that isn't finite; kept on the device, so that looking for it never waits.
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -78,12 +80,14 @@ class Stepper:
         rate = learning_rate(self.cell.optimizer, self.done, self.cell.schedule.iterations)
         set_learning_rate(self.optimizer, rate)
         for batch in in_phase("data", batches):
-            losses = self._losses(batch)
+            losses, logged = self._losses(batch)
             values = torch.stack([loss.float() for loss in losses.values()])
             total = values.sum() / accumulate
             with phase("backward"):
                 total.backward()  # type: ignore[no-untyped-call]
             self._note(tuple(losses), values.detach() / accumulate, total.detach())
+            if logged:
+                self.logged.add(tuple(logged), torch.stack(list(logged.values())) / accumulate)
         with phase("optimizer"):
             self._update()
         with phase("ema"):
@@ -91,10 +95,13 @@ class Stepper:
         self.done += 1
         self.loss_count += 1
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return a batch's losses, and what the method logged of it."""
         bf16 = self.cell.numerics.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.method.losses(batch)
+            losses = self.method.losses(batch)
+        check_losses(losses, self.cell.method.name)
+        return losses, self.method.take_logged()
 
     def _update(self) -> None:
         if self.cell.optimizer.clip_norm is not None:
@@ -106,29 +113,18 @@ class Stepper:
     def _note(self, names: tuple[str, ...], values: Tensor, total: Tensor) -> None:
         first_bad = (self._bad_step < 0) & ~torch.isfinite(total)
         self._bad_step = torch.where(first_bad, self.done, self._bad_step)
-        if names != self.loss_names:
-            known = self._sums()
-            self.loss_names = tuple(dict.fromkeys((*self.loss_names, *names)))
-            absent = torch.zeros((), device=self.device)
-            self.loss_sums = torch.stack([known.get(name, absent) for name in self.loss_names])
-            new = dict(zip(names, values.unbind(), strict=True))
-            values = torch.stack([new.get(name, absent) for name in self.loss_names])
-        self.loss_sums = self.loss_sums + values
-
-    def _sums(self) -> dict[str, Tensor]:
-        return dict(zip(self.loss_names, self.loss_sums.unbind(), strict=True))
+        self.losses.add(names, values)
 
     def check_finite(self) -> None:
         """Raise :class:`Diverged` if a loss since the start wasn't finite (waits for the device)."""
         bad = int(self._bad_step)
         if bad >= 0:
-            raise Diverged(bad)
+            raise Diverged(bad, self.losses.not_finite())
 
-    def take_mean_losses(self) -> dict[str, float]:
-        """Return the mean of each loss since the last call, and begin anew (waits for the device)."""
-        sums: list[float] = self.loss_sums.tolist()
-        means = {name: total / self.loss_count for name, total in zip(self.loss_names, sums, strict=True)}
-        self.loss_names, self.loss_sums, self.loss_count = (), self.loss_sums[:0], 0
+    def take_means(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the means of losses and of what was logged since the last call, and begin anew (waits for the device)."""
+        means = self.losses.take(self.loss_count), self.logged.take(self.loss_count)
+        self.loss_count = 0
         return means
 
     def state(self) -> StepperState:
@@ -137,7 +133,8 @@ class Stepper:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.done,
-            "loss_sums": {name: total.clone() for name, total in self._sums().items()},
+            "loss_sums": self.losses.state(),
+            "logged_sums": self.logged.state(),
             "loss_count": self.loss_count,
         }
 
@@ -150,9 +147,32 @@ class Stepper:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(_for(self.optimizer, state["optimizer"]))
         self.done, self.loss_count = int(state["step"]), int(state["loss_count"])
-        sums = {str(name): float(total) for name, total in state["loss_sums"].items()}
-        self.loss_names = tuple(sums)
-        self.loss_sums = torch.tensor(list(sums.values()), dtype=torch.float32, device=self.device)
+        self.losses.load(state["loss_sums"])
+        self.logged.load(state["logged_sums"])
+
+
+def check_losses(losses: Any, method: str) -> None:
+    """Raise where a method returns anything but named scalars that depend on its weights; nothing waits for the device.
+
+    Raises:
+        BenchError: naming the loss, and what it should be.
+    """
+    where = f"method '{method}': losses()"
+    if not isinstance(losses, Mapping) or not losses:
+        raise BenchError(f"{where} must return a dict of at least one named loss, not {_described(losses)}")
+    for name, loss in losses.items():
+        if not isinstance(name, str):
+            raise BenchError(f"{where}: a loss's name must be a text, not {name!r}")
+        if not (isinstance(loss, Tensor) and loss.shape == () and loss.is_floating_point()):
+            raise BenchError(f"{where}: the loss '{name}' must be a scalar tensor of floats, not {_described(loss)}")
+    if not any(loss.requires_grad for loss in losses.values()) and torch.is_grad_enabled():
+        raise BenchError(f"{where}: no loss depends on a weight that is trained: {', '.join(losses)}")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
+    return f"{type(value).__name__} {value!r}"[:80]
 
 
 def _for(optimizer: torch.optim.Optimizer, state: StateDict) -> StateDict:

@@ -1,8 +1,8 @@
 """Colour jitter of a whole batch on a GPU, in few launches, whatever the images' own orders of the four operations.
 
 Brightness, contrast and saturation are one operation with other weights: image · a + mean grey · b + grey · c, clamped. So a
-jitter is at most three rounds of it before the turn of the hue and at most three after it; an image that has nothing to do
-in a round takes the weights (1, 0, 0), which leave it as it is. ``colour`` computes the same image by image.
+jitter is at most three rounds of it before the turn of the hue and at most three after it, four with greying; an image that
+has nothing to do in a round takes the weights (1, 0, 0), which leave it as it is. ``colour`` computes the same by images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.transfer import to_device
 from datasets.augmentation.colour import NEUTRAL, grey
 
-_HUE = 3  # its place in colour.OPERATIONS
+_SATURATION, _HUE = 2, 3  # their places in colour.OPERATIONS
 _IDENTITY = (1.0, 0.0, 0.0)
 # Channel = ramp of the hue h in sixths of a turn: red |h - 3| - 1, green 2 - |h - 2|, blue 2 - |h - 4|, clamped to [0, 1].
 _RAMPS = np.array([[3, 2, 4], [1, -1, -1], [-1, 2, 2]], np.float32)  # centres, signs, offsets
@@ -43,6 +43,7 @@ class ColourRounds:
         jittered: (B,) bool, which images are jittered.
         factors: (B, 4), the factor of each of ``colour.OPERATIONS``.
         order: (B, 4), each row a permutation of 0..3.
+        greyed: (B,) bool, which images lose their colour after that: one more round after the turn.
         device: where the images are; everything is copied there at once.
     """
 
@@ -51,6 +52,7 @@ class ColourRounds:
         jittered: NDArray[np.bool_],
         factors: NDArray[np.float64],
         order: NDArray[np.int64],
+        greyed: NDArray[np.bool_],
         device: torch.device,
     ) -> None:
         batch = len(jittered)
@@ -63,6 +65,8 @@ class ColourRounds:
                     now = after[i]
                 elif factors[i, operation] != NEUTRAL[operation]:
                     now.append(_weights(operation, float(factors[i, operation])))
+        for i in np.flatnonzero(greyed):
+            after[i].append(_weights(_SATURATION, 0.0))
         turned = jittered & (factors[:, _HUE] != NEUTRAL[_HUE])
         self.turns = bool(turned.any())
         first, second = _rounds(before), _rounds(after)

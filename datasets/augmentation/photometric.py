@@ -1,4 +1,4 @@
-"""Colour jitter, Gaussian blur and horizontal flip of a batch: image by image on a CPU, the whole batch at once on a GPU.
+"""Colour jitter, greying, blur and horizontal flip of a batch: image by image on a CPU, the whole batch at once on a GPU.
 
 One image stays in a CPU's cache from one operation to the next. A GPU waits for launches: there every image goes through
 every operation, one that isn't chosen with weights that leave it as it is.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench import kernels
 from bench.transfer import to_device
-from datasets.augmentation.colour import NEUTRAL, OPERATIONS
+from datasets.augmentation.colour import NEUTRAL, OPERATIONS, grey
 from datasets.augmentation.colour_rounds import ColourRounds
 from datasets.augmentation.resample import Size, gaussian_taps, mix
 
@@ -32,6 +32,7 @@ class Draws:
         jittered, blurred, flipped: (B,) bool, which images are.
         factors: (B, 4), of each operation of ``colour.OPERATIONS``.
         order: (B, 4), the operations' order.
+        greyed: (B,) bool, which images lose their colour after the jitter.
         sigma: (B,), standard deviation of the blur in pixels.
         radius: in pixels, where the blur is cut off.
     """
@@ -39,6 +40,7 @@ class Draws:
     jittered: NDArray[np.bool_]
     factors: NDArray[np.float64]
     order: NDArray[np.int64]
+    greyed: NDArray[np.bool_]
     blurred: NDArray[np.bool_]
     sigma: NDArray[np.float64]
     radius: int
@@ -96,6 +98,8 @@ class ImageByImage:
             for operation in self.draws.order[i] if self.draws.jittered[i] else ():
                 if self.draws.factors[i, operation] != NEUTRAL[operation]:
                     view = OPERATIONS[operation](view, self._factors[i, operation])
+            if self.draws.greyed[i]:
+                view = grey(view).expand_as(view).contiguous()
             if self.draws.blurred[i]:
                 view = mix(view, *(taps.of(slice(done, done + 1)) for taps in self._blur))
                 done += 1
@@ -113,7 +117,7 @@ class WholeBatch:
     def __init__(self, draws: Draws, size: Size, device: torch.device) -> None:
         self.draws = draws
         self.parts = [slice(0, len(draws.jittered))]
-        self._jitter = ColourRounds(draws.jittered, draws.factors, draws.order, device)
+        self._jitter = ColourRounds(draws.jittered, draws.factors, draws.order, draws.greyed, device)
         sigma = np.where(draws.blurred, draws.sigma, _NO_BLUR)
         self._blur = [gaussian_taps(sigma, side, draws.radius, device) for side in size] if draws.blurred.any() else []
         self._flipped = to_device(draws.flipped, device)

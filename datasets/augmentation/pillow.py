@@ -67,6 +67,7 @@ class ThroughPillow:
         from torchvision.transforms import functional as f  # takes two seconds; planning doesn't need it
 
         self._operations = (f.adjust_brightness, f.adjust_contrast, f.adjust_saturation, f.adjust_hue)
+        self._grey = f.to_grayscale
         self.draws = draws
         self.parts = [slice(0, len(draws.jittered))]
         self._flipped = to_device(draws.flipped, device)
@@ -86,6 +87,8 @@ class ThroughPillow:
         for operation in draws.order[i] if draws.jittered[i] else ():
             if draws.factors[i, operation] != NEUTRAL[operation]:
                 view = self._operations[operation](view, float(draws.factors[i, operation]))
+        if draws.greyed[i]:
+            view = self._grey(view, 3)
         if draws.blurred[i]:
             view = view.filter(ImageFilter.GaussianBlur(float(draws.sigma[i])))
         return np.asarray(view)

@@ -57,6 +57,7 @@ class AugmentationConfig(bench.config.Config):
         contrast: range of the factor; 1 changes nothing.
         saturation: range of the factor; 1 changes nothing.
         hue: range of the shift in turns of the colour circle; 0 changes nothing.
+        grey_p: probability of losing the colour, after the jitter; none in the ReCo authors' code.
         blur_p: probability of Gaussian blur.
         blur_sigma: range of the blur's standard deviation in pixels.
         flip_p: probability of a horizontal flip.
@@ -76,6 +77,7 @@ class AugmentationConfig(bench.config.Config):
     contrast: FactorRange = (0.75, 1.25)
     saturation: FactorRange = (0.75, 1.25)
     hue: TurnRange = (-0.25, 0.25)
+    grey_p: Probability = Field(default=0.0, json_schema_extra={"identity": "non-default"})
     blur_p: Probability = 0.5
     blur_sigma: PositiveRange = (0.15, 1.15)
     flip_p: Probability = 0.5
@@ -84,12 +86,12 @@ class AugmentationConfig(bench.config.Config):
     augment_labelled: bool = Field(default=True, json_schema_extra={"identity": "non-default"})
 
 
-_DECISIONS = [0, *range(5, 12)]  # of the 12 draws of an image: all but the factors
+_DECISIONS = [0, *range(5, 13)]  # of the 13 draws of an image: all but the factors
 
 
 def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator]) -> Draws:
-    """Draw 12 uniform numbers for each image, used or not."""
-    draws = np.stack([rng.random(12) for rng in rngs])
+    """Draw 13 uniform numbers for each image, used or not."""
+    draws = np.stack([rng.random(13) for rng in rngs])
     if config.decide == "batch":
         draws[:, _DECISIONS] = draws[0, _DECISIONS]
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
@@ -98,6 +100,7 @@ def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Gener
         jittered=draws[:, 0] < config.jitter_p,
         factors=ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * draws[:, 1:5],
         order=np.argsort(draws[:, 5:9], axis=1),
+        greyed=draws[:, 12] < config.grey_p,
         blurred=draws[:, 9] < config.blur_p,
         sigma=low + (high - low) * draws[:, 10],
         radius=math.ceil(BLUR_REACH * high),
@@ -106,7 +109,7 @@ def _draw_photometric(config: AugmentationConfig, rngs: Sequence[np.random.Gener
 
 
 def _photometric(config: AugmentationConfig, rngs: Sequence[np.random.Generator], device: torch.device) -> Photometric:
-    """Draw the photometric half of a batch; twelve draws of each generator."""
+    """Draw the photometric half of a batch; thirteen draws of each generator."""
     draws = _draw_photometric(config, rngs)
     if config.arithmetic == "pil":
         return ThroughPillow(draws, device)
@@ -196,11 +199,7 @@ class Augmentation:
         Raises:
             BenchError: if image and mask differ in size.
         """
-        if image.shape[:2] != mask.shape:
-            raise BenchError(
-                f"an image is {image.shape[1]}x{image.shape[0]} but its mask {mask.shape[1]}x{mask.shape[0]};"
-                " find it with `data check`"
-            )
+        check_sizes(image, mask)
         crop = self.config.crop_size
         window, pillow = draw_window(rng, _size(image), crop, self.config.scale), self.config.arithmetic == "pil"
         return crop_image(image, window, crop, pillow), crop_mask(mask, window, crop, IGNORE_INDEX, pillow)
@@ -219,6 +218,15 @@ class Augmentation:
         crop = self.config.crop_size
         return crop_mask(mask, draw_window(rng, _size(mask), crop, (1.0, 1.0)), crop, IGNORE_INDEX)
 
+    def weak_extent(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Return what shows the image in the `weak_view` of one of this (height, width), generators in the same state.
+
+        Returns:
+            First row, first column, and before which row and column it ends: the view is filled on the right and below.
+        """
+        crop = self.config.crop_size
+        return 0, 0, min(size[0], crop[0]), min(size[1], crop[1])
+
     @torch.no_grad()
     def finish(self, image: Tensor, label: Tensor, rngs: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
         """Colour jitter, blur and flip a batch of labelled views (device), unless the config leaves them as they are.
@@ -226,7 +234,7 @@ class Augmentation:
         Args:
             image: (B, 3, h, w), uint8 or float in [0, 1].
             label: (B, h, w), any integer type.
-            rngs: the generator of each slot; twelve draws each.
+            rngs: the generator of each slot; thirteen draws each.
 
         Returns:
             Image float32 in [0, 1] and label int64.
@@ -237,8 +245,17 @@ class Augmentation:
         return view.flip(view.images(image)), view.flip(_cut(label, view.parts)).long()
 
     def strong(self, rngs: Sequence[np.random.Generator], device: torch.device | str) -> StrongView:
-        """Draw the strong augmentation of one step, one generator per slot; fifteen draws each."""
+        """Draw the strong augmentation of one step, one generator per slot; sixteen draws each."""
         return StrongView(self.config, rngs, device)
+
+
+def check_sizes(image: UInt8, mask: UInt8) -> None:
+    """Raise BenchError where an image (H, W, 3) and its mask (H, W) differ in size."""
+    if image.shape[:2] != mask.shape:
+        raise BenchError(
+            f"an image is {image.shape[1]}x{image.shape[0]} but its mask {mask.shape[1]}x{mask.shape[0]};"
+            " find it with `data check`"
+        )
 
 
 def _cut(batch: Tensor, parts: Sequence[slice]) -> Iterator[Tensor]:

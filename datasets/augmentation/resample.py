@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def nearest_as_pillow(row: Ints, size: int, scaled: int) -> Ints:
 # Host: one image -------------------------------------------------------------------------------------------------
 
 
-def _inside(window: Window, crop: Size) -> Size:
+def inside(window: Window, crop: Size) -> Size:
     """Return the size of the part of the crop that lies inside the scaled image."""
     return min(crop[0], window.scaled[0]), min(crop[1], window.scaled[1])
 
@@ -99,8 +100,10 @@ def _resize_whole(image: UInt8, size: Size) -> UInt8:
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def crop_image(image: UInt8, window: Window, crop: Size, whole: bool = False) -> UInt8:
-    """Scale (bilinear, antialiased), pad by reflection and crop an image.
+def crop_image(
+    image: UInt8, window: Window, crop: Size, whole: bool = False, border: Literal["reflect", "constant"] = "reflect"
+) -> UInt8:
+    """Scale (bilinear, antialiased), pad and crop an image.
 
     Args:
         image: (H, W, 3).
@@ -108,11 +111,12 @@ def crop_image(image: UInt8, window: Window, crop: Size, whole: bool = False) ->
         crop: (h, w).
         whole: resize the whole image and then cut, as the ReCo authors do. Resampling only what the crop shows is the
             same up to rounding: 0.3 % of values differ, by two levels at most.
+        border: pad by reflection, or with black (``constant``).
 
     Returns:
         (h, w, 3), a copy.
     """
-    part = _inside(window, crop)
+    part = inside(window, crop)
     if window.scaled != image.shape[:2] and not whole:
         shown = _resize_part(image, window, part)
     else:
@@ -121,7 +125,7 @@ def crop_image(image: UInt8, window: Window, crop: Size, whole: bool = False) ->
         shown = scaled[top : top + height, left : left + width]
     if part == crop:
         return shown.copy()
-    return np.pad(shown, ((0, crop[0] - part[0]), (0, crop[1] - part[1]), (0, 0)), mode="reflect")
+    return np.pad(shown, ((0, crop[0] - part[0]), (0, crop[1] - part[1]), (0, 0)), mode=border)
 
 
 def crop_mask(mask: UInt8, window: Window, crop: Size, border: int, as_pillow: bool = False) -> UInt8:
@@ -129,7 +133,7 @@ def crop_mask(mask: UInt8, window: Window, crop: Size, border: int, as_pillow: b
 
     `as_pillow` takes the pixels that :func:`nearest_as_pillow` says.
     """
-    part = _inside(window, crop)
+    part = inside(window, crop)
     rows, columns = (
         (nearest_as_pillow if as_pillow else nearest)(np.arange(start, start + length), size, scaled)
         for size, scaled, start, length in zip(mask.shape, window.scaled, window.start, part, strict=True)

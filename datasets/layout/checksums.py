@@ -27,6 +27,6 @@ def write_checksums(root: Path, files: Sequence[Path], step: Callable[[int], Non
 def read_checksums(root: Path) -> dict[str, str]:
     """Return {path relative to the root: SHA-256}; empty where there is no list."""
     with contextlib.suppress(OSError, ValueError):
-        lines = (root / CHECKSUMS).read_text().splitlines()
+        lines = (root / CHECKSUMS).read_text("utf-8").splitlines()
         return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
     return {}

@@ -190,7 +190,7 @@ class VocLayout(SegmentationDataset):
         if path is None:
             raise BenchError(self.images.missing(image_id))
         pixels = decode_rgb(path, self.max_pixels)
-        if self.config.size is None:
+        if self.config.prepared_size(*pixels.shape[:2]) == pixels.shape[:2]:
             return pixels
         return np.array(self._prepared(Image.fromarray(pixels), Image.Resampling.BILINEAR), dtype=np.uint8)
 
@@ -222,7 +222,7 @@ class VocLayout(SegmentationDataset):
             BenchError: if a mask is missing or can't be used; illegal labels are returned like others.
         """
         paths = {image_id: self.mask_path(image_id) for image_id in ids}
-        kind = f"labels, size {self.config.size}, {self.reading}"
+        kind = f"labels, size {self.config.long_side or self.config.size}, {self.reading}"
         found = Known(self.root, kind, self._histogram, _as_labels).of(paths.values())
         histograms = dict[str, Mapping[int, int]]()
         for image_id, path in paths.items():
@@ -258,10 +258,8 @@ class VocLayout(SegmentationDataset):
         return check_layout(self, progress)
 
     def _prepared(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
-        if self.config.size is None:
-            return image
-        height, width = self.config.size
-        return image.resize((width, height), resample)
+        height, width = self.config.prepared_size(image.height, image.width)
+        return image if (width, height) == image.size else image.resize((width, height), resample)
 
     def _refuse_illegal(self, path: Path, illegal: Sequence[int]) -> None:
         if illegal:

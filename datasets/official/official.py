@@ -33,6 +33,7 @@ from datasets.official.prepare import (
     preparing,
     read_record,
     shortfalls,
+    size_text,
     usable,
     write_record,
 )
@@ -89,6 +90,11 @@ class OfficialDataset(VocLayout):
         if config.unlabelled not in (None, *self.published_unlabelled):
             raise BenchError(f"unlabelled: {type(self).__name__} has no photographs called '{config.unlabelled}'")
 
+    @property
+    def given(self) -> bool:
+        """Whether the folder is used as it is, though no preparation of this code made it; by default never."""
+        return False
+
     def preparation(self, sources: Sources) -> Preparation:
         """Say which members become which images and masks.
 
@@ -137,8 +143,8 @@ class OfficialDataset(VocLayout):
         record = Record(type(self).__name__, self.version, self.config.size, preparation.masks, unlabelled=unlabelled)
         if old is not None and (old.masks, old.size) != (record.masks, record.size):
             raise BenchError(
-                f"{self.root}: was begun at size {_text(old.size)} with masks from {old.masks}, not at {_text(record.size)} "
-                f"with those from {record.masks}; go on with the same, or remove it"
+                f"{self.root}: was begun at size {size_text(old.size)} with masks from {old.masks}, not at "
+                f"{size_text(record.size)} with those from {record.masks}; go on with the same, or remove it"
             )
         splits = usable(preparation, sources.folder, self.wanted)
         photographs = {i: m for i, m in preparation.unlabelled.items() if m is not None} if unlabelled else {}
@@ -177,7 +183,9 @@ class OfficialDataset(VocLayout):
     def _convert_mask(self, where: Path, data: bytes) -> bytes:
         labels = np.asarray(self.decode_labels(where, data))
         mapped = map_labels(where, labels, self.label_map, type(self).__name__)
-        mask = self._prepared(Image.fromarray(mapped), Image.Resampling.NEAREST)
+        mask = Image.fromarray(mapped)
+        if self.config.size is not None:
+            mask = self._prepared(mask, Image.Resampling.NEAREST)
         return png(put_colours(mask, self.palette, self.void_colour))
 
     @classmethod
@@ -195,8 +203,8 @@ class OfficialDataset(VocLayout):
             raise BenchError(f"{self.root}: prepared as {record.dataset}, version {record.version}: use another folder")
         if record.size not in (None, self.config.size):
             raise BenchError(
-                f"{self.root}: prepared at size {_text(record.size)}, but {_text(self.config.size)} is asked for; set this "
-                "size, or prepare another folder: data prepare --set size=null serves every size"
+                f"{self.root}: prepared at size {size_text(record.size)}, but {size_text(self.config.size)} is asked for; "
+                "set this size, or prepare another folder: data prepare --set size=null serves every size"
             )
 
     @cached_property
@@ -227,7 +235,8 @@ class OfficialDataset(VocLayout):
         Raises:
             BenchError: if the folder isn't prepared, or see :meth:`VocLayout.listed`.
         """
-        _ = self.record  # raises where the folder can't be used
+        if not self.given:
+            _ = self.record  # raises where the folder can't be used
         return super().listed(split)
 
     def unlabelled_list(self) -> Path | None:
@@ -241,8 +250,8 @@ class OfficialDataset(VocLayout):
         Raises:
             BenchError: if the folder was prepared without them.
         """
-        path, _ = self.unlabelled_list(), self.record
-        return () if path is None else tuple(filter(None, read_lines(path)))
+        path = self.unlabelled_list()
+        return () if path is None or not self.record.unlabelled else tuple(filter(None, read_lines(path)))
 
     def has_mask(self, image_id: str) -> bool:
         """Return False for a photograph without mask, and True for any other image."""
@@ -260,7 +269,7 @@ class OfficialDataset(VocLayout):
     @property
     def made(self) -> Mapping[str, str]:
         """What the preparation wrote down of its files; nothing where it fell short of the published dataset."""
-        if self.record.shortfall:
+        if self.given or self.record.shortfall:
             return {}
         sums = dict(read_checksums(self.root))
         for path in self.lists(tuple(self.published)):
@@ -275,18 +284,16 @@ class OfficialDataset(VocLayout):
 
     def check(self, progress: Progress | None = None) -> CheckReport:
         """Walk the whole dataset, and compare every file with what was prepared."""
+        if self.given:
+            return super().check(progress)
         try:
             record = self.record
         except BenchError as error:
             return CheckReport(type(self).__name__, str(self.root), problems=[str(error)])
         report = super().check(progress)
         report.problems += changed_files(self.root, progress)
-        size = "own sizes" if record.size is None else f"size {_text(record.size)}"
+        size = "own sizes" if record.size is None else f"size {size_text(record.size)}"
         report.notes.append(f"prepared from {', '.join(record.sources)} at {size}; masks from {record.masks}")
         report.notes += [f"photographs without masks: {record.unlabelled}"] if record.unlabelled else []
         report.notes += [f"incomplete: {line}" for line in record.shortfall]
         return report
-
-
-def _text(size: tuple[int, int] | None) -> str:
-    return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"

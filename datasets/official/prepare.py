@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.files import file_digest, remove_leftovers, write_if_changed
+from bench.locks import lock
 from datasets.base import Progress, SplitName
 from datasets.layout.checksums import read_checksums, write_checksums
 from datasets.layout.files import on_threads
@@ -84,6 +84,11 @@ class Conversion:
     convert: Callable[[Path, bytes], bytes]
 
 
+def size_text(size: tuple[int, int] | None) -> str:
+    """Return a size (height, width) in words, as it is written in a grid."""
+    return "null (each image's own)" if size is None else f"[{size[0]}, {size[1]}]"
+
+
 def read_record(root: Path) -> Record | None:
     """Return the record of a prepared folder, or None where there is none.
 
@@ -92,7 +97,7 @@ def read_record(root: Path) -> Record | None:
     """
     path = root / RECORD
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text("utf-8"))
         size = None if raw["size"] is None else (int(raw["size"][0]), int(raw["size"][1]))
         lists = {key: tuple(map(str, raw[key])) for key in ("sources", "shortfall")}
         return Record(**{**raw, **lists, "size": size})
@@ -116,11 +121,9 @@ def preparing(root: Path) -> Iterator[None]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / _LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BenchError(f"{root}: another process is preparing it; wait for that one") from None
+        with (root / _LOCK).open("wb") as file:
+            if not lock(file):
+                raise BenchError(f"{root}: another process is preparing it; wait for that one")
             remove_leftovers(root, recursive=True)
             yield
     except OSError as error:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 import bench.config
 from bench.errors import BenchError
+from bench.files import REPOSITORY
 from bench.registry import register
 from datasets.base import SegmentationDataset
 from datasets.layout.files import read_lines
@@ -29,6 +30,9 @@ Line = tuple[int, str]  # number, text
 class FilesConfig(bench.config.Config):
     """Options of `files`. The paths don't identify a cell: the split's hash does.
 
+    A relative path is looked for in the working directory, then in the harness's folder, where the lists of
+    ``datasets/subsets`` are.
+
     Attributes:
         labelled: the list of labelled images. ``{seed}`` in it stands for the split seed, so that lists of several draws are
             the draws of a grid: ``pascal/92/split_{seed}/labeled.txt`` for ST++'s.
@@ -44,13 +48,20 @@ class FilesConfig(bench.config.Config):
     title: Annotated[str | None, Field(min_length=1, json_schema_extra={"identity": False})] = None
 
 
+def _whole(name: str) -> str:
+    """Return a path as it is to be opened; ``{seed}`` in it stays."""
+    given = Path(name).expanduser()
+    own = REPOSITORY / given
+    return str(own if not given.parent.is_dir() and own.parent.is_dir() else given)
+
+
 def _draw(name: str, seed: int) -> Path:
     """Return the list of a draw.
 
     Raises:
         BenchError: if there is none, with the draws that there are.
     """
-    path = Path(name.replace(SEED, str(seed))).expanduser()
+    path = Path(_whole(name).replace(SEED, str(seed)))
     if SEED in name and not path.is_file():
         found = ", ".join(map(str, _draws(name))) or "none"
         raise BenchError(f"{path}: there is no such file; {SEED} is the split seed, and lists exist for: {found}")
@@ -59,9 +70,9 @@ def _draw(name: str, seed: int) -> Path:
 
 def _draws(name: str) -> list[int]:
     """Return the seeds for which there is a list."""
-    before, *after = (re.escape(part) for part in str(Path(name).expanduser()).split(SEED))
+    before, *after = (re.escape(part) for part in _whole(name).split(SEED))
     pattern = re.compile(before + r"(0|[1-9]\d*)" + "".join(rf"{part}\1" for part in after[:-1]) + after[-1])
-    found = glob.glob("*".join(glob.escape(part) for part in str(Path(name).expanduser()).split(SEED)))  # noqa: PTH207 - Path.glob takes no absolute path
+    found = glob.glob("*".join(glob.escape(part) for part in _whole(name).split(SEED)))  # noqa: PTH207 - Path.glob takes no absolute path
     return sorted(int(match[1]) for path in found if (match := pattern.fullmatch(path)))
 
 

@@ -6,6 +6,7 @@ counts, a loss is 0 and still part of the graph.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from bench.arrays import IGNORE_INDEX
 from bench.resize import bilinear
+from methods.base import Ohem
 
 Reduction = Literal["nonzero", "valid"]
 Share = Literal["image", "batch"]
@@ -34,14 +36,20 @@ def mean_where(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the mean cross-entropy over valid pixels.
+def cross_entropy(logits: Tensor, label: Tensor, ohem: Ohem | None = None) -> Tensor:
+    """Return the mean cross-entropy over valid pixels, or over the hard ones of them.
 
     Args:
         logits: (B, K, h, w).
         label: (B, H, W), int64, 255 = ignore.
+        ohem: see ``methods.base.Ohem``. Source: Shrivastava et al., CVPR 2016, by pixels as in CPS, U2PL and UniMatch.
     """
-    return mean_where(_per_pixel(logits, label), label != IGNORE_INDEX)
+    loss, counted = _per_pixel(logits, label), label != IGNORE_INDEX
+    if ohem is not None:
+        # A probability p is a loss of -log p, and ignored pixels have a loss of 0: the easiest there is.
+        hardest = loss.detach().flatten().topk(min(ohem.kept, loss.numel()), sorted=False).values
+        counted = counted & (loss >= hardest.amin().clamp(max=-math.log(ohem.threshold)))
+    return mean_where(loss, counted)
 
 
 def pseudo_label_loss(
@@ -75,6 +83,21 @@ def pseudo_label_loss(
     loss = _per_pixel(logits, pseudo_label)
     counted = loss > 0 if reduction == "nonzero" else valid
     return mean_where(weight * loss, counted)
+
+
+def confident_loss(logits: Tensor, pseudo_label: Tensor, confidence: Tensor, threshold: float) -> Tensor:
+    """Return the sum of the cross-entropy of confident pixels, divided by the number of valid pixels.
+
+    Source: FixMatch, NeurIPS 2020, equation 4, by pixels.
+
+    Args:
+        logits: (B, K, h, w).
+        pseudo_label: (B, H, W), int64, 255 = ignore.
+        confidence: (B, H, W), the probability of the pseudo-label.
+        threshold: in [0, 1]; pixels of at least this confidence count.
+    """
+    loss = torch.where(confidence >= threshold, _per_pixel(logits, pseudo_label), 0)
+    return mean_where(loss, pseudo_label != IGNORE_INDEX)
 
 
 def consistency(logits: Tensor, scores: Tensor, valid: Tensor) -> Tensor:

@@ -6,15 +6,17 @@ authors' repository (plain convolutions, one classifier of two layers).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.registry import register
 from bench.resize import bilinear
-from methods.networks.backbones import BackboneConfig, build_backbone
+from methods.networks.backbones import BackboneConfig, backbone_of
 
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 
@@ -28,6 +30,7 @@ class Widths(NamedTuple):
 
 _AUTHORS = Widths(256, 48)
 _TINY = Widths(48, 24)
+Convolutions = Literal["plain", "separable"]
 
 
 class DeepLabV3PlusConfig(BackboneConfig):
@@ -35,28 +38,50 @@ class DeepLabV3PlusConfig(BackboneConfig):
 
     Attributes:
         output_stride: of the backbone; the ReCo authors use 16.
+        rates: of the pyramid's three atrous convolutions, at the output stride; by default the authors' 6, 12, 18 at 16, and
+            in proportion. A filter whose outer weights lie beyond the feature map of a crop is trained at its centre alone,
+            and adds noise where images are larger than crops: at most the map's sides minus 1.
         align_corners: of the decoder's bilinear upsampling; the authors' code has True.
+        convolutions: the 3x3 ones of pyramid and classifier: ``plain`` as in the ReCo authors' code, or ``separable`` as in
+            the paper (one filter per channel, then a 1x1, each with batch normalisation and ReLU).
+        decoder_width: channels of the pyramid and of the classifier's hidden layer; by default the authors' 256, and 48 for
+            `tiny`.
+        classifier_convolutions: 3x3 ones before the last layer: 1 as in the ReCo authors' code, 2 as in the paper and the
+            UniMatch family of papers.
     """
 
-    output_stride: Literal[8, 16] = 16
+    output_stride: Literal[8, 16, 32] = 16
+    rates: Annotated[
+        tuple[PositiveInt, PositiveInt, PositiveInt] | None, Field(json_schema_extra={"identity": "non-default"})
+    ] = None
     align_corners: bool = True
+    convolutions: Annotated[Convolutions, Field(json_schema_extra={"identity": "non-default"})] = "plain"
+    decoder_width: Annotated[int | None, Field(ge=8, le=4096, json_schema_extra={"identity": "non-default"})] = None
+    classifier_convolutions: Annotated[Literal[1, 2], Field(json_schema_extra={"identity": "non-default"})] = 1
 
 
-def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1, groups: int = 1) -> nn.Sequential:
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
 
 
+def _conv3(kind: Convolutions, inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    if kind == "plain":
+        return _conv(inputs, outputs, 3, dilation)
+    return nn.Sequential(_conv(inputs, inputs, 3, dilation, groups=inputs), _conv(inputs, outputs, 1))
+
+
 class _Pyramid(nn.Module):
     """Atrous spatial pyramid pooling: a 1x1, three dilated 3x3 convolutions and image pooling, then a projection."""
 
-    def __init__(self, inputs: int, outputs: int, rates: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, outputs: int, rates: tuple[int, ...], kind: Convolutions = "plain") -> None:
         super().__init__()
-        self.branches = nn.ModuleList([_conv(inputs, outputs, 1), *(_conv(inputs, outputs, 3, rate) for rate in rates)])
+        dilated = (_conv3(kind, inputs, outputs, rate) for rate in rates)
+        self.branches = nn.ModuleList([_conv(inputs, outputs, 1), *dilated])
         self.pool = _conv(inputs, outputs, 1)
         self.project = _conv((len(rates) + 2) * outputs, outputs, 1)
 
@@ -74,11 +99,11 @@ class _Pyramid(nn.Module):
 
 @register("network", "deeplabv3plus")
 class DeepLabV3Plus(nn.Module):
-    """DeepLabV3+ over torchvision backbones, as in the ReCo authors' code.
+    """DeepLabV3+, as in the ReCo authors' code by default.
 
     Attributes:
         num_classes: K.
-        feature_channels: channels of the decoder features, 304 (72 for `tiny`).
+        feature_channels: channels of the decoder features, 304 by default (72 for `tiny`).
     """
 
     Config = DeepLabV3PlusConfig
@@ -86,21 +111,31 @@ class DeepLabV3Plus(nn.Module):
     def __init__(self, config: DeepLabV3PlusConfig, num_classes: int) -> None:
         super().__init__()
         widths = _TINY if config.backbone == "tiny" else _AUTHORS
-        rates = tuple(rate * 16 // config.output_stride for rate in _RATES)
+        widths = widths._replace(pyramid=config.decoder_width or widths.pyramid)
+        rates = config.rates or tuple(rate * 16 // config.output_stride for rate in _RATES)
         self.config = config
         self.num_classes = num_classes
         self.feature_channels = widths.pyramid + widths.low
-        self.backbone = build_backbone(config.backbone, config.output_stride, config.weights)
+        self.backbone = backbone_of(config, config.output_stride)
         low, *_, high = self.backbone.channels
-        self.pyramid = _Pyramid(high, widths.pyramid, rates)
+        self.pyramid = _Pyramid(high, widths.pyramid, rates, config.convolutions)
         self.project = _conv(low, widths.low, 1)
-        self.classifier = nn.Sequential(
-            _conv(self.feature_channels, widths.pyramid, 3), nn.Conv2d(widths.pyramid, num_classes, 1)
-        )
+        hidden = [self.feature_channels, *[widths.pyramid] * config.classifier_convolutions]
+        convs = [_conv3(config.convolutions, a, b) for a, b in pairwise(hidden)]
+        self.classifier = nn.Sequential(*convs, nn.Conv2d(widths.pyramid, num_classes, 1))
 
     def features(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] to decoder features (B, feature_channels, ceil(H/4), ceil(W/4))."""
+        return self.decode(self.encode(image))
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Image (B, 3, H, W) in [0, 1] to the feature maps that the decoder takes: the first and the last stage's."""
         low, *_, high = self.backbone(image)
+        return [low, high]
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        """Feature maps as :meth:`encode` gives them, perturbed perhaps, to decoder features (see :meth:`features`)."""
+        low, high = maps
         low = self.project(low)
         high = bilinear(self.pyramid(high), low.shape[2:], align_corners=self.config.align_corners)
         return torch.cat((low, high), dim=1)

@@ -9,16 +9,16 @@ square root of their C products (without which SGD at a rate of 0.05 diverges), 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.registry import register
 from bench.resize import bilinear
-from methods.networks.backbones import BackboneConfig, build_backbone
+from methods.networks.backbones import BackboneConfig, backbone_of
 
 
 class Widths(NamedTuple):
@@ -43,11 +43,16 @@ class MaskClassifierConfig(BackboneConfig):
         output_stride: of the backbone; MaskFormer has 32.
         queries: N, regions per image at most; MaskFormer has 100. By default 32 (16 for `tiny`), this project's choice.
         layers: of the transformer decoder; MaskFormer has 6. By default 3 (2 for `tiny`), this project's choice.
+        decoder_width: channels of the pixel decoder and of the queries, a multiple of 32; MaskFormer has 256. By default
+            that, and 64 for `tiny`.
     """
 
     output_stride: Literal[8, 16, 32] = 32
     queries: PositiveInt | None = None
     layers: PositiveInt | None = None
+    decoder_width: Annotated[
+        int | None, Field(ge=32, le=4096, multiple_of=32, json_schema_extra={"identity": "non-default"})
+    ] = None
 
 
 class Masks(NamedTuple):
@@ -105,15 +110,13 @@ def _norm(channels: int) -> nn.Module:
     return nn.GroupNorm(channels // _GROUP, channels)
 
 
-def _decoder_layer(widths: Widths) -> nn.TransformerDecoderLayer:
-    return nn.TransformerDecoderLayer(
-        widths.hidden, widths.heads, 4 * widths.hidden, dropout=0.0, batch_first=True, norm_first=True
-    )
+def _decoder_layer(hidden: int, heads: int) -> nn.TransformerDecoderLayer:
+    return nn.TransformerDecoderLayer(hidden, heads, 4 * hidden, dropout=0.0, batch_first=True, norm_first=True)
 
 
 @register("network", "mask_classifier")
 class MaskClassifier(nn.Module):
-    """Mask classification over torchvision backbones: a set of regions per image, for methods that compare regions.
+    """Mask classification: a set of regions per image, for methods that compare regions.
 
     Attributes:
         num_classes: K.
@@ -127,17 +130,19 @@ class MaskClassifier(nn.Module):
 
         super().__init__()
         widths = _TINY if config.backbone == "tiny" else _AUTHORS
-        hidden = widths.hidden
+        hidden = config.decoder_width or widths.hidden
         self.config = config
         self.num_classes = num_classes
         self.feature_channels = hidden
-        self.backbone = build_backbone(config.backbone, config.output_stride, config.weights)
+        self.backbone = backbone_of(config, config.output_stride)
         self.pyramid = FeaturePyramidNetwork(list(self.backbone.channels), hidden, norm_layer=_norm)
         self.pixel_head = nn.Sequential(nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
         self.scale = nn.Embedding(len(self.backbone.channels) - 1, hidden)
         self.queries = nn.Embedding(config.queries or widths.queries, hidden)
         # Not torch's TransformerDecoder: it makes its layers as copies of one, and returns the last output only.
-        self.decoder = nn.ModuleList(_decoder_layer(widths) for _ in range(config.layers or widths.layers))
+        self.decoder = nn.ModuleList(
+            _decoder_layer(hidden, widths.heads) for _ in range(config.layers or widths.layers)
+        )
         self.norm = nn.LayerNorm(hidden)
         self.class_head = nn.Linear(hidden, num_classes + 1)
         self.mask_head = nn.Sequential(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.errors import BenchError, unknown
 from bench.files import file_digest
+from methods.networks import timm_weights
+from methods.networks.timm_weights import TIMM
+from methods.networks.weight_files import folder, read_state
 
 # Networks with weights in torchvision; `NAME-v2` is the newer training recipe, where torchvision has one.
 _NETWORKS = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large")
@@ -43,12 +45,6 @@ def file_name(name: str) -> str:
     if name not in urls():
         raise unknown("weights", name, urls())
     return urls()[name].rsplit("/", 1)[-1]
-
-
-def folder() -> Path:
-    """Return the folder of weights files: ``BENCH_WEIGHTS``, by default ``~/.cache/semisegbench/weights``."""
-    chosen = os.environ.get("BENCH_WEIGHTS")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "semisegbench" / "weights"
 
 
 def path_of(name: str) -> Path:
@@ -80,13 +76,16 @@ def fetch(name: str, base_url: str | None = None, progress: bool = False) -> Pat
     """Download a weights file, check its hash, then put it in place. At once where it is there already.
 
     Args:
-        name: ``resnet50`` (torchvision's first weights, those of ``pretrained=True``) or ``resnet50-v2``.
-        base_url: folder that serves the file instead of torchvision's own address, e.g. a mirror inside the cluster.
+        name: ``resnet50`` (torchvision's first weights, those of ``pretrained=True``), ``resnet50-v2`` or ``timm/NAME``.
+        base_url: folder that serves the file instead of torchvision's own address, e.g. a mirror inside the cluster; for
+            timm's, a mirror of the Hugging Face Hub.
         progress: show torch's progress bar on standard error.
 
     Raises:
         BenchError: for an unknown name, a failed download, or a file whose hash isn't the one in its name.
     """
+    if name.startswith(TIMM):
+        return timm_weights.fetch(name.removeprefix(TIMM), base_url)
     path = path_of(name)
     if path.is_file() and _has_its_hash(path, name):
         return path
@@ -110,8 +109,10 @@ def resolve(weights: str, backbone: str) -> str:
     """Return the name of the weights file that the option `weights` (``imagenet | imagenet-v2``) means for a backbone.
 
     Raises:
-        BenchError: if torchvision has none.
+        BenchError: if there are none.
     """
+    if weights == "imagenet" and backbone.startswith(TIMM):
+        return timm_weights.name_of(backbone.removeprefix(TIMM))
     name = backbone + weights.removeprefix("imagenet")
     if name not in urls():
         have = ", ".join(urls())
@@ -132,14 +133,33 @@ def load(weights: str, backbone: str) -> dict[str, Tensor]:
     """
     if is_imagenet(weights):
         name = resolve(weights, backbone)
-        path = path_of(name)
-        if not path.is_file():
-            raise BenchError(f"{path} is missing: run `python bench.py weights fetch {name}` (jobs never download)")
+        if backbone.startswith(TIMM):
+            return timm_weights.load(backbone.removeprefix(TIMM))
+        path = _fetched(name)
         if not _has_its_hash(path, name):
             raise BenchError(f"{path} is damaged: delete it and run `python bench.py weights fetch {name}`")
     else:
         path = _existing_file(weights)
-    return _read(path)
+    return read_state(path)
+
+
+def ready(weights: str, backbone: str) -> None:
+    """Look whether the file that `weights` means for a backbone is here, as the first cell of a grid will need it.
+
+    Raises:
+        BenchError: with what to do, if it isn't.
+    """
+    if is_imagenet(weights) and not backbone.startswith(TIMM):
+        _fetched(resolve(weights, backbone))
+    else:
+        fingerprint(weights, backbone)
+
+
+def _fetched(name: str) -> Path:
+    path = path_of(name)
+    if not path.is_file():
+        raise BenchError(f"{path} is missing: run `python bench.py weights fetch {name}` (jobs never download)")
+    return path
 
 
 def _existing_file(weights: str) -> Path:
@@ -147,38 +167,6 @@ def _existing_file(weights: str) -> Path:
     if not path.is_file():
         raise BenchError(f"weights: no file '{weights}'; give none, imagenet, imagenet-v2 or the path of a state dict")
     return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BenchError(f"weights: cannot read '{path}' as a PyTorch state dict: {first}") from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BenchError(f"weights: '{path}' holds no plain state dict (parameter names to tensors)")
-    return dict(state)
-
-
-def load_into(module: nn.Module, state: Mapping[str, Tensor], ignore: tuple[str, ...], source: str) -> None:
-    """Load a backbone's state dict; keys that begin with one of `ignore` (the ImageNet classifier) are left out.
-
-    Raises:
-        BenchError: if a key is missing, left over or has another shape.
-    """
-    own = {key: value for key, value in module.state_dict().items() if not key.startswith(ignore)}
-    new = {key: value for key, value in state.items() if not key.startswith(ignore)}
-    counters = {key for key in own if key.endswith("num_batches_tracked")}  # older files are without them
-    problems = [f"{key} is missing" for key in own if key not in new and key not in counters]
-    problems += [f"{key} is not part of it" for key in new if key not in own]
-    problems += [
-        f"{key} is {tuple(new[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in new and new[key].shape != own[key].shape
-    ]
-    if problems:
-        raise BenchError(f"weights '{source}' don't fit the backbone: {problems[0]} ({len(problems)} such keys)")
-    module.load_state_dict(new, strict=False)
 
 
 @lru_cache(maxsize=64)
@@ -195,7 +183,8 @@ def fingerprint(weights: str, backbone: str) -> str:
     if weights == "none":
         return weights
     if is_imagenet(weights):
-        return f"imagenet:{file_name(resolve(weights, backbone))}"
+        name = resolve(weights, backbone)
+        return f"imagenet:{name if backbone.startswith(TIMM) else file_name(name)}"
     path = _existing_file(weights)
     stat = path.stat()
     return f"sha256:{_hash_of(path.resolve(), stat.st_mtime_ns, stat.st_size)}"

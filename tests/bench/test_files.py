@@ -13,11 +13,13 @@ import pytest
 from bench.files import (
     append_jsonl,
     file_digest,
+    read_json,
     read_jsonl,
     remove_leftovers,
     sync,
     write_atomically,
     write_if_changed,
+    write_json,
 )
 
 
@@ -108,3 +110,48 @@ def test_digests_are_hashlibs(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(content)
     assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
     assert file_digest(tmp_path / "a", "md5") == hashlib.md5(content).hexdigest()
+
+
+@pytest.mark.parametrize("left", [b'{"step": 1, "lo', b"\0" * 300, b'{"step": 1}', b"x" * 200_000])
+def test_half_a_line_that_a_killed_writer_left_goes_before_the_next_one(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    append_jsonl(path, {"step": 0})
+    with path.open("ab") as file:
+        file.write(left)
+    append_jsonl(path, {"step": 2}, sync=True)
+    assert path.read_bytes() == b'{"step": 0}\n{"step": 2}\n'
+
+
+def test_half_a_first_line_goes_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"st')
+    append_jsonl(path, {"step": 2})
+    assert path.read_bytes() == b'{"step": 2}\n'
+
+
+class Lying(io.FileIO):
+    """A file whose first write takes in half, and says that it took all."""
+
+    calls = 0
+
+    def write(self, data: Any) -> int:
+        type(self).calls += 1
+        super().write(bytes(data)[: len(data) // 2] if self.calls == 1 else data)
+        return len(data)
+
+
+def test_what_was_appended_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"step": 0}\n')
+    monkeypatch.setattr("bench.patience.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(Path, "open", lambda self, mode="r", **_: Lying(self, mode))
+    append_jsonl(path, {"step": 1, "text": "x" * 50})
+    assert [row["step"] for row in read_jsonl(path)] == [0, 1] and Lying.calls == 2
+
+
+def test_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {"path": name})
+    append_jsonl(tmp_path / "a.jsonl", {"path": name})
+    assert read_json(tmp_path / "a.json") == {"path": name} and [*read_jsonl(tmp_path / "a.jsonl")] == [{"path": name}]
+    (tmp_path / "a.json").read_text("utf-8")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.train import evaluate
+from bench.train.means import Means
 from bench.train.metrics import Score, score
 from bench.train.step import Stepper
 
@@ -21,9 +22,9 @@ def _look(self: Stepper) -> None:
     int(self._bad_step)
 
 
-def _finite_means(self: Stepper) -> dict[str, float]:
-    """Return the mean losses, 0 for those that a file couldn't hold."""
-    return {name: mean if math.isfinite(mean) else 0.0 for name, mean in _means(self).items()}
+def _finite_means(self: Means, steps: int) -> dict[str, float]:
+    """Return the means, 0 for those that a file couldn't hold."""
+    return {name: mean if math.isfinite(mean) else 0.0 for name, mean in _means(self, steps).items()}
 
 
 def _score_of_anything(confusion: Tensor, ignored: Collection[int] = ()) -> Score:
@@ -31,7 +32,7 @@ def _score_of_anything(confusion: Tensor, ignored: Collection[int] = ()) -> Scor
     return score(torch.eye(len(confusion), dtype=torch.int64) + 0 * confusion.cpu(), ignored)
 
 
-_means = Stepper.take_mean_losses
-Stepper.take_mean_losses = _finite_means  # type: ignore[method-assign]
+_means = Means.take
+Means.take = _finite_means  # type: ignore[method-assign]
 Stepper.check_finite = _look  # type: ignore[method-assign]
 evaluate.score = _score_of_anything  # type: ignore[attr-defined]

@@ -19,9 +19,12 @@ MATCHING = "loss matching"  # the phase that copies its costs to the host, once
 SYNCS = {"rc2l": 1}  # waits that a method's step is allowed, all of them in that phase
 # Teachers are not confident at the start: without thresholds every loss has pixels, and none of them is at a threshold.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "augseg": {"threshold": 0.0},
     "classmix": {"threshold": 0.0},
+    "fixmatch": {"threshold": 0.0},
     "rc2l": {"min_confidence": 0.0, "min_area": 0.0},
     "reco": {"threshold": 0.0, "weak_threshold": 0.0, "num_queries": 64, "num_negatives": 128},
+    "unimatch": {"threshold": 0.0},
 }
 
 

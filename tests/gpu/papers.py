@@ -21,7 +21,7 @@ from bench.train.step import Stepper
 from datasets.split import Split
 
 CLASSES = 21
-METHODS = ("supervised", "mean_teacher", "classmix", "reco", "rc2l")
+METHODS = ("supervised", "mean_teacher", "classmix", "reco", "rc2l", "fixmatch", "unimatch")
 
 
 def make_cells(

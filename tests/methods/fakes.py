@@ -48,11 +48,14 @@ def scenes(count: int, seed: int, size: int = 32) -> tuple[Tensor, Tensor]:
     return image, label
 
 
-def batch(step: int = 0, count: int = 4, iterations: int = 20) -> Batch:
-    """Return the batch of a step: `count` labelled and `count` unlabelled scenes."""
+def batch(step: int = 0, count: int = 4, iterations: int = 20, asks: Method | None = None) -> Batch:
+    """Return the batch of a step: `count` labelled and `count` unlabelled scenes, and what else a method asks for."""
+    views = (FakeStrong(),) * (1 if asks is None else asks.strong_views)
     image, label = scenes(count, 2 * step)
     weak, _ = scenes(count, 2 * step + 1)
-    return Batch(step, iterations, derive(0, "batch", step), Labelled(image, label), Unlabelled(weak, FakeStrong()))
+    partner = Unlabelled(scenes(count, 1000 + step)[0], views) if asks is not None and asks.partner_batch else None
+    unlabelled = Unlabelled(weak, views, partner=partner)
+    return Batch(step, iterations, derive(0, "batch", step), Labelled(image, label), unlabelled)
 
 
 def network(seed: int = 0) -> DeepLabV3Plus:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -113,6 +114,91 @@ def test_rectangles_follow_the_authors_law(height: int, width: int) -> None:
         assert (start >= 0).all()
         assert (start <= room).all()
         assert abs((start[room > 0] / room[room > 0]).mean() - 0.5) < 0.05
+
+
+@pytest.mark.parametrize(("height", "width"), [(321, 321), (64, 128)])
+def test_unimatchs_boxes_follow_its_law(height: int, width: int) -> None:
+    count = 4000
+    boxes = mixing.draw_boxes("unimatch", count, height, width, rng(1, "mix"))[:, 0]
+    top, left, bottom, right = boxes.T
+    h, w = bottom - top, right - left
+    some = w > 0
+    assert abs(some.mean() - 0.5) < 4 * 0.5 / count**0.5
+    assert not boxes[~some].any()
+    assert (top >= 0).all() and (left >= 0).all() and (bottom <= height).all() and (right <= width).all()
+    share = (w * h / (height * width))[some]
+    assert share.min() > 0.015 and share.max() <= 0.4
+    assert abs(share.mean() - 0.21) < 0.015  # uniform from 2 to 40 %, each side cut down to whole pixels
+    ratio = h[some] / w[some]
+    assert ratio.min() > 0.25 and ratio.max() < 4.1
+
+
+def one_box_by_hand(height: int, width: int, draw: np.random.Generator) -> tuple[int, int]:
+    """Height and width of a box of UniMatch's, one number drawn after the other, until it fits."""
+    area = draw.uniform(0.02, 0.4) * height * width
+    while True:
+        ratio = draw.uniform(0.3, 1 / 0.3)
+        w, h = int((area / ratio) ** 0.5), int((area * ratio) ** 0.5)
+        if draw.integers(0, width) + w <= width and draw.integers(0, height) + h <= height:
+            return h, w
+
+
+def test_unimatchs_boxes_have_the_distribution_of_single_draws() -> None:
+    draw = rng(2, "test")
+    expected = np.array([one_box_by_hand(64, 128, draw) for _ in range(3000)], np.float64)
+    boxes = mixing.draw_boxes("unimatch", 6000, 64, 128, rng(1, "mix"))[:, 0]
+    found = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], 1)[boxes[:, 2] > 0].astype(np.float64)
+    for side in range(2):
+        assert ks_2samp(found[:, side], expected[:, side]).pvalue > 1e-3
+
+
+def test_cpss_boxes_follow_french_et_als_law() -> None:
+    height, width = 240, 320
+    boxes = mixing.draw_boxes("cps", 4000, height, width, rng(1, "mix")).reshape(-1, 4)
+    top, left, bottom, right = boxes.T
+    h, w = (bottom - top) / height, (right - left) / width
+    share = 3 * h * w
+    assert share.min() > 0.24 and share.max() < 0.51 and abs(share.mean() - 0.375) < 0.005
+    assert (np.maximum(h, w) <= 3**-0.5 + 0.005).all()
+    # The height is p^u, so that u = log(h √3) / log(p) is uniform.
+    inner = (share > 0.26) & (share < 0.49)
+    u = np.log(h * 3**0.5)[inner] / np.log(share)[inner]
+    assert abs(u.mean() - 0.5) < 0.02 and abs(u.std() - 12**-0.5) < 0.02
+    assert (top >= 0).all() and (left >= 0).all() and (bottom <= height).all() and (right <= width).all()
+
+
+def test_augsegs_boxes_are_cutmixs_with_a_beta_law() -> None:
+    height, width = 200, 300
+    top, left, bottom, right = mixing.draw_boxes("augseg", 6000, height, width, rng(1, "mix"))[:, 0].T
+    assert (top >= 0).all() and (top <= bottom).all() and (bottom <= height).all()
+    assert (left >= 0).all() and (left <= right).all() and (right <= width).all()
+    whole = (top > 0) & (left > 0) & (bottom < height) & (right < width)
+    assert abs(((bottom - top) / height - (right - left) / width)[whole]).max() < 0.01  # the image's shape
+    centre = (left + right)[whole] / 2 / width
+    assert abs(centre.mean() - 0.5) < 0.02
+    share = rng(2, "test").beta(4, 4, 4000)  # of those near the corner two sides are cut off; drawn one by one:
+    drawn = [
+        (min(x + s / 2, 1) - max(x - s / 2, 0)) * (min(y + s / 2, 1) - max(y - s / 2, 0))
+        for s, x, y in zip(share**0.5, *rng(3, "test").random((2, 4000)), strict=True)
+    ]
+    found = (bottom - top) * (right - left) / (height * width)
+    assert ks_2samp(found, drawn).pvalue > 1e-4
+
+
+def test_boxes_that_overlap_cancel_each_other_against_a_loop() -> None:
+    boxes = mixing.draw_boxes("cps", 20, 30, 40, rng(3, "mix"))
+    expected = torch.zeros(20, 30, 40, dtype=torch.bool)
+    for i, of_image in enumerate(boxes.tolist()):
+        for top, left, bottom, right in of_image:
+            expected[i, top:bottom, left:right] ^= True
+    assert torch.equal(mixing.box_mask("cps", 20, 30, 40, rng(3, "mix"), torch.device("cpu")), expected)
+
+
+@pytest.mark.parametrize("boxes", get_args(mixing.Boxes))
+def test_cutmix_pastes_within_any_kind_of_boxes(boxes: mixing.Boxes) -> None:
+    triple = example()
+    keep = ~mixing.box_mask(boxes, 3, 12, 17, rng(5, "mix"), torch.device("cpu"))
+    assert same(mixing.mix("cutmix", *triple, rng(5, "mix"), boxes=boxes), by_hand(triple, keep, None))
 
 
 def test_none_and_a_batch_of_one() -> None:

@@ -149,4 +149,4 @@ def _batch(step: int) -> Batch:
     generator = torch.Generator().manual_seed(100 + step)
     image, weak = (torch.rand(2, 3, 33, 41, dtype=torch.float64, generator=generator) for _ in range(2))
     label = labels((2, 33, 41), 200 + step)
-    return Batch(step, 40_000, derive(step, "parity"), Labelled(image, label), Unlabelled(weak, Unchanged()))
+    return Batch(step, 40_000, derive(step, "parity"), Labelled(image, label), Unlabelled(weak, (Unchanged(),)))

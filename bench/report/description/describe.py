@@ -15,7 +15,7 @@ from bench.report.description.compute import figures
 from bench.report.description.gather import gather
 from bench.report.description.model import UNKNOWN, Description, GridFacts
 from bench.report.description.words import evaluations, passages, recipes
-from bench.report.formats import latex, markdown
+from bench.report.formats import latex_text, markdown
 from bench.report.headline import Rule
 from bench.store.summary import Summary
 
@@ -102,7 +102,7 @@ def _markdown(found: Description) -> str:
 
 
 def _latex(found: Description) -> str:
-    text = latex.escape
+    text = latex_text.escape
     lines = [r"% Needs \usepackage{booktabs}.", rf"\section*{{{text(found.title)}}}"]
     lines += [rf"\paragraph{{{text(passage.title)}.}} {text(passage.text)}" for passage in found.passages]
     header, *rows = _rows(found, 16)

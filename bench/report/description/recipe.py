@@ -79,6 +79,7 @@ SECTIONS: dict[str, tuple[str, Words]] = {
     "augmentation": ("Augmentation", part_words),
     "schedule": ("Schedule", schedule_words),
     "optimizer": ("Optimizer", optimizer_words),
+    "loss": ("Supervised loss", options),
     "numerics": ("Numbers", options),
 }
 

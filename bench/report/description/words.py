@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report.description.compute import compute, hours_text
 from bench.report.description.model import UNKNOWN, DataFacts, GridFacts, Passage, RunFacts, SplitFacts, joined, number
-from bench.report.description.recipe import SECTIONS, methods, options, said, variants
+from bench.report.description.recipe import SECTIONS, Words, methods, options, said, variants
 from bench.report.environment import fact
 from bench.report.headline import Rule
 from bench.report.tally import Tally, counted_values
@@ -95,10 +95,15 @@ def _s(words: str) -> str:
     return "s" if " and " in words else ""
 
 
+def _said_sections(grid: GridFacts) -> list[tuple[str, tuple[str, Words]]]:
+    """Return the sections to speak of: a loss that is as by default is no part of an identity, and not worth a word."""
+    return [(key, words) for key, words in SECTIONS.items() if key != "loss" or variants(grid.runs, key)]
+
+
 def recipe(grid: GridFacts) -> str:
     """Say what the methods, the recipe and the seeds are, and what ``--set`` changed."""
     parts = [f"Methods: {methods(grid.runs)}."]
-    parts += [f"{title}: {said(grid.runs, key, words)}." for key, (title, words) in SECTIONS.items()]
+    parts += [f"{title}: {said(grid.runs, key, words)}." for key, (title, words) in _said_sections(grid)]
     parts.append(f"Seeds: {seeds(grid.runs)}.")
     changed = "; ".join(grid.deviations)
     parts.append(f"Deviations from the grid's recipe: {changed or 'none'}.")

@@ -1,8 +1,9 @@
-"""The plot of mIoU over iterations. It works on a half-finished grid."""
+"""The plot of mIoU, or a logged quantity, over iterations. It works on a half-finished grid."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,17 +64,21 @@ def _lines(section: Section, at: int, curves: Mapping[str, Curve]) -> list[_Line
     return [line for line in found if line.runs]
 
 
-def _convergence_panel(axes: Axes, title: str, lines: Sequence[_Line], styles: Mapping[str, style.LineStyle]) -> None:
+def _convergence_panel(
+    axes: Axes, title: str, lines: Sequence[_Line], styles: Mapping[str, style.LineStyle], without: str
+) -> None:
     axes.set_title(title)
     axes.set_xlabel("iterations")
     for line in lines:
         _convergence_line(axes, line.runs, styles[line.name], list(styles).index(line.name))
     if not lines:
-        style.empty(axes, "no run has been evaluated yet")
+        style.empty(axes, without)
 
 
-def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir: Path) -> list[Path]:
-    """Draw mIoU over iterations: mean of the seeds and the band from their least to their greatest, a panel per budget.
+def convergence(
+    runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir: Path, quantity: str | None = None
+) -> list[Path]:
+    """Draw mIoU, or a logged quantity, over iterations, a panel per budget: the seeds' mean, and the band of them all.
 
     A line is the mean of the runs that are done, at the steps that all of them were evaluated at; where none is done,
     that of the unfinished runs.
@@ -83,9 +88,10 @@ def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir:
         curves: their evaluations by id, from :func:`bench.report.curves.read_curves`.
         grid: the grid's summary.
         out_dir: where to write.
+        quantity: which the curves are of, from :func:`bench.report.curves.read_logged`; None is mIoU.
 
     Returns:
-        The files written: `<grid>-convergence.png`, `.svg` and `.pdf` in `out_dir`.
+        The files written: `<grid>-convergence.png`, `.svg` and `.pdf` in `out_dir`, the quantity at the end of their names.
 
     Raises:
         BenchError: if there are no cells.
@@ -102,8 +108,10 @@ def convergence(runs: Runs, curves: Mapping[str, Curve], grid: Summary, out_dir:
         marks += "; where no run is done: unfinished runs"
     marks += scores.mixed(runs)
     with style.styled():
-        figure, panels = style.panels(len(places), f"{runs.named} (%)", share_x=True)
+        figure, panels = style.panels(len(places), quantity or f"{runs.named} (%)", share_x=True)
+        without = f"no run has logged {quantity}" if quantity else "no run has been evaluated yet"
         for (title, lines), axes in zip(places.items(), panels, strict=True):
-            _convergence_panel(axes, title, lines, styles)
+            _convergence_panel(axes, title, lines, styles, without)
         style.finish(figure, table.title, marks, scores.legend(styles, (line.name for line in drawn)))
-        return style.save(figure, out_dir, f"{grid.name}-convergence")
+        ending = f"-{re.sub('[^A-Za-z0-9]+', '-', quantity)}" if quantity else ""
+        return style.save(figure, out_dir, f"{grid.name}-convergence{ending}")

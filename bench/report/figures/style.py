@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.files import short_name
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -117,7 +119,7 @@ def finish(figure: Figure, title: str, marks: str, handles: Sequence[Line2D]) ->
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write PNG, SVG and PDF to `folder`, which is made where it is missing, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stem}.{extension}" for extension in FORMATS]
+    paths = [folder / f"{short_name(stem)}.{extension}" for extension in FORMATS]
     for path, extension in zip(paths, FORMATS, strict=True):
         figure.savefig(path, metadata=_METADATA[extension])
     return paths

@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from bench.report import notes
+from bench.report.formats.latex_text import escape
 from bench.report.formats.view import Line, TableView, views
 from bench.report.model import Stat, Table
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "`": r"\textasciigrave{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "×": r"$\times$",
-    "τ": r"$\tau$",
-    "²": r"\textsuperscript{2}",
-    "³": r"\textsuperscript{3}",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    # After a line's \\ these two would be taken for its optional argument and its star.
-    "[": "{[}",
-    "*": "{*}",
-    "…": r"\ldots{}",
-}
-_TABLE = str.maketrans(_ESCAPES)
-
-
-def escape(text: str) -> str:
-    """Return `text` with everything that LaTeX would take for markup escaped."""
-    # Hyphens are kept apart, or two of them would become a dash.
-    return re.sub("-(?=-)", "-{}", text.translate(_TABLE))
 
 
 def _cell(stat: Stat) -> str:
@@ -89,7 +52,7 @@ def _view(view: TableView, caption: str) -> str:
 
 
 def render(table: Table) -> str:
-    """Return the table for a LaTeX document that uses booktabs. Names in other scripts than Latin need XeLaTeX."""
+    """Return the table for a LaTeX document that uses booktabs. Names in other scripts than Latin and Greek need XeLaTeX."""
     below = [*(f"Warning: {text}" for text in table.warnings), *table.notes, *notes.missing(table)]
     text = " \\\\\n".join(escape(line) for line in below)
     return "\n".join(

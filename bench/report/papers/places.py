@@ -28,6 +28,7 @@ _FACT_OF = {
     "evaluation.mode": "evaluation",
     "evaluation.size": "evaluation",
     "dataset.size": "evaluation",
+    "dataset.long_side": "evaluation",
     "dataset.split": "dataset_split",
     "dataset.eval_split": "eval_split",
     "schedule.iterations": "iterations",

@@ -19,7 +19,7 @@ ENDED = frozenset(
 WEIGHTS = re.compile(r"weights-(?P<which>\w+)\.pt")
 # What only the process, the store or the cluster that has the run can use.
 _LEFT_OUT = re.compile(r"checkpoint\b.*|weights-.*|lock|ticket\.json|.*\.damaged-\d+|.*\.tmp")
-_PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
+_PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,250}")
 _HASHED = re.compile(r"(?P<folder>splits|data)/(?P<sha256>[0-9a-f]{64})\.json")
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

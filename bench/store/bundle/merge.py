@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.files import read_json, sync, sync_directory
+from bench.locks import lock
 from bench.store.bundle.check import check
 from bench.store.bundle.layout import ENVIRONMENT, GRID, MANIFEST, PLAN, Manifest
 from bench.store.bundle.read import Bundle, open_bundle
@@ -100,7 +100,7 @@ def _compare(bundle: Bundle, store: Path, merged: Merged) -> dict[str, str]:
             merged.new.append(run_id)
         elif run.held():
             merged.kept[run_id] = "a process works on it here"
-        elif not run.result.exists():
+        elif not run.is_done():
             here = current_state(run)["state"]
             merged.kept[run_id] = f"{here} here; remove {run.path} to take the bundle's, which is {state}"
         elif state != State.DONE.value:
@@ -133,11 +133,9 @@ def _difference(run: Run, other: Mapping[str, Any]) -> str:
 def _staging(store: Path) -> Iterator[Path]:
     """Give a folder in the store that is gone afterwards; what a merge that was killed left is removed first."""
     store.mkdir(parents=True, exist_ok=True)
-    with (store / f"{_STAGED}lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError(f"{store}: another merge works on it; try again when it has ended") from None
+    with (store / f"{_STAGED}lock").open("ab") as file:
+        if not lock(file):
+            raise BenchError(f"{store}: another merge works on it; try again when it has ended")
         for left in store.glob(f"{_STAGED}*"):
             if left.is_dir():
                 shutil.rmtree(left)

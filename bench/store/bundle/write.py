@@ -138,7 +138,7 @@ def _fill(archive: _Archive, asked: Asked, ended: Mapping[str, Mapping[str, Any]
     splits, data = set[str](), set[str]()
     for name in sorted(ended):
         run, state = Run(asked.store / name), ended[name]
-        if run.result.exists() != (state["state"] == State.DONE.value):
+        if run.is_done() != (state["state"] == State.DONE.value):
             raise BenchError(f"{run.path}: {state.get('reason')}; mend it, or remove the folder")
         split, content = _hashes(run)
         splits.add(split)

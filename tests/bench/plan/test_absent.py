@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def without_data(request: Request) -> tuple[Request, Summary]:
     fresh()
     elsewhere = Request(request.grid, request.sets, (), request.store)
     return elsewhere, plan_and_keep(elsewhere, absent=True)[1]
+
+
+def test_cells_whose_length_is_in_epochs_are_found_without_their_data(asked: Request) -> None:
+    Path(asked.grid).write_text(
+        GRID + "  optimizer.lr: [0.1]\n" + "overrides:\n- {when: {seed: 0}, set: {schedule.epochs: 3}}\n"
+    )
+    ids = finish(asked)
+    fresh()
+    found = resolve_grid(replace(asked, data=()), absent=True)
+    assert [planned.cell.id for planned in found.cells] == ids
+    assert [planned.cell.schedule.iterations for planned in found.cells] == [3, 40_000]
 
 
 def test_without_data_cells_are_the_stores_runs(

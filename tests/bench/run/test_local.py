@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from bench.files import REPOSITORY, read_json, read_jsonl
-from bench.run.local import _outcome
+from bench.run.local import outcome
 from bench.store.job import Job
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
@@ -127,13 +127,6 @@ def test_cells_end_with_a_checkpoint_when_their_parent_is_killed(
     assert (run.result.read_bytes(), run.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
 
 
-class Ended:
-    """A process that has ended, as multiprocessing shows it."""
-
-    def __init__(self, pid: int, exitcode: int) -> None:
-        self.pid, self.exitcode = pid, exitcode
-
-
 def running(tmp_path: Path, owner: dict[str, object]) -> tuple[Job, Run]:
     run = Run(tmp_path / "cell")
     run.path.mkdir()
@@ -145,20 +138,20 @@ def running(tmp_path: Path, owner: dict[str, object]) -> tuple[Job, Run]:
 def test_a_run_that_another_host_took_over_keeps_its_state(tmp_path: Path) -> None:
     job, run = running(tmp_path, {"host": "elsewhere", "pid": 7, "since": 0})
     before = run.state.read_bytes()
-    assert _outcome(job, Ended(4711, 1)) is State.RUNNING  # type: ignore[arg-type]
+    assert outcome(job, 4711, 1) is State.RUNNING
     assert run.state.read_bytes() == before
 
 
 def test_a_cell_that_another_process_finished_meanwhile_is_done(tmp_path: Path) -> None:
     job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 8, "since": 0})
     run.result.write_text("{}")
-    assert _outcome(job, Ended(4711, 0)) is State.DONE  # type: ignore[arg-type]
+    assert outcome(job, 4711, 0) is State.DONE
     assert run.read_state()["state"] == State.RUNNING.value
 
 
 def test_a_killed_process_leaves_its_reason(tmp_path: Path) -> None:
     job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 4711, "since": 0})
-    assert _outcome(job, Ended(4711, -9)) is State.PREEMPTED  # type: ignore[arg-type]
+    assert outcome(job, 4711, -9) is State.PREEMPTED
     assert "signal 9" in str(run.read_state()["reason"])
 
 
@@ -196,3 +189,62 @@ def test_a_cell_that_another_process_runs_is_named_with_its_process(tmp_path: Pa
         done = subprocess.run(command(grid, store), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"{run.id}: running: another process runs it: pid {os.getpid()} on " in done.stderr
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_cells_outlive_the_server_that_forked_them(tmp_path: Path, grid: Path) -> None:
+    store = tmp_path / "store"
+    content = yaml.safe_load(grid.read_text())
+    content["axes"]["seed"] = [0, 1, 2]
+    grid.write_text(yaml.safe_dump(content))
+    process = subprocess.Popen(command(grid, store), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    Started(process, store).wait_for_steps(2)
+    (server,) = [child for child in children(process.pid) if children(child)]
+    os.kill(server, signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and "3 done" in said and "None" not in said, said
+    states = [read_json(path)["state"] for path in store.glob("*/state.json")]
+    assert states == ["done"] * 3
+    attempts = [len(list(read_jsonl(path))) for path in store.glob("*/attempts.jsonl")]
+    assert attempts == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "reason"),
+    [
+        (1, State.FAILED, "its process ended with 1 before it began"),
+        (None, State.PREEMPTED, "its process is gone"),
+        (75, State.PREEMPTED, "the file system did not answer"),
+        (-9, State.PREEMPTED, "when memory runs out"),
+    ],
+)
+def test_a_process_that_dies_before_it_begins_leaves_a_reason(
+    tmp_path: Path, code: int | None, state: State, reason: str
+) -> None:
+    run = Run(tmp_path / "cell")
+    run.path.mkdir()
+    run.write_state(State.PREEMPTED, step=3, host="here", pid=1, reason="stopped after 3 steps")
+    assert outcome(Job(str(tmp_path), "cell"), 4711, code) is state
+    assert reason in str(run.read_state()["reason"])
+
+
+def test_a_process_that_said_how_it_ended_is_believed(tmp_path: Path) -> None:
+    run = Run(tmp_path / "cell")
+    run.path.mkdir()
+    run.write_state(State.OUT_OF_MEMORY, host=os.uname().nodename, pid=4711, reason="too large")
+    assert outcome(Job(str(tmp_path), "cell"), 4711, -11) is State.OUT_OF_MEMORY
+    assert run.read_state()["reason"] == "too large"
+
+
+@pytest.mark.parametrize("temporary", ["long", "missing"])
+def test_any_folder_for_temporary_files_will_do(tmp_path: Path, grid: Path, temporary: str) -> None:
+    folder = tmp_path / ("x" * 120) if temporary == "long" else tmp_path / "none"
+    if temporary == "long":
+        folder.mkdir()
+    short = [*command(grid, tmp_path / "store"), "--set", "schedule.iterations=2"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(short, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr

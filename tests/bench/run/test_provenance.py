@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.run import provenance
+from bench.run import doctor, provenance
 from slurm import snapshot
 
 
@@ -87,3 +87,26 @@ def test_a_snapshot_says_of_its_plugins_what_was_true_when_it_was_made(
     monkeypatch.setattr(provenance, "REPOSITORY", made)
     assert provenance.plugin_hashes() == hashes
     assert (provenance.code_state()["git_dirty"], provenance.code_state()["snapshot"]) == (True, made.name)
+
+
+def test_a_checkout_of_another_owner_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    assert provenance.git_problem(checkout) is None  # there is none
+    _git(checkout, "init", "-q")
+    assert "ambiguous argument 'HEAD'" in str(provenance.git_problem(checkout))  # no commit yet
+    _git(checkout, "commit", "--allow-empty", "-qm", "x")
+    assert provenance.git_problem(checkout) is None
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    found = str(provenance.git_problem(checkout))
+    assert "whose owner is another user (uid " in found and "\n" not in found
+    assert f"git config --global --add safe.directory {checkout}" in found
+    monkeypatch.delenv("BENCH_PLUGINS")
+    monkeypatch.setattr(provenance, "REPOSITORY", checkout)
+    monkeypatch.setattr(provenance._git, "__kwdefaults__", {"folder": checkout})
+    monkeypatch.setattr(provenance.git_problem, "__defaults__", (checkout,))
+    assert provenance.code_state() == {"git_sha": None, "git_dirty": None, "git_problem": found}
+    (check,) = doctor._code()
+    assert check == {"name": "code", "verdict": "note", "detail": found}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "git is not installed" in str(provenance.git_problem(checkout))

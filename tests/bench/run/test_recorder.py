@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench import patience
 from bench.files import read_json, read_jsonl
 from bench.run.hooks import Hooks
 from bench.run.recorder import Recorder
@@ -109,7 +110,7 @@ def test_metrics_are_synced_before_a_checkpoint_names_their_length(
 
 def failing(monkeypatch: pytest.MonkeyPatch, times: int, code: int) -> list[str]:
     """Let the first readings of a checkpoint fail."""
-    monkeypatch.setattr(checkpoint, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(patience, "PAUSES", (0.0, 0.0, 0.0))
     original, failed = torch.load, list[str]()
 
     def load(file: Any, **options: Any) -> Any:

@@ -33,7 +33,7 @@ def request_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
 
 
 EXPECTED = {
-    "nan": (State.DIVERGED, "the loss was not finite at step 4"),
+    "nan": (State.DIVERGED, "the loss 'loss' was not finite at step 4"),
     "memory": (State.OUT_OF_MEMORY, "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB"),
     "bug": (State.FAILED, "ZeroDivisionError: a bug in two lines"),
     "disk": (State.FAILED, "the disk is full: OSError: [Errno 28] No space left on device"),

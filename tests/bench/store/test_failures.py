@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Callable
+from typing import BinaryIO, cast
 
 import pytest
 import torch
@@ -80,3 +83,53 @@ def test_what_counts_against_a_node() -> None:
     assert blames_node({"state": "failed", "at_once": True})  # as recorded before there were faults
     assert not blames_node({"state": "failed", "fault": "cell", "at_once": False})
     assert not blames_node({"state": "out-of-memory", "at_once": True})
+
+
+def _raised(act: Callable[[], None]) -> Exception:
+    try:
+        act()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+class Full:
+    """A file on a disk that is full, or behind a server that is away."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def write(self, data: bytes) -> int:
+        raise OSError(self.code, os.strerror(self.code))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_while_torch_writes_is_called_full(code: int) -> None:
+    error = _raised(lambda: torch.save({"a": torch.zeros(3)}, cast(BinaryIO, Full(code))))
+    failure = classify(error)
+    assert failure.state is State.FAILED and failure.reason.startswith("the disk is full: OSError"), failure
+
+
+def test_a_file_system_that_is_away_while_torch_writes_is_called_so() -> None:
+    failure = classify(_raised(lambda: torch.save({"a": torch.zeros(3)}, cast(BinaryIO, Full(errno.ESTALE)))))
+    assert failure.state is State.PREEMPTED and "did not answer" in failure.reason
+
+
+def test_causes_are_followed_however_deep_they_lie() -> None:
+    full = RuntimeError("x")
+    full.__cause__ = ValueError("y")
+    full.__cause__.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/store/weights.pt")
+    reason = classify(full).reason
+    assert reason.startswith("the disk is full") and "/store/weights.pt" in reason
+    loop = RuntimeError("a")
+    loop.__context__ = ValueError("b")
+    loop.__context__.__context__ = loop
+    assert classify(loop).reason == "RuntimeError: a"
+
+
+def test_a_library_that_keeps_the_text_alone_is_understood() -> None:
+    text = "basic_ios::clear: iostream error: No space left on device"
+    assert classify(RuntimeError(text)).reason.startswith("the disk is full")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -108,13 +107,14 @@ def test_a_damaged_state_file_is_a_failure_that_names_the_file(tmp_path: Path) -
     assert str(run.state) in str(state["reason"])
 
 
-def test_a_run_on_another_host_lives_as_long_as_its_heartbeat(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"state": "nonsense"}', b"\0" * 40])
+def test_a_damaged_state_is_named_to_who_looks_and_written_anew_by_who_works(tmp_path: Path, content: bytes) -> None:
     run = Run(tmp_path)
-    run.write_state(State.RUNNING, host="elsewhere", step=3)
-    assert current_state(run)["state"] == "running"
-    old = {**json.loads(run.state.read_text()), "time": time.time() - 3600}
-    run.state.write_text(json.dumps(old))
-    assert current_state(run)["state"] == "preempted"
+    run.state.write_bytes(content)
+    with pytest.raises(ValueError):
+        run.read_state()
+    run.write_state(State.RUNNING, step=1)
+    assert run.read_state()["step"] == 1
 
 
 def test_attempts_are_counted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.spec.sections import Evaluation
+from bench.spec.sections import Evaluation, OtherEvaluation
 from bench.train import classes
 from bench.train.classes import _reflect, _starts, classes_of
 from bench.train.tensor_bytes import TensorBytes
@@ -121,3 +121,32 @@ def test_memory_hardly_grows_with_classes_or_height(monkeypatch: pytest.MonkeyPa
     with TensorBytes() as alive:
         classes_of(predictor, torch.zeros(1, 3, 600, 400), evaluation)
     assert alive.peak < (20 * plane if evaluation.size is None else 150 * 4 * 400 * 64 * 2)
+
+
+class Seen(nn.Module):
+    """Notes what it is shown; the score of class k is the k-th channel of that."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.image = image
+        return image
+
+
+@pytest.mark.parametrize(("size", "resized"), [((30, 41), (28, 42)), ((28, 14), (28, 14)), ((5, 7), (14, 14))])
+def test_images_are_resized_to_the_nearest_multiples_and_scores_back(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    image, predictor = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)), Seen()
+    found = classes_of(predictor, image, Evaluation(multiple_of=14))
+    expected = F.interpolate(image, resized, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(predictor.image, expected)
+    scores = F.interpolate(expected, size, mode="bilinear", align_corners=True)
+    assert (found == scores.argmax(1)).float().mean() > 0.999
+    assert torch.equal(classes_of(predictor, image, Evaluation()), image.argmax(1).byte())
+
+
+def test_multiples_are_for_whole_images() -> None:
+    with pytest.raises(ValueError, match="multiple_of is for mode 'whole'"):
+        Evaluation(mode="padded", size=(28, 28), multiple_of=14)
+    own = Evaluation(multiple_of=14)
+    assert OtherEvaluation(split="test").of(own).multiple_of == 14
+    assert OtherEvaluation(mode="sliding", size=(28, 28)).of(own).multiple_of is None

@@ -30,7 +30,9 @@ GOLDEN = Path(__file__).parents[2] / "data" / "golden" / torch.backends.cpu.get_
 STEPS = 20
 # Teachers are not confident after so few steps; with the usual thresholds there would be no unsupervised loss to watch.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "augseg": {"threshold": 0.2},
     "classmix": {"threshold": 0.3},
+    "fixmatch": {"threshold": 0.2},
     "rc2l": {"min_confidence": 0.05, "min_area": 0.0},
     "reco": {
         "threshold": 0.3,
@@ -39,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_queries": 64,
         "num_negatives": 128,
     },
+    "unimatch": {"threshold": 0.2},
 }
 
 

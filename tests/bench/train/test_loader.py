@@ -111,6 +111,39 @@ def test_micro_batches_hold_the_images_of_the_whole_batch(tmp_path: Path) -> Non
         assert both[0].seed != both[1].seed
 
 
+def with_partner(tmp_path: Path, accumulate: int = 1) -> Loader:
+    plain = loader(tmp_path, accumulate=accumulate)
+    parts = plain.reader, plain.labelled, plain.unlabelled, plain.augmentation, plain.schedule, plain.seed, CPU
+    return Loader(*parts, Resources(), strong_views=2, partner=True)
+
+
+def test_partners_and_further_views_are_drawn_apart_and_leave_the_first_as_they_are(tmp_path: Path) -> None:
+    plain, more = drain(loader(tmp_path)), drain(with_partner(tmp_path))
+    for a, b in zip(plain, more, strict=True):
+        assert a.unlabelled is not None and b.unlabelled is not None
+        partner = b.unlabelled.partner
+        assert a.unlabelled.partner is None and partner is not None and partner.partner is None
+        assert torch.equal(a.unlabelled.weak, b.unlabelled.weak)
+        first, second = b.unlabelled.strong_views
+        views = [view.photometric(a.unlabelled.weak)[0] for view in (a.unlabelled.strong, first, second)]
+        assert torch.equal(views[0], views[1])
+        assert not torch.equal(views[1], views[2])
+        assert not torch.equal(partner.strong_views[0].photometric(a.unlabelled.weak)[0], views[1])
+        assert partner.weak.shape == b.unlabelled.weak.shape
+    weak = [batch.unlabelled for batch in more if batch.unlabelled is not None]
+    assert all(not torch.equal(one.weak, one.partner.weak) for one in weak if one.partner is not None)
+    assert with_partner(tmp_path).images_per_step == 4 + 2 * 4
+
+
+def test_micro_batches_hold_the_partners_of_the_whole_batch(tmp_path: Path) -> None:
+    whole, halves = drain(with_partner(tmp_path)), drain(with_partner(tmp_path, accumulate=2))
+    for step, batch in enumerate(whole):
+        both = [half.unlabelled for half in halves[2 * step : 2 * step + 2]]
+        assert batch.unlabelled is not None and batch.unlabelled.partner is not None
+        partners = torch.cat([one.partner.weak for one in both if one is not None and one.partner is not None])
+        assert torch.allclose(partners, batch.unlabelled.partner.weak)
+
+
 def test_methods_without_unlabelled_images_get_none(tmp_path: Path) -> None:
     assert all(batch.unlabelled is None for batch in drain(loader(tmp_path, unlabelled=0)))
 

@@ -46,7 +46,7 @@ def jitter(
 ) -> Tensor:
     """Return the jittered copy of a batch, nothing blurred or flipped."""
     nothing = np.zeros(len(image), np.bool_)
-    draws = Draws(jittered, factors, order, nothing, np.ones(len(image)), 3, nothing)
+    draws = Draws(jittered, factors, order, nothing, nothing, np.ones(len(image)), 3, nothing)
     with kernels.assuming(kind):
         return torch.cat([*photometric(draws, (16, 20), CPU).images(image)])
 

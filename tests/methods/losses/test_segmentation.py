@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.base import Ohem
 from methods.losses.segmentation import Reduction, consistency, cross_entropy, pseudo_label_loss, resize
 
 
@@ -46,6 +47,30 @@ def test_cross_entropy_by_hand_and_against_torch() -> None:
     torch.testing.assert_close(cross_entropy(logits, label), expected)
     builtin = F.cross_entropy(large(logits, (9, 11)), label, ignore_index=255)
     torch.testing.assert_close(cross_entropy(logits, label), builtin)
+
+
+def mined_by_hand(loss: Tensor, label: Tensor, threshold: float, kept: int) -> float:
+    """The mean over the pixels that are hard: sort all valid ones by the probability of their class."""
+    by_probability = sorted((math.exp(-float(x)), float(x)) for x in loss[label != 255])
+    bar = max(threshold, by_probability[min(kept, len(by_probability)) - 1][0])
+    chosen = [x for p, x in by_probability if p <= bar + 1e-7]
+    return sum(chosen) / len(chosen)
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.3, 1), (0.7, 1), (0.05, 60), (0.3, 150), (0.7, 10_000)])
+def test_hard_example_mining_by_hand(threshold: float, kept: int) -> None:
+    logits, label, _ = example()
+    loss = losses_by_hand(logits, label)
+    found = cross_entropy(logits, label, Ohem(threshold, kept))
+    assert float(found) == pytest.approx(mined_by_hand(loss, label, threshold, kept), rel=1e-4)
+
+
+def test_mining_keeps_everything_where_little_is_valid() -> None:
+    logits, label, _ = example()
+    label[:, 2:] = 255
+    assert torch.equal(cross_entropy(logits, label, Ohem(0.01, 200)), cross_entropy(logits, label))
+    label.fill_(255)
+    assert float(cross_entropy(logits, label, Ohem(0.7, 10))) == 0
 
 
 @pytest.mark.parametrize("reduction", ["nonzero", "valid"])

@@ -14,8 +14,10 @@ from torchvision.transforms.functional import normalize
 from bench.errors import BenchError
 from bench.registry import get
 from methods.base import IMAGENET_MEAN, IMAGENET_STD
-from methods.networks.backbones import BackboneName, build_backbone
+from methods.networks.backbone import Stages
+from methods.networks.backbones import build_backbone
 from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
+from methods.networks.torchvision_backbones import BackboneName
 
 NAMES: tuple[BackboneName, ...] = get_args(BackboneName)
 # backbone: channels at stride 4 and at the end, pyramid width, projection width
@@ -24,6 +26,8 @@ WIDTHS = {
     "resnet34": (64, 512, 256, 48),
     "resnet50": (256, 2048, 256, 48),
     "resnet101": (256, 2048, 256, 48),
+    "resnet50-deepstem": (256, 2048, 256, 48),
+    "resnet101-deepstem": (256, 2048, 256, 48),
     "mobilenet_v3_large": (24, 960, 256, 48),
     "tiny": (24, 64, 48, 24),
 }
@@ -68,9 +72,14 @@ def test_parameter_count_by_hand(backbone: BackboneName) -> None:
         pairs = zip((stem, *widths), widths, strict=False)
         body = 27 * stem + 2 * stem + sum(9 * a * b + 9 * b * b + a * b + 3 * 2 * b for a, b in pairs)
     else:
-        whole = get_model(backbone, weights=None)
+        whole = get_model(backbone.removesuffix("-deepstem"), weights=None)
         head = whole.get_submodule("classifier" if backbone.startswith("mobile") else "fc")
         body = count(whole) - count(head)
+        if backbone.endswith(
+            "-deepstem"
+        ):  # three 3x3 convolutions for one of 7x7, and 128 channels into the first block
+            body += 9 * (3 * 64 + 64 * 64 + 64 * 128) + 2 * (64 + 64) + 2 * 128 - 49 * 3 * 64 - 2 * 64
+            body += 64 * 64 + 64 * 256
     aspp = (2 + 3 * 9) * high * pyramid + 5 * pyramid * pyramid + 6 * 2 * pyramid
     features = pyramid + projection
     decoder = low * projection + 2 * projection + 9 * features * pyramid + 2 * pyramid + 5 * pyramid + 5
@@ -108,11 +117,10 @@ def test_dilation_computes_the_strided_network_everywhere(
     strided, dilated = build_backbone(backbone, 32).eval(), build_backbone(backbone, output_stride).eval()
     dilated.load_state_dict(strided.state_dict())
     for net in (strided, dilated):
-        for stage in net.stages:  # squeeze-and-excitation pools over all positions, so it is left out here
-            for block in stage.modules():
-                for name, child in block.named_children():
-                    if isinstance(child, SqueezeExcitation):
-                        setattr(block, name, nn.Identity())
+        for block in net.modules():  # squeeze-and-excitation pools over all positions, so it is left out here
+            for name, child in block.named_children():
+                if isinstance(child, SqueezeExcitation):
+                    setattr(block, name, nn.Identity())
     every = 32 // output_stride
     with torch.no_grad():
         expected, got = strided(images())[3], dilated(images())[3]
@@ -134,6 +142,7 @@ def test_pyramid_equals_torchvision(output_stride: Literal[8, 16], rates: list[i
 def test_images_are_normalised_inside() -> None:
     net = build().eval()
     x = normalize(images(), IMAGENET_MEAN, IMAGENET_STD)
+    assert isinstance(net.backbone, Stages)
     with torch.no_grad():
         for stage, got in zip(net.backbone.stages, net.backbone(images()), strict=True):
             x = stage(x)

@@ -8,8 +8,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from bench.errors import BenchError
-from methods.networks.backbones import BackboneName
 from methods.networks.mask_classifier import MaskClassifier, MaskClassifierConfig, semantic_scores, sine_positions
+from methods.networks.torchvision_backbones import BackboneName
 
 K = 5
 

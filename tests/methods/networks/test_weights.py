@@ -17,6 +17,7 @@ from torchvision.models import get_model
 
 from bench.errors import BenchError
 from methods.networks import weights
+from methods.networks.backbone import Stages
 from methods.networks.backbones import build_backbone
 from methods.networks.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
 
@@ -127,6 +128,7 @@ def test_a_network_starts_from_fetched_weights(served: Path, folder: Path) -> No
     path = weights.fetch("resnet18")
     net = DeepLabV3Plus(DeepLabV3PlusConfig(backbone="resnet18", weights="imagenet"), 3)
     state = torch.load(served, weights_only=True)
+    assert isinstance(net.backbone, Stages)
     assert torch.equal(net.backbone.stages[0].get_parameter("0.weight"), state["conv1.weight"])
     assert torch.equal(net.backbone.stages[3].get_parameter("1.conv2.weight"), state["layer4.1.conv2.weight"])
     path.write_bytes(b"damaged")
@@ -139,7 +141,7 @@ def test_weights_from_a_path(tmp_path: Path) -> None:
     state = {k: v for k, v in source.state_dict().items() if not k.endswith("num_batches_tracked")}  # as older files
     torch.save(state, tmp_path / "mine.pth")
     backbone = build_backbone("mobilenet_v3_large", 16, str(tmp_path / "mine.pth"))
-    own = [p for stage in backbone.stages for p in stage.parameters()]
+    own = list(backbone.parameters())
     features = list(source.get_submodule("features").parameters())
     assert len(own) == len(features)
     assert all(torch.equal(a, b) for a, b in zip(own, features, strict=True))

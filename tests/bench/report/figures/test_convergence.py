@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench.report import records
+from bench.report.figures import convergence as convergence_plot
 from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 from tests.bench.report.figures.drawing import convergence, fill, marks, panels, shown, ys
@@ -44,6 +46,21 @@ def test_convergence_of_unfinished_runs(store: Store, grid: Summary, tmp_path: P
     assert [ys(line) for line in first.lines] == [[11.0], [30.0, 50.0]]
     assert shown(second) == ["no run has been evaluated yet"]
     assert marks(drawn[0]).endswith("1 to 2 seeds; where no run is done: unfinished runs")
+
+
+def test_a_logged_quantity_instead_of_the_score(
+    store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    run, without = store.plan("a", "20", 0), store.plan("a", "full", 0)
+    for one in (run, without):
+        store.done(one, 50.0)
+    convergence_plot.convergence(
+        records.load(store.path, store.cells), {run.name: {10: 0.25, 20: 0.5}}, grid, tmp_path, "confident share"
+    )
+    first, second = panels(drawn[0])
+    assert ys(first.lines[0]) == [0.25, 0.5]
+    assert first.get_ylabel() == "confident share"
+    assert shown(second) == ["no run has logged confident share"]
 
 
 def test_convergence_of_runs_without_a_common_step(
