@@ -270,8 +270,8 @@ def _line(row: StatusRow, extra: list[str]) -> list[str]:
 
 def silence(row: StatusRow) -> str:
     """Say how long a running cell has given no sign of life, where that is longer than a step should take."""
-    age = time.time() - row.get("time", time.time())
-    return f"no heartbeat for {duration(age)}" if row["state"] == "running" and age > SILENT else ""
+    age = row.get("silent_seconds", 0.0)
+    return f"no heartbeat for {duration(age)}" if age > SILENT else ""
 
 
 def cell_eta(row: StatusRow) -> str:
