@@ -221,7 +221,6 @@ def totals(state: GridStatus) -> str:
     return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
 
 
-SILENT = 60.0  # seconds without a heartbeat, which comes every two, after which a cell's pace is no longer shown
 # The place of each state in the table of `status`; those not named stand at 3.
 ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2}
 ORDER |= {"queued": 4, "done": 5}
@@ -258,23 +257,23 @@ def _line(row: StatusRow, extra: list[str]) -> list[str]:
     from bench.store.rounding import mixed_code, went_on
 
     step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
-    silent = silence(row)
-    rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") and not silent else ""
+    rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
     miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
     end = [str(row.get(key) or "") for key in extra]
-    said = "; ".join(
-        filter(None, [row.get("reason"), silent, went_on(row.get("hardware")), mixed_code(row.get("codes"))])
-    )
+    notes = [row.get("reason"), silence(row), went_on(row.get("hardware")), mixed_code(row.get("codes"))]
+    said = "; ".join(filter(None, notes))
     return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end, said]
 
 
 def silence(row: StatusRow) -> str:
     """Say how long a running cell has given no sign of life, where that is longer than a step should take."""
+    from bench.store.status import SILENT
+
     age = row.get("silent_seconds", 0.0)
     return f"no heartbeat for {duration(age)}" if age > SILENT else ""
 
 
 def cell_eta(row: StatusRow) -> str:
     """Return how long a running cell still takes at its present rate."""
-    rate = None if silence(row) else row.get("it_per_s")
+    rate = row.get("it_per_s")
     return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""

@@ -19,6 +19,8 @@ from bench.store.liveness import current_state
 from bench.store.run import Run, State, StateFacts
 from bench.store.summary import CellSummary, Coords, Summary
 
+SILENT = 60.0  # seconds without a heartbeat, which comes every two, after which the pace of a cell isn't known any more
+
 
 class StaleRow(TypedDict):
     """A run of the grid that its spec no longer contains; `reason` is what has changed since."""
@@ -32,8 +34,9 @@ class StaleRow(TypedDict):
 class StatusRow(StateFacts):
     """The state of a cell: what planning says of it, what its run recorded, and Slurm's view where a job has it.
 
-    `step` is the number of optimizer steps done, `it_per_s` iterations per second, `miou` of the last evaluation in %,
-    `silent_seconds` the time since the last sign of life of a cell that runs, by the clock of the store.
+    `step` is the number of optimizer steps done, `it_per_s` iterations per second (None where a cell that runs has given
+    no sign of life for long), `silent_seconds` the time since that by the clock of the store, `miou` of the last
+    evaluation in %.
     :func:`slurm.view.add_view` adds `job`, `slurm` and `in_queue`.
     """
 
@@ -98,6 +101,8 @@ def _row(store: Path, cell: CellSummary) -> StatusRow:
     if state["state"] == State.RUNNING.value:
         with contextlib.suppress(FileNotFoundError):  # it is just being replaced
             state["silent_seconds"] = max(clock.age(run.state, store), 0.0)
+            if state["silent_seconds"] > SILENT:
+                state["it_per_s"] = None
     iterations = cell.iterations or 0
     done = iterations if state["state"] == State.DONE.value else int(state.get("step") or 0)
     planned: dict[str, Any] = {"id": cell.id, "slug": cell.slug, "order": cell.order, "coords": cell.coords}

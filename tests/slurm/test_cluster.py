@@ -126,17 +126,17 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     for number, entry in enumerate(slow):
         entry["pause"] = 5.0 + number / 100  # four different cells
     grid = Grid(cluster, tmp_path, {"method": [*bad, *slow], "protocol": ["full"], "seed": [0]})
-    grid("submit", "--only", "method=cancelled")
-    grid("submit", "--only", "method=killed")
     grid("submit", "--only", "method=timed", "--profile", profile(tmp_path, time=1, grace=45, max_requeues=0))
     grid("submit", "--only", "method=held", "--profile", profile(tmp_path, options={"hold": True}))
     for how in ("nan", "memory", "bug", "disk"):
         grid("submit", "--only", f"method={how}")
+    grid("submit", "--only", "method=cancelled")  # these two last: they must still run when it is their turn
+    grid("submit", "--only", "method=killed")
 
     def state() -> dict[str, dict[str, Any]]:
         return {row["coords"]["method"]: row for row in grid.rows()}
 
-    wait_until(lambda: state()["cancelled"]["state"] == "running", 60, "the cell to be cancelled runs")
+    wait_until(lambda: state()["cancelled"]["state"] == "running", 120, "the cell to be cancelled runs")
     grid("cancel", "--only", "method=cancelled")
     grid("cancel", "--only", "method=held")
     wait_until(lambda: state()["killed"].get("step", 0) >= 1, 90, "the cell to be killed has taken a step")
@@ -163,11 +163,11 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     assert "Slurm says FAILED" in rows["killed"]["reason"]
     log = grid("logs", "--cell", rows["bug"]["id"])
     assert "a bug" in log and "Traceback" in log and "failed: ZeroDivisionError" in log
-    # `retry` takes what it is told and nothing else; a cancelled cell goes on with `submit`
+    # `retry` takes what it is told and nothing else; a cancelled cell goes on with `submit --cancelled`
     said = grid("retry", "--state", "oom", "--dry-run")
     assert said.startswith("left alone") and "1 cell in 1 task" in said
-    said = grid("submit", "--dry-run")
-    assert "2 cells in 2 tasks" in said
+    assert "left alone: 2 cancelled" in grid("submit", "--dry-run")
+    assert "2 cells in 2 tasks" in grid("submit", "--cancelled", "--dry-run")
     text = grid("status")
     assert all(word in text for word in ("timed-out", "out-of-memory", "diverged", "cancelled", "failed"))
 
