@@ -28,14 +28,19 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 PAUSES = (0.2, 1.0, 3.0)  # seconds between attempts
 
 
-def is_away(error: BaseException, place: Path | None = None) -> bool:
-    """Tell whether an error, or one that it came from, says that a file system is away for a while.
+def away(error: BaseException, place: Path | None = None) -> OSError | None:
+    """Return what says that a file system is away for a while: an error, or one that it came from; None where nothing does.
 
     Args:
         error: the error.
         place: a file that is always there: where it isn't, whatever is missing is the file system's fault.
     """
-    return any(isinstance(cause, OSError) and _says_away(cause, place) for cause in causes(error))
+    return next((one for one in causes(error) if isinstance(one, OSError) and _says_away(one, place)), None)
+
+
+def is_away(error: BaseException, place: Path | None = None) -> bool:
+    """Tell whether an error says that a file system is away for a while; arguments as for :func:`away`."""
+    return away(error, place) is not None
 
 
 def _says_away(error: OSError, place: Path | None) -> bool:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from bench.errors import BenchError, MachineError, causes
-from bench.patience import is_away
+from bench.patience import away
 from bench.store.run import State, StateRecord
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -124,9 +124,9 @@ def classify(error: Exception, place: Path | None = None) -> Failure:
     for cause in causes(error):
         if (isinstance(cause, OSError) and cause.errno in _FULL) or any(text in str(cause) for text in _FULL_TEXTS):
             return Failure(State.FAILED, f"the disk is full: {_in_words(cause)}", Fault.CELL)
-        if is_away(cause, place):  # nothing is wrong with the cell, which goes on later
-            why = f"the file system did not answer ({_in_words(cause)}); run again to go on"
-            return Failure(State.PREEMPTED, why, Fault.CELL)
+    if (unanswered := away(error, place)) is not None:  # nothing is wrong with the cell, which goes on later
+        why = f"the file system did not answer ({_in_words(unanswered)}); run again to go on"
+        return Failure(State.PREEMPTED, why, Fault.CELL)
     if _NOT_DETERMINISTIC in whole:  # torch's own advice, `warn_only`, isn't for a benchmark
         operator = whole.split(_NOT_DETERMINISTIC)[0].removesuffix(" ")
         return Failure(State.FAILED, f"{operator}: not deterministic on CUDA; {_DETERMINISTIC_ADVICE}", Fault.INPUT)

@@ -77,7 +77,7 @@ def test_the_number_of_workers_changes_nothing_and_too_many_threads_are_said(
     """Two workers on four cores had two threads each, one worker four: another rounding, another mIoU."""
     given = list[list[int]]()
 
-    def run_local(jobs: list[Job], workers: int, _: object) -> dict[str, State]:
+    def run_local(jobs: list[Job], workers: int, *_: object) -> dict[str, State]:
         given.append([workers, *(int(job.resources["threads"]) for job in jobs)])
         return {job.cell_id: State.DONE for job in jobs}
 
