@@ -58,6 +58,25 @@ def test_submit_records_ends_unless_it_only_shows_scripts(tmp_path: Path, monkey
     assert current_state(run)["state"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("job", "state", "reason"),
+    [
+        ("9|N/A|bench-s-0|BOOT_FAIL|n2|None", "failed", "Slurm says BOOT_FAIL on n2"),
+        ("9|N/A|bench-s-0|TIMEOUT|n2|TimeLimit", "timed-out", "Slurm says TIMEOUT on n2 (TimeLimit)"),
+    ],
+)
+def test_without_accounting_the_controller_tells_how_a_job_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, state: str, reason: str
+) -> None:
+    run, arguments = in_slurms_hands(tmp_path)
+    asked = f'case "$*" in *"-t all"*) echo "{job}";; esac'  # other questions are about what runs and waits
+    fake_slurm(tmp_path / "bin", monkeypatch, squeue=asked, sacct="echo no accounting >&2; exit 1", sbatch="exit 1")
+    (row,) = json.loads(bench("status", *arguments))["cells"]
+    assert (row["state"], row["in_queue"]) == (state, False) and reason in row["reason"]
+    assert reason in bench("wait", *arguments[:-1], code=1, stdout=True)
+    assert current_state(run)["state"] == state
+
+
 def test_cancelled_cells_go_on_only_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, arguments = in_slurms_hands(tmp_path)
     fake_slurm(tmp_path / "bin", monkeypatch)
