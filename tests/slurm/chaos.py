@@ -157,7 +157,7 @@ def run(cluster: Cluster, folder: Path, cells: int, seconds: float, iterations: 
         status = json.loads(cluster.bench("status", grid, "--store", store, "--json"))
         if status["totals"] == {"done": cells}:
             break
-        cluster.bench("submit", grid, *submit, code=None)
+        cluster.bench("submit", grid, *submit, "--cancelled", code=None)
         cluster.bench("retry", grid, *submit, code=None)
     cluster.bench("run", grid, "--store", calm, "--workers", "2")
     names = [cell["id"] for cell in status["cells"]]
