@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench gpu-check cluster-up cluster-down clean parity
+.PHONY: setup demo test lint bench gpu-check gpu-evidence cluster-up cluster-down clean parity
 
 setup: $(READY)
 
@@ -41,12 +41,28 @@ parity: $(READY)
 BUDGET ?= 8
 
 ifeq ($(origin PYTHON),command line)
-gpu-check:
-	$(PYTHON) -m tests.gpu --budget $(BUDGET)
+ON_GPU := $(PYTHON)
 else
-gpu-check: $(READY)
-	$(BIN)/python -m tests.gpu --budget $(BUDGET)
+ON_GPU := $(BIN)/python
+gpu-check gpu-evidence: $(READY)
 endif
+
+gpu-check:
+	$(ON_GPU) -m tests.gpu --budget $(BUDGET)
+
+# As many cells of the grid voc-animals-gpu as end in TIME, WORKERS of them side by side; their results are a bundle then, which
+# `python bench.py merge` takes into another store. See CONTRIBUTING.md for what a bare machine needs.
+TIME ?= 9m
+WORKERS ?= 10
+VOC_ANIMALS ?= ../shared/voc-animals-288
+EVIDENCE ?= results/evidence
+
+gpu-evidence:
+	@mkdir -p $(EVIDENCE)
+	$(ON_GPU) bench.py run voc-animals-gpu --data voc_animals=$(VOC_ANIMALS) --store $(EVIDENCE)/runs --workers $(WORKERS) \
+	  --for $(TIME) --set resources.threads=1; code=$$?; test $$code -eq 0 -o $$code -eq 75
+	$(ON_GPU) bench.py bundle voc-animals-gpu --data voc_animals=$(VOC_ANIMALS) --store $(EVIDENCE)/runs --force \
+	  --output $(EVIDENCE)/voc-animals-gpu.zip
 
 # A real Slurm on this machine, to rehearse a grid on; as root. CLUSTER is the folder of its state.
 CLUSTER ?= /tmp/bench-cluster

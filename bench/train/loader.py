@@ -52,22 +52,22 @@ class HostBatch:
 
 
 class _Views:
-    """Weak views in the making."""
+    """Weak views in the making. They refer to nothing that refers to them: a cycle would keep pinned memory from use."""
 
-    def __init__(self, making: _Making, pool: str) -> None:
-        loader, self.making, self.pool = making.loader, making, pool
-        self.picked = loader._pick(pool, loader.unlabelled, loader.schedule.batch.unlabelled, making.step, making.micro)
+    def __init__(self, loader: Loader, pool: str, step: int, micro: int) -> None:
+        self.loader, self.pool, self.step = loader, pool, step
+        self.picked = loader._pick(pool, loader.unlabelled, loader.schedule.batch.unlabelled, step, micro)
         self.weak = Rows(len(self.picked), loader.device)
         self.visible = Rows(len(self.picked), loader.device) if loader.partial else None
         self.extents = np.zeros((len(self.picked), 4), np.int64)
 
     def put(self, row: int, slot: int, image_id: str) -> None:
         """Make one view."""
-        loader, step = self.making.loader, self.making.step
+        loader = self.loader
         image = loader.reader.image(image_id)
 
         def draws() -> np.random.Generator:
-            return loader._rng(self.pool, "view", step, slot)
+            return loader._rng(self.pool, "view", self.step, slot)
 
         self.weak.put(row, loader.augmentation.weak_view(image, draws()))
         self.extents[row] = loader.augmentation.weak_extent((image.shape[0], image.shape[1]), draws())
@@ -86,7 +86,7 @@ class _Making:
         self.loader, self.step, self.micro = loader, step, micro
         self.labelled = loader._pick(LABELLED, loader.labelled, loader.schedule.batch.labelled, step, micro)
         self.image, self.mask = (Rows(len(self.labelled), loader.device) for _ in range(2))
-        self.views = {pool: _Views(self, pool) for pool in loader.pools}
+        self.views = {pool: _Views(loader, pool, step, micro) for pool in loader.pools}
 
     def tasks(self) -> list[Callable[[], None]]:
         """Return what makes one image each; to be called once each, in any order, by any threads."""

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.networks.backbone import Backbone
 
 BatchNorm = Literal["train", "frozen"]
+AnyBatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 _PROBE = (1, 3, 64, 96)  # an image that shows which module feeds which
 
 
@@ -26,7 +26,7 @@ class FoldedConv(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, conv: nn.Conv2d, norm: _BatchNorm) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: AnyBatchNorm) -> None:
         super().__init__()
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None, "is_foldable says so"
@@ -61,8 +61,8 @@ def fix(backbone: Backbone, batch_norm: BatchNorm, stages: int) -> None:
     backbone.train(backbone.training)
 
 
-def _norms(module: nn.Module) -> list[_BatchNorm]:
-    return [found for found in module.modules() if isinstance(found, _BatchNorm)]
+def _norms(module: nn.Module) -> list[AnyBatchNorm]:
+    return [found for found in module.modules() if isinstance(found, AnyBatchNorm)]
 
 
 def _probe(backbone: Backbone) -> list[Tensor]:
@@ -103,17 +103,17 @@ def _fold(backbone: Backbone) -> None:
         setattr(home, name, _after(norm))
 
 
-def _after(norm: _BatchNorm) -> nn.Module:
+def _after(norm: AnyBatchNorm) -> nn.Module:
     """Return what a normalisation does besides: timm's have an activation of their own."""
     extra = [child for child in norm.children() if not isinstance(child, nn.Identity)]
     return nn.Sequential(*extra) if extra else nn.Identity()
 
 
-def _pairs(backbone: Backbone) -> Iterator[tuple[nn.Conv2d, _BatchNorm]]:
+def _pairs(backbone: Backbone) -> Iterator[tuple[nn.Conv2d, AnyBatchNorm]]:
     """Yield each convolution with the normalisation that takes its output as it is."""
     made: dict[int, nn.Conv2d] = {}
     outputs: list[Tensor] = []  # kept, so that their ids stay theirs
-    found: dict[int, tuple[nn.Conv2d, _BatchNorm]] = {}
+    found: dict[int, tuple[nn.Conv2d, AnyBatchNorm]] = {}
 
     def after_conv(conv: nn.Module, _: Any, output: Tensor) -> None:
         assert isinstance(conv, nn.Conv2d)
@@ -121,7 +121,7 @@ def _pairs(backbone: Backbone) -> Iterator[tuple[nn.Conv2d, _BatchNorm]]:
         made[id(output)] = conv
 
     def before_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, _BatchNorm)
+        assert isinstance(norm, AnyBatchNorm)
         conv = made.get(id(inputs[0]))
         if conv is not None and norm.running_mean is not None:
             found[id(norm)] = (conv, norm)

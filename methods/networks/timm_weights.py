@@ -65,6 +65,10 @@ def _hash_path(name: str) -> Path:
     return _path(name).with_suffix(".sha256")
 
 
+def _kept_hash(name: str) -> str:
+    return _hash_path(name).read_text("utf-8").strip()
+
+
 def _command(name: str) -> str:
     return f"run `python bench.py weights fetch {TIMM}{name}` (jobs never download)"
 
@@ -78,7 +82,7 @@ def name_of(name: str) -> str:
     if name in PACKAGES:
         return Path(PACKAGES[name].file).name
     try:
-        return f"{name}@sha256:{_hash_path(name).read_text('utf-8').strip()}"
+        return f"{name}@sha256:{_kept_hash(name)}"
     except FileNotFoundError:
         raise BenchError(f"weights imagenet of timm/{name}: not fetched yet: {_command(name)}") from None
 
@@ -93,7 +97,7 @@ def load(name: str) -> dict[str, Tensor]:
         return _in_timms_words(name, read_state(_packaged(name)))
     name_of(name)  # raises where it wasn't fetched
     path = _path(name)
-    if not path.is_file() or file_digest(path) != _hash_path(name).read_text("utf-8").strip():
+    if not path.is_file() or file_digest(path) != _kept_hash(name):
         raise BenchError(f"{path} is missing or damaged: delete it and {_command(name)}")
     return read_state(path)
 
@@ -133,13 +137,13 @@ def fetch(name: str, endpoint: str | None = None) -> Path:
     if name in PACKAGES:
         return _packaged(name)
     path, kept = _path(name), _hash_path(name)
-    if path.is_file() and kept.is_file() and file_digest(path) == kept.read_text("utf-8").strip():
+    if path.is_file() and kept.is_file() and file_digest(path) == _kept_hash(name):
         return path
     fetched = _download(name, endpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     shutil.copyfile(fetched, part)
-    kept.write_text(f"{file_digest(part)}\n", encoding="utf-8")
+    kept.write_text(f"{file_digest(part)}\n", "utf-8")
     part.replace(path)
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Store:
         run.mkdir(parents=True, exist_ok=True)
         found = {"state": state, "step": 0, "iterations": 400, "attempt": 1, "reason": None, "time": 0.0, **facts}
         (run / "state.json").write_text(json.dumps(found))
+        os.utime(run / "state.json", (found["time"], found["time"]))  # age is told by the file's own time
 
     def done(
         self,
