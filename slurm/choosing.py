@@ -78,7 +78,7 @@ def cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> Chosen:
     view = add_view(store, status)
     if not options.dry_run:
         settle(store, view.ends)
-        for line in tending.keep_away(store, *view.seen):
+        for line in [*tending.keep_away(store, *view.seen), *tending.roll(store, view.seen[0])]:
             out.print(line)
         _release(view, out)
     rows = [row for row in status["cells"] if row["id"] in cells]

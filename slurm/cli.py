@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -221,6 +221,12 @@ def _view(store: Path, status: GridStatus) -> None:
     add_view(store, status)
 
 
+def _hours(store: Path, status: GridStatus) -> dict[str, Any] | None:
+    from slurm.hours import hours
+
+    return hours(store, status)
+
+
 def _profiles() -> list[ListEntry]:
     from slurm.profiles import profile_names, read_profile
 
@@ -232,4 +238,4 @@ def _profiles() -> list[ListEntry]:
     ]
 
 
-BACKEND = Backend(verbs=(submit, retry, cancel, wait, logs), lists={"profiles": _profiles}, view=_view)
+BACKEND = Backend(verbs=(submit, retry, cancel, wait, logs), lists={"profiles": _profiles}, view=_view, hours=_hours)

@@ -21,7 +21,7 @@ from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
-from slurm import records, stopping
+from slurm import records, stopping, telling
 from slurm.stopping import Cause
 from slurm.task import LOCAL_REQUEUE, NO_STORE, TRY_AGAIN, Task
 
@@ -33,7 +33,10 @@ TAKEN_BACK, TAKEN_OVER, NOT_STARTED = "cancelled, or submitted anew", "taken ove
 def run_task(task: Task) -> list[str]:
     """Run the cells of a task; return what became of each."""
     signals, ends, end = Signals(), list[str](), ""
-    with signals.listening(), _looking_after(task):
+    runs = [Run(Path(job.store) / job.cell_id) for job in task.jobs]
+    with signals.listening(), _looking_after(task), telling.told(runs):
+        if task.comment and "SLURM_JOB_ID" in os.environ and not _is_local():
+            telling.comment([run.id for run in runs])
         for job in task.jobs:
             end = _run_if_open(task, job, signals) if len(task.jobs) > 1 else _run(task, job, signals)
             ends.append(f"{job.cell_id}: {end}")

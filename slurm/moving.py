@@ -12,6 +12,7 @@ from bench.store.job import Job, holds_ticket
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
 from slurm import records
+from slurm.names import job_name
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
 from slurm.request import exclude_where_possible, excluding
@@ -67,7 +68,7 @@ def _again(
     number = records.new_id()
     until = {cell: array.until[cell] for cell in cells if cell in array.until}
     again = Array(
-        f"bench-{number}-0",
+        job_name(old.grid, number, 0, cells),
         list(cells),
         asked.model_dump(mode="json"),
         len(cells),

@@ -38,6 +38,7 @@ class Array:
         until: the step at which a cell stops for now, by its id; none for those that run to their end.
         left_out: nodes that fail cells, which its waiting tasks were told to avoid.
         held, throttle: its share of the grid's limit of cells at a time, see :mod:`slurm.sharing`; None before it has one.
+        deferred: the limit on queued jobs that leaves it no room yet, see :mod:`slurm.rolling`; "" where none does.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
@@ -51,11 +52,18 @@ class Array:
     left_out: list[str] = field(default_factory=list)
     held: bool = False
     throttle: int | None = None
+    deferred: str = ""
 
     def profile_holds(self) -> bool:
         """Tell whether the profile asks Slurm to hold its jobs, which nobody but a person releases then."""
         options = self.profile.get("options")
         return isinstance(options, dict) and bool(options.get("hold"))
+
+    @property
+    def pack(self) -> int:
+        """Cells that a task runs side by side."""
+        known = self.profile.get("pack", 1)
+        return known if isinstance(known, int) else 1
 
     def until_of(self, cell: str) -> int | None:
         """Return the step at which a cell stops for now; None for its end."""

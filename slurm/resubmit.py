@@ -57,7 +57,7 @@ def recover(store: Path) -> list[str]:
     lines = []
     for made in records.submissions(store):
         for number, array in enumerate(made.arrays):
-            if array.job_id is not None or not array.cells:
+            if array.job_id is not None or array.deferred or not array.cells:
                 continue
             slurm = array.resources().executor == "slurm"
             job = commands.find_array(array.name, clock.now(store) - made.time) if slurm else None

@@ -22,6 +22,7 @@ from bench.plan.request import Request
 from bench.spec.grid import grid_path
 from slurm import commands, records, snapshot
 from slurm.commands import SlurmError, SlurmJob, outside_any_job
+from slurm.names import next_name
 from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Next, Submission
@@ -154,7 +155,7 @@ def _environment(made: Submission) -> dict[str, str]:
 
 def name(made: Submission) -> str:
     """Return the name of the job that submits the next round."""
-    return f"bench-{made.id}-next"
+    return next_name(made.grid, made.id)
 
 
 def log(store: Path, made: Submission) -> Path:

@@ -18,10 +18,12 @@ from bench.store import clock
 from bench.store.job import Job
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
-from slurm import records, snapshot
+from slurm import records, rolling, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
+from slurm.names import job_name
 from slurm.plain_path import plain
+from slurm.profiles import Profile
 from slurm.records import Array, Submission
 from slurm.request import ArrayRequest, make_executor, setup_lines
 from slurm.task import Task
@@ -50,7 +52,7 @@ def record_submission(
     until = {job.cell_id: job.until for job in jobs if job.until is not None}
     arrays = [
         Array(
-            f"bench-{number}-{i}",
+            job_name(grid, number, i, [p.cell.id for p in r.cells]),
             [p.cell.id for p in r.cells],
             {**r.profile.model_dump(mode="json"), "environment": {}},
             r.tasks,
@@ -93,22 +95,33 @@ def send(
         hold: Slurm is to hold them until :mod:`slurm.sharing` has dealt out what may run.
 
     Raises:
-        BenchError: if an array is refused; its cells, and those after it, lose their tickets.
+        BenchError: if an array is refused; its cells, and those after it, lose their tickets. What only a limit on the
+            number of queued jobs refuses stays in the record as deferred.
     """
-    for number, array in enumerate(made.arrays):
-        if array.job_id is not None:
-            continue
+
+    def hand_over(array: Array) -> None:
         if hold and array.profile.get("executor") == "slurm":
             array.held = True
             made.write(store)
+        array.job_id = _send_one(store, made, array)
+        array.deferred = ""
+        made.write(store)
+        on_accepted(array)
+
+    full = ""
+    for number, array in enumerate(list(made.arrays)):
+        if array.job_id is not None or not array.cells:
+            continue
         try:
-            array.job_id = _send_one(store, made, array)
+            if full:
+                array.deferred = full
+            elif not rolling.send_what_fits(store, made, number, hand_over):
+                full = made.arrays[-1].deferred or array.deferred
         except Exception as error:
             withdraw(store, made, range(number, len(made.arrays)))
             why = " ".join(str(error).split())
             raise BenchError(f"{array.name}: not accepted: {why}; {_accepted(made)}") from None
-        made.write(store)
-        on_accepted(array)
+    made.write(store)
 
 
 def _accepted(made: Submission) -> str:
@@ -142,10 +155,15 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
         threads = resources.get("threads") or profile.cpus
         shared = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
         for _ in range(array.tasks):
-            yield Task(shared, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid)
+            yield _task(shared, profile, made)
         return
     for job in jobs:
-        yield Task((job,), profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid)
+        yield _task((job,), profile, made)
+
+
+def _task(jobs: tuple[Job, ...], profile: Profile, made: Submission) -> Task:
+    names = "comment" not in profile.options
+    return Task(jobs, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid, names)
 
 
 def jobs_folder(store: Path, made: Submission) -> Path:

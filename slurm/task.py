@@ -23,6 +23,7 @@ class Task:
         retries: how often its cells are submitted again after a failure that isn't theirs.
         grace: see ``slurm.profiles.Profile``.
         grid: the grid's name.
+        comment: name the cell in the job's comment.
     """
 
     jobs: tuple[Job, ...]
@@ -30,3 +31,4 @@ class Task:
     retries: int
     grace: int = 120
     grid: str = ""
+    comment: bool = True

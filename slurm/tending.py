@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,20 @@ from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.status import StatusRow
 from bench.store.ticket import read_ticket
-from slurm import commands, records, sharing
+from slurm import commands, records, rolling, sharing
 from slurm.commands import SlurmError
 from slurm.moving import try_again
 from slurm.records import Array, Submission
 from slurm.request import exclude_where_possible
 from slurm.stopping import job_id
+from slurm.submit import send
 from slurm.view import Jobs, SlurmView, UnrecordedEnd, add_to_row, job_of, look, settle
 
 SHARED_WITHIN = 60.0  # seconds that a job waits at its end for others that submit or share
+ROOM_TRIES, ROOM_PAUSE = (
+    4,
+    3.0,
+)  # how often the last job of a grid tries to hand on its place, and seconds more each time
 EVERY = 120.0  # seconds after which a job looks after its grid, unless another one has
 
 
@@ -51,6 +57,7 @@ def tend(store: Path, grid: str, ended: str | None = None) -> list[str]:
     ends, lost = _ends(store, made, jobs)
     settle(store, ends)
     said = [*keep_away(store, made, jobs), *_again(store, made, lost)]
+    said += roll(store, made)
     share(store, grid, ended)
     for one in made:
         if all(_is_over(array, jobs) for array in one.arrays):
@@ -68,10 +75,44 @@ def share(store: Path, grid: str, ended: str | None = None) -> None:
             sharing.balance(store, made, commands.queue(names), ended)
 
 
-def share_when_free(store: Path, grid: str, ended: str) -> None:
-    """Deal out what a job leaves whose cell has ended; where others are at it all the time, it is left to them."""
-    with contextlib.suppress(BenchError, OSError), records.submitting(store, SHARED_WITHIN):
-        share(store, grid, ended)
+def roll(store: Path, submissions: Sequence[Submission]) -> list[str]:
+    """Submit what fits by now of the cells that wait for room in the queue; return what was done."""
+    said = list[str]()
+    for made in submissions:
+        for number, array in enumerate(list(made.arrays)):
+            if array.deferred and rolling.still_wanted(store, made, number):
+                array.deferred = ""
+        if any(array.job_id is None and array.cells and not array.deferred for array in made.arrays):
+            with contextlib.suppress(BenchError):
+                send(
+                    store,
+                    made,
+                    lambda array: said.append(f"{len(array.cells)} cells that waited for room: job {array.job_id}"),
+                    hold=sharing.limit([made]) is not None,
+                )
+    return said
+
+
+def pass_on(store: Path, grid: str, ended: str) -> None:
+    """Give what a job leaves whose cell has ended to cells that wait: of its grid's limit, and of room in the queue.
+
+    Where others are at it all the time, it is left to them. The job itself still counts as queued: where nothing else of
+    the grid is there that could end after it, it tries for a while until those before it have gone.
+    """
+    for number in range(ROOM_TRIES):
+        with contextlib.suppress(BenchError, OSError), records.submitting(store, SHARED_WITHIN):
+            made = [one for one in records.submissions(store) if one.grid == grid and not one.over]
+            said = roll(store, made)
+            share(store, grid, ended)
+            if said or not any(map(rolling.waiting, made)) or _others(made, ended):
+                return
+        time.sleep(number * ROOM_PAUSE)
+
+
+def _others(submissions: Sequence[Submission], ended: str) -> bool:
+    """Tell whether another job of these submissions waits or runs; the benefit of the doubt where Slurm doesn't answer."""
+    jobs, error = look(submissions)
+    return error is not None or any(job.in_queue and job.id != ended for job in jobs.values())
 
 
 def tend_if_free(store: Path, grid: str) -> list[str] | None:
@@ -185,7 +226,7 @@ def tended(store: Path, grid: str) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        share_when_free(store, grid, job_id())
+        pass_on(store, grid, job_id())
 
 
 def _now_and_then(store: Path, grid: str, stop: threading.Event) -> None:

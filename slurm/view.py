@@ -148,6 +148,10 @@ def add_to_row(store: Path, row: StatusRow, made: Submission, jobs: Jobs, view: 
         view: takes what is found.
     """
     array = made.arrays[row["array"]]
+    if array.deferred and row["state"] == State.QUEUED.value:
+        waits = f"waits for room in the queue ({array.deferred})"
+        row |= {"job": None, "slurm": None, "in_queue": True, "reason": waits}
+        return
     if isinstance(array.job_id, list):
         _add_local(row, made, array.job_id, view)
         return
@@ -250,7 +254,10 @@ def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
             ticket = read_ticket(run)
             if mine and ticket is not None and ticket.submission == end.submission and not run.is_done():
                 fault = Fault.NODE.value if end.again else None
-                run.write_state(end.state, reason=end.reason, submission=end.submission, fault=fault)
+                alive = (
+                    {"time": known["time"]} if "time" in (known := run.last_state()) else {}
+                )  # of the process itself
+                run.write_state(end.state, reason=end.reason, submission=end.submission, fault=fault, **alive)
                 if end.node:
                     records.note_failure(store, end.node, end.cell, end.reason)
                 count += 1

@@ -31,9 +31,10 @@ from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
+from bench.store.hours import before
 from bench.store.job import Job
-from bench.store.rounding import Rounding, as_it_began, began_anew, go_on
-from bench.store.run import Run, State
+from bench.store.rounding import as_it_began, began_anew, facts, go_on
+from bench.store.run import Run, State, StateRecord
 from bench.store.ticket import read_ticket
 
 if TYPE_CHECKING:
@@ -100,20 +101,20 @@ def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
             submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
             run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
             if signals is not None:
-                return _guarded(run, job, signals)
+                return _guarded(run, job, signals, known)
             signals = Signals()
             with signals.listening():
-                return _guarded(run, job, signals)
+                return _guarded(run, job, signals, known)
 
 
-def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
-    """Train, and turn whatever happens into a state."""
+def _guarded(run: Run, job: Job, signals: Signals, known: StateRecord) -> State | None:
+    """Train, and turn whatever happens into a state; `known` is the state that the run was left in."""
     from bench.train.loop import Stopped
     from bench.train.step import Diverged
 
     hooks = Hooks(run, job, signals)
     try:
-        _train(run, job, hooks)
+        _train(run, job, hooks, known)
     except Lost:
         return None
     except Diverged as error:
@@ -135,13 +136,13 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         release_reserve(run.path)  # a full disk still has space for the reason
         streams.say(traceback.format_exc())
         at_once = hooks.first is None and failure.fault is not Fault.INPUT
-        facts = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
-        run.write_state(failure.state, reason=failure.reason, **facts)
+        said = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
+        run.write_state(failure.state, reason=failure.reason, **said)
         return failure.state
     return State.DONE
 
 
-def _train(run: Run, job: Job, hooks: Hooks) -> None:
+def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
     resources = as_it_began(run, Resources(**job.resources))
     from bench.train.setup import model, set_up_torch, torch_environment
 
@@ -156,8 +157,9 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     here = (run, resources, device.type, model(device), str(described["code_sha256"]))
     noted = go_on(*here)
     goes_on = exists(run.checkpoint)  # else what earlier attempts were computed with is not in the result
-    attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on})
-    run.write_state(State.RUNNING, attempt=attempt, at_once=None, fault=None, device_lost=None, **_of(noted))
+    attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on, "before": before(known)})
+    anew = {"at_once": None, "fault": None, "device_lost": None, "from_step": None}
+    run.write_state(State.RUNNING, attempt=attempt, **anew, **facts(noted))
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
 
@@ -169,8 +171,10 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     recorder = Recorder(run, hooks.still_ours)
     try:
         trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
-        if trainer.stepper.done == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
-            run.write_state(State.RUNNING, **_of(began_anew(*here)))
+        first = trainer.stepper.done
+        if first == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
+            noted = began_anew(*here)
+        run.write_state(State.RUNNING, step=first, from_step=first, **facts(noted))
         trainer.train()
     finally:
         recorder.close()
@@ -178,11 +182,6 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     _evaluate_last(run, job, hooks, trainer)
     check_unchanged(store, data.sha256, cell.dataset, roots)
     _finish(run, dataset, split, trainer, data.sha256)
-
-
-def _of(noted: Rounding) -> dict[str, list[str]]:
-    """Return the facts of a state that say on what, and with which code, a run was trained."""
-    return {"hardware": noted["models"], "codes": noted["codes"]}
 
 
 def _make_trainer(

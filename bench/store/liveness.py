@@ -63,6 +63,8 @@ def _is_gone(run: Run, state: StateRecord) -> bool:
 def _with_ticket(state: StateRecord, ticket: Ticket) -> StateRecord:
     kind, older = State(state["state"]), state.get("submission") != ticket.submission
     state = {**state, "submission": ticket.submission, "array": ticket.array, "index": ticket.index}
+    if ticket.moves:
+        state["moves"] = ticket.moves
     if kind in (State.DONE, State.RUNNING):
         return state
     if ticket.cancelled is not None and (older or kind in (State.PENDING, State.PREEMPTED)):

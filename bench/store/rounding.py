@@ -76,6 +76,11 @@ def began_anew(run: Run, resources: Resources, device: str, model: str, code: st
     return _note(run, resources, device, [model], [code])
 
 
+def facts(noted: Rounding) -> dict[str, list[str]]:
+    """Return the facts of a state that say on what, and with which code, a run was trained."""
+    return {"hardware": noted["models"], "codes": noted["codes"]}
+
+
 def _with(known: list[str], one: str) -> list[str]:
     return known if known[-1:] == [one] else [*known, one]
 
