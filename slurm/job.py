@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -22,32 +23,64 @@ from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.ticket import read_ticket
 from slurm import records, stopping, telling
+from slurm.packed import run_side_by_side
 from slurm.stopping import Cause
-from slurm.task import LOCAL_REQUEUE, NO_STORE, TRY_AGAIN, Task
+from slurm.task import ASK_OUTSIDE, LOCAL_REQUEUE, NO_STORE, TRY_AGAIN, Task
 
 STORE_WAIT = 120.0  # seconds that a file system may take to show the store
 # What can become of a cell, beside the states of a run.
 TAKEN_BACK, TAKEN_OVER, NOT_STARTED = "cancelled, or submitted anew", "taken over by another process", "not started"
+# Ends after which a job goes on later; RUNNING: stopped while it waited for the process of an earlier start.
+GOES_ON = (State.PREEMPTED.value, State.RUNNING.value, State.QUEUED.value, NOT_STARTED)
 
 
 def run_task(task: Task) -> list[str]:
     """Run the cells of a task; return what became of each."""
-    signals, ends, end = Signals(), list[str](), ""
+    signals = Signals()
     runs = [Run(Path(job.store) / job.cell_id) for job in task.jobs]
     with signals.listening(), _looking_after(task), telling.told(runs):
         if task.comment and "SLURM_JOB_ID" in os.environ and not _is_local():
             telling.comment([run.id for run in runs])
-        for job in task.jobs:
-            end = _run_if_open(task, job, signals) if len(task.jobs) > 1 else _run(task, job, signals)
-            ends.append(f"{job.cell_id}: {end}")
-            if signals.received is not None:
-                break
-            if job is not task.jobs[-1] and end == State.FAILED.value and _device_lost(job):
-                _start_afresh()
-    # RUNNING: stopped while it waited for the process of an earlier start.
-    if signals.received is not None and end in (State.PREEMPTED.value, State.RUNNING.value, NOT_STARTED):
-        _go_on_later(task, job, signals.received)
+        ends = _side_by_side(task, signals) if task.side_by_side else _one_after_the_other(task, signals)
+    left = [job for job, end in ends if end in GOES_ON and holds_ticket(Run(Path(job.store) / job.cell_id), job)]
+    if signals.received is not None and left:
+        if not _is_local() and shutil.which("scontrol") is None:
+            sys.exit(ASK_OUTSIDE)
+        go_on_later(task, left, signals.received)
+    return [f"{job.cell_id}: {end}" for job, end in ends]
+
+
+def _one_after_the_other(task: Task, signals: Signals) -> list[tuple[Job, str]]:
+    ends = list[tuple[Job, str]]()
+    for job in task.jobs:
+        end = run_if_open(task, job, signals) if len(task.jobs) > 1 else _run(task, job, signals)
+        ends.append((job, end))
+        if signals.received is not None:
+            break
+        if job is not task.jobs[-1] and end == State.FAILED.value and _device_lost(job):
+            _start_afresh()
     return ends
+
+
+def _side_by_side(task: Task, signals: Signals) -> list[tuple[Job, str]]:
+    codes = run_side_by_side(task, signals)
+    ends = [(job, _ended(job, code)) for job, code in zip(task.jobs, codes, strict=True)]
+    if signals.received is None and NO_STORE in codes:
+        sys.exit(NO_STORE)
+    return ends
+
+
+def _ended(job: Job, code: int) -> str:
+    """Return what became of a cell whose process has ended; where that couldn't say it itself, it is written down here."""
+    run = Run(Path(job.store) / job.cell_id)
+    state = current_state(run)
+    if code not in (0, NO_STORE, TRY_AGAIN) and state.get("gone"):
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        with run.claim() as mine:
+            if mine and not run.is_done():
+                run.write_state(State.FAILED, reason=f"its process {how}; the cells beside it went on")
+        return State.FAILED.value
+    return state["state"]
 
 
 def _looking_after(task: Task) -> AbstractContextManager[None]:
@@ -60,7 +93,7 @@ def _looking_after(task: Task) -> AbstractContextManager[None]:
     )
 
 
-def _run_if_open(task: Task, job: Job, signals: Signals) -> str:
+def run_if_open(task: Task, job: Job, signals: Signals) -> str:
     """Run a cell that no other worker has ended or works on; whatever goes wrong with it harms no other cell."""
     try:
         state = current_state(Run(Path(job.store) / job.cell_id))["state"]
@@ -130,38 +163,39 @@ def _move_elsewhere(run: Run, job: Job, retries: int) -> None:
 # -- what comes after a signal -----------------------------------------------------------------------------------------
 
 
-def _go_on_later(task: Task, job: Job, received: int) -> None:
+def go_on_later(task: Task, jobs: Sequence[Job], received: int) -> None:
     """Requeue the job after a preemption or at the time limit; whatever else Slurm or a person ended stays ended."""
-    run = Run(Path(job.store) / job.cell_id)
     if _is_local():
         if received == signal.SIGUSR2:
             sys.exit(LOCAL_REQUEUE)
         return
-    if not holds_ticket(run, job):
-        return
+    runs = [Run(Path(job.store) / job.cell_id) for job in jobs]
     cause = stopping.why(task.grace)
     if cause is Cause.REQUEUED:
         stopping.await_end()
     if cause is Cause.CANCELLED:
-        _end(run, State.CANCELLED, "its job was cancelled (scancel)")
+        _end(runs, State.CANCELLED, "its job was cancelled (scancel)")
         return
     if cause in (Cause.SIGNALLED, Cause.UNKNOWN):
-        _end(run, State.PREEMPTED, f"stopped by {signal.Signals(received).name}: {cause.value}; submit goes on with it")
+        _end(
+            runs, State.PREEMPTED, f"stopped by {signal.Signals(received).name}: {cause.value}; submit goes on with it"
+        )
         sys.exit(TRY_AGAIN)
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     if restarts >= task.max_requeues:
         reason = f"its job was stopped {restarts + 1} times, the profile's max_requeues is {task.max_requeues}"
-        _end(run, State.TIMED_OUT, f"{reason}; retry goes on from its checkpoint")
+        _end(runs, State.TIMED_OUT, f"{reason}; retry goes on from its checkpoint")
         return
     stopping.requeue()
 
 
-def _end(run: Run, state: State, reason: str) -> None:
-    """Record how a cell ended that stopped with a checkpoint, or never began."""
-    with run.claim() as mine:
-        if mine and current_state(run)["state"] in (State.PREEMPTED.value, State.QUEUED.value):
-            ticket = read_ticket(run)
-            run.write_state(state, reason=reason, submission=None if ticket is None else ticket.submission)
+def _end(runs: Sequence[Run], state: State, reason: str) -> None:
+    """Record how cells ended that stopped with a checkpoint, or never began."""
+    for run in runs:
+        with run.claim() as mine:
+            if mine and current_state(run)["state"] in (State.PREEMPTED.value, State.QUEUED.value):
+                ticket = read_ticket(run)
+                run.write_state(state, reason=reason, submission=None if ticket is None else ticket.submission)
 
 
 def _is_local() -> bool:

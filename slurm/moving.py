@@ -67,11 +67,12 @@ def _again(
     """Make and send a submission of some cells of an earlier one; return why where it isn't accepted."""
     number = records.new_id()
     until = {cell: array.until[cell] for cell in cells if cell in array.until}
+    asked = asked.model_copy(update={"pack": min(asked.pack, len(cells))})
     again = Array(
         job_name(old.grid, number, 0, cells),
         list(cells),
         asked.model_dump(mode="json"),
-        len(cells),
+        -(-len(cells) // asked.pack),
         until=until,
         variables=array.variables,
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bench.config import Config
 from bench.errors import BenchError, unknown
@@ -46,6 +46,11 @@ def minutes(time: str | int) -> int:
     if seconds == 0:
         raise ValueError("a time limit must be more than 0")
     return -(-seconds // 60)
+
+
+def times(memory: str, count: int) -> str:
+    """Return a multiple of an amount of memory as Slurm writes it, ``16G``."""
+    return f"{int(memory.rstrip('KMGT')) * count}{memory.lstrip('0123456789')}"
 
 
 def _time(value: str | int) -> str | int:
@@ -147,8 +152,8 @@ class Profile(Config):
         modules: loaded before anything else (``module load``).
         setup: lines of shell before the cell starts.
         environment: variables of the cell.
-        container: what stands before the interpreter, e.g. ``apptainer exec --nv /images/torch.sif``. To requeue itself a
-            cell needs ``scontrol`` in there.
+        container: what stands before the interpreter, e.g. ``apptainer exec --nv /images/torch.sif``. It needs no
+            ``scontrol`` in there.
         python: the interpreter in the job; null is the one that submits.
         options: further long options of sbatch, without the dashes, e.g. ``{reservation: icml, nice: 100}``.
         grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
@@ -158,6 +163,8 @@ class Profile(Config):
         retries: how often a cell is submitted again by itself after a failure, by its kind: `infrastructure` is what isn't
             the cell's fault (a node that fails it before its first step or by a fault of its own, that can't write the
             store, or that dies). Other nodes are preferred.
+        pack: cells of one job, side by side on its GPU; `cpus` and `memory` are of each of them. Their predicted memory
+            must fit into `gpu_memory` together.
         parallel: cells at a time, over all arrays; null leaves it to the cluster, and to the cores with `local`.
     """
 
@@ -185,7 +192,16 @@ class Profile(Config):
     store_wait: PositiveInt = 300
     max_requeues: NonNegativeInt = 100
     retries: Retries = Retries()
+    pack: PositiveInt = 1
     parallel: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _packed_by_slurm(self) -> Profile:
+        if self.pack > 1 and self.executor == "local":
+            raise ValueError(
+                "pack: only with the executor slurm; with local, `parallel` says how many cells run at a time"
+            )
+        return self
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Profile:
         """Return the profile with some keys changed.

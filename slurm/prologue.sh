@@ -13,3 +13,8 @@ until { cd "$bench_code" && : >> "$bench_log.out"; } 2> /dev/null; do
     bench_pause=$((bench_pause < 30 ? 2 * bench_pause : 60))
 done
 exec >> "$bench_log.out" 2>> "$bench_log.err"
+# A cell in a container without scontrol leaves it to this script to put the job back into the queue.
+bench_at_exit() {
+    [ "$1" -ne "$bench_ask_outside" ] || [ -z "$bench_python" ] || "$bench_python" -m slurm.outside "$bench_jobs"
+}
+trap 'bench_status=$?; bench_at_exit "$bench_status" || exit $?; exit "$bench_status"' EXIT

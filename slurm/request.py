@@ -16,9 +16,9 @@ from bench.plan.cells import PlannedCell
 from slurm import commands, snapshot
 from slurm.commands import SlurmError
 from slurm.plain_path import plain
-from slurm.profiles import Profile, minutes
+from slurm.profiles import Profile, minutes, times
 from slurm.submitit_private import RUNNER, sbatch_script
-from slurm.task import NO_STORE, WRONG_SETUP
+from slurm.task import ASK_OUTSIDE, NO_STORE, WRONG_SETUP
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -40,9 +40,9 @@ class ArrayRequest:
 
     @property
     def tasks(self) -> int:
-        """Number of tasks: a cell each, or with `local` as many workers as may run at a time."""
+        """Number of tasks: a cell each, or as many as are packed, or with `local` as many workers as may run at a time."""
         if self.profile.executor == "slurm":
-            return len(self.cells)
+            return -(-len(self.cells) // self.profile.pack)
         workers = self.profile.parallel or max(usable_cores() // self.profile.cpus, 1)
         return min(workers, len(self.cells))
 
@@ -72,7 +72,8 @@ def array_requests(
     requests = []
     for text, members in groups.items():
         asked, unavoidable = exclude_where_possible(Profile.model_validate_json(text), bad_nodes)
-        step = size if asked.executor == "slurm" else len(members)
+        asked = asked.model_copy(update={"pack": min(asked.pack, len(members))})
+        step = size * asked.pack if asked.executor == "slurm" else len(members)
         parts = [tuple(members[i : i + step]) for i in range(0, len(members), step)]
         requests += [ArrayRequest(asked, part, unavoidable) for part in parts]
     if profile.executor == "slurm" or profile.parallel is None or len(requests) < 2:
@@ -147,6 +148,8 @@ def setup_lines(profile: Profile, code: Path, variables: str) -> list[str]:
 def _prologue(profile: Profile, folder: Path, code: Path) -> list[str]:
     """Return the lines of shell by which a job waits for the store, and logs there."""
     known = {"jobs": str(folder), "code": str(code), "patience": profile.store_wait, "no_store": NO_STORE}
+    # Within a container there may be no scontrol; outside of it the interpreter that submits knows how to requeue the job.
+    known |= {"ask_outside": ASK_OUTSIDE, "python": sys.executable if profile.container else ""}
     return [*(f"bench_{key}={shlex.quote(str(value))}" for key, value in known.items()), *_shell("prologue")]
 
 
@@ -172,7 +175,7 @@ def parameters(profile: Profile, folder: Path, code: Path, name: str, variables:
         "partition": profile.partition,
         "account": profile.account,
         "qos": profile.qos,
-        "mem": profile.memory,
+        "mem": times(profile.memory, profile.pack),
         "gres": f"gpu:{profile.gpus}" if profile.gpus else None,
         "constraint": profile.constraint,
         "exclude": profile.exclude,
@@ -180,7 +183,7 @@ def parameters(profile: Profile, folder: Path, code: Path, name: str, variables:
         "signal_delay_s": profile.grace,
         "setup": [*_prologue(profile, folder, code), *setup],
         # Since Slurm 22.05 a step doesn't take its CPUs from its job. What it prints goes where the script's output goes.
-        "srun_args": [f"--cpus-per-task={profile.cpus}", "--output=all", "--error=all"],
+        "srun_args": [f"--cpus-per-task={profile.cpus * profile.pack}", "--output=all", "--error=all"],
         "additional_parameters": {
             "chdir": "/",  # the script goes to the snapshot when it sees it
             "output": "/dev/null",
@@ -188,10 +191,10 @@ def parameters(profile: Profile, folder: Path, code: Path, name: str, variables:
             "requeue": True,
             **{key: value for key, value in profile.options.items() if value is not False},
         },
-        "array_parallelism": profile.parallel or 1_000_000,
+        "array_parallelism": max(profile.parallel // profile.pack, 1) if profile.parallel else 1_000_000,
     }
     slurm = {f"slurm_{key}": value for key, value in wanted.items() if value is not None}
-    return {**shared, "nodes": 1, "tasks_per_node": 1, "cpus_per_task": profile.cpus, **slurm}
+    return {**shared, "nodes": 1, "tasks_per_node": 1, "cpus_per_task": profile.cpus * profile.pack, **slurm}
 
 
 def python_command(profile: Profile) -> str:

@@ -110,7 +110,7 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
         SlurmError: if Slurm doesn't take the cancellation; the cells are marked all the same, and their jobs leave them
             alone when they start.
     """
-    cancelled, jobs = list[str](), list[str]()
+    cancelled, jobs = list[str](), dict[str, StatusRow]()
     for row in rows:
         run = Run(store / row["id"])
         ticket = read_ticket(run)
@@ -122,13 +122,29 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
         cancelled.append(row["id"])
         job = row.get("job")
         if job and row.get("in_queue") is not False and not job.startswith("local"):
-            jobs.append(job)
+            jobs[job] = row
+    ids = [job for job, row in jobs.items() if not _others(store, row)]
     failed = None
-    for start in range(0, len(jobs), AT_A_TIME):
+    for start in range(0, len(ids), AT_A_TIME):
         try:
-            commands.ask("scancel", *jobs[start : start + AT_A_TIME])
+            commands.ask("scancel", *ids[start : start + AT_A_TIME])
         except SlurmError as error:
             failed = error
     if failed is not None:
         raise failed
     return cancelled
+
+
+def _others(store: Path, row: StatusRow) -> bool:
+    """Tell whether a cell's job has others to run, packed with it; without its ticket the cell stops by itself there."""
+    made = records.read_submission(store, row["submission"])
+    if made is None or (pack := made.arrays[row["array"]].pack) == 1:
+        return False
+    start = row["index"] // pack * pack
+    beside = (Run(store / cell) for cell in made.arrays[row["array"]].cells[start : start + pack])
+    return any(_belongs(run, made.id) and not run.is_done() for run in beside)
+
+
+def _belongs(run: Run, submission: str) -> bool:
+    ticket = read_ticket(run)
+    return ticket is not None and ticket.submission == submission and ticket.cancelled is None

@@ -55,7 +55,7 @@ def balance(store: Path, submissions: Sequence[Submission], jobs: Jobs, ended: s
     if most is None:
         return
     shares = [share for share in _shares(submissions, jobs, ended) if share.waiting or share.running]
-    deal(shares, most)
+    deal(shares, max(most // max((share.array.pack for share in shares), default=1), 1))
     for share in sorted(shares, key=_takes_away, reverse=True):  # at no time are there more than allowed
         if share.waiting and not share.array.profile_holds():
             _apply(store, share)
@@ -91,7 +91,7 @@ def _shares(submissions: Sequence[Submission], jobs: Jobs, ended: str | None) ->
     for made in submissions:
         for array in made.arrays:
             if isinstance(array.job_id, str):
-                names = [str(job_of(array, index)) for index in range(len(array.cells))]
+                names = dict.fromkeys(str(job_of(array, index)) for index in range(len(array.cells)))
                 found = [jobs.get((name, array.name)) for name in names if name != ended]
                 queued = [job.state for job in found if job is not None and job.in_queue and job.state != "COMPLETING"]
                 waiting = queued.count("PENDING")

@@ -157,13 +157,13 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
         for _ in range(array.tasks):
             yield _task(shared, profile, made)
         return
-    for job in jobs:
-        yield _task((job,), profile, made)
+    for start in range(0, len(jobs), profile.pack):
+        yield _task(tuple(jobs[start : start + profile.pack]), profile, made)
 
 
 def _task(jobs: tuple[Job, ...], profile: Profile, made: Submission) -> Task:
-    names = "comment" not in profile.options
-    return Task(jobs, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid, names)
+    names, side = "comment" not in profile.options, profile.executor == "slurm" and len(jobs) > 1
+    return Task(jobs, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid, names, side)
 
 
 def jobs_folder(store: Path, made: Submission) -> Path:

@@ -96,23 +96,29 @@ def roll(store: Path, submissions: Sequence[Submission]) -> list[str]:
 def pass_on(store: Path, grid: str, ended: str) -> None:
     """Give what a job leaves whose cell has ended to cells that wait: of its grid's limit, and of room in the queue.
 
-    Where others are at it all the time, it is left to them. The job itself still counts as queued: where nothing else of
-    the grid is there that could end after it, it tries for a while until those before it have gone.
+    Where others are at it all the time, it is left to them. The job itself still counts as queued: where all others of the
+    grid are about to go as well, it tries for a while until they have gone.
     """
     for number in range(ROOM_TRIES):
         with contextlib.suppress(BenchError, OSError), records.submitting(store, SHARED_WITHIN):
             made = [one for one in records.submissions(store) if one.grid == grid and not one.over]
             said = roll(store, made)
             share(store, grid, ended)
-            if said or not any(map(rolling.waiting, made)) or _others(made, ended):
+            if said or not any(map(rolling.waiting, made)) or _others(store, made, ended):
                 return
         time.sleep(number * ROOM_PAUSE)
 
 
-def _others(submissions: Sequence[Submission], ended: str) -> bool:
-    """Tell whether another job of these submissions waits or runs; the benefit of the doubt where Slurm doesn't answer."""
+def _others(store: Path, submissions: Sequence[Submission], ended: str) -> bool:
+    """Note that a job is about to go; tell whether another one of these submissions waits, or runs and isn't about to.
+
+    Where Slurm doesn't answer, there are others.
+    """
+    going = records.folder(store) / "going"
+    going.mkdir(exist_ok=True)
+    (going / ended).touch()
     jobs, error = look(submissions)
-    return error is not None or any(job.in_queue and job.id != ended for job in jobs.values())
+    return error is not None or any(job.in_queue and not (going / job.id).exists() for job in jobs.values())
 
 
 def tend_if_free(store: Path, grid: str) -> list[str] | None:
@@ -182,11 +188,11 @@ def keep_away(store: Path, submissions: Sequence[Submission], jobs: Jobs) -> lis
 
 
 def _waiting(array: Array, jobs: Jobs) -> list[int]:
-    """Return the tasks of an array that wait."""
+    """Return the indices of an array's tasks that wait."""
     if not isinstance(array.job_id, str):
         return []
     found = ((index, jobs.get((str(job_of(array, index)), array.name))) for index in range(len(array.cells)))
-    return [index for index, job in found if job is not None and job.state == "PENDING"]
+    return sorted({index // array.pack for index, job in found if job is not None and job.state == "PENDING"})
 
 
 def _named(array: Array, tasks: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from bench.store.ticket import read_ticket
 from slurm import commands, records, rounds
 from slurm.commands import FINAL, SlurmError, SlurmJob
 from slurm.records import Array, NodeFailure, Submission
-from slurm.task import NO_STORE, TRY_AGAIN, WRONG_SETUP
+from slurm.task import ASK_OUTSIDE, NO_STORE, TRY_AGAIN, WRONG_SETUP
 
 DELAY = 60.0  # seconds in which Slurm's commands may not show a job yet that the controller has accepted
 LAUNCH_FAILED = "launch failed requeued held"
@@ -131,10 +131,10 @@ def _ended(ids: set[str]) -> Jobs:
 
 
 def job_of(array: Array, index: int) -> str | None:
-    """Return Slurm's id of a task; None where it is not known, or where the executor is local."""
+    """Return Slurm's id of the task of an array's cell; None where it is not known, or where the executor is local."""
     if not isinstance(array.job_id, str):
         return None
-    return f"{array.job_id}_{index}" if array.tasks > 1 else array.job_id
+    return f"{array.job_id}_{index // array.pack}" if array.tasks > 1 else array.job_id
 
 
 def add_to_row(store: Path, row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -> None:
@@ -205,9 +205,9 @@ def _compare_end(row: StatusRow, found: SlurmJob, view: SlurmView, setup: Callab
     if found.code == NO_STORE:
         reason = f"its job could not write the store{where} (see $TMPDIR/bench-*.log there); submit goes on with it"
         _show_end(row, State.PREEMPTED, reason, view, never, again=True)
-    elif found.code == TRY_AGAIN and began:
+    elif found.code in (TRY_AGAIN, ASK_OUTSIDE) and began:
         row["reason"] = f"{row['reason']}; its job could not requeue itself, submit goes on with it"
-    elif found.code == TRY_AGAIN:
+    elif found.code in (TRY_AGAIN, ASK_OUTSIDE):
         _show_end(row, State.PREEMPTED, f"its job ended{where} before it began; submit goes on with it", view)
     elif found.code == WRONG_SETUP:
         reason = setup() or f"a set-up line of the profile failed{where}"

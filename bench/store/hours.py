@@ -31,7 +31,8 @@ class Spent:
         cells, attempts: their numbers.
         seconds: between an attempt's record and the last word of its process; what comes before, as starting Python, isn't
             counted.
-        core_seconds, gpu_seconds: the same, times the cores that the process could use, and of those on a GPU.
+        core_seconds, gpu_seconds: the same, times the cores that the process could use, and of those on a GPU, of
+            which cells that run side by side count a part each.
         lost: seconds of work that no later attempt could go on from, by why: `preemption` or `failure`.
         unknown: attempts of which no end is known: those before the last one, made by earlier versions.
     """
@@ -89,7 +90,7 @@ def spent(attempts: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> Sp
         seconds = max(ended - began, 0.0)
         found.seconds += seconds
         found.core_seconds += seconds * int(row.get("cores") or 1)
-        found.gpu_seconds += seconds if row.get("device", "cpu") != "cpu" else 0.0
+        found.gpu_seconds += seconds / int(row.get("side_by_side") or 1) if row.get("device", "cpu") != "cpu" else 0.0
         first, reached = end.get("from_step"), int(end.get("step") or 0)
         if end is not state:
             share = _lost(first, reached, kept_by)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ class Cluster:
     Args:
         folder: its state.
         port: its first port.
+
+    Attributes:
+        root: the checkout whose verbs are run.
     """
 
     def __init__(self, folder: Path, port: int = 17817) -> None:
-        self.folder, self.port = folder, port
+        self.folder, self.port, self.root = folder, port, ROOT
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "etc" / "slurm.conf"),
@@ -53,9 +56,8 @@ class Cluster:
         Raises:
             AssertionError: if it ends with another exit code than `code` (None: any).
         """
-        command = [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
         done = subprocess.run(
-            command,
+            self._command(arguments),
             env={**self.environment, **more},
             cwd="/",
             capture_output=True,
@@ -65,6 +67,14 @@ class Cluster:
         )
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def begin(self, *arguments: Any) -> subprocess.Popen[bytes]:
+        """Start ``python bench.py …`` and return its process; what it prints is lost."""
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(self._command(arguments), env=self.environment, cwd="/", stdout=nothing, stderr=nothing)
+
+    def _command(self, arguments: Sequence[Any]) -> list[str]:
+        return [sys.executable, str(self.root / "bench.py"), *map(str, arguments)]
 
     def pid(self, daemon: str) -> int:
         """Return a daemon's process id, e.g. of ``slurmd.n2``."""

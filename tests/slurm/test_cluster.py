@@ -18,7 +18,8 @@ from bench.files import read_json, read_jsonl
 from bench.store.run import Run
 from slurm import records
 from tests.slurm import chaos
-from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.cluster import ROOT, Cluster, wait_until
+from tests.slurm.disturbances import is_worker
 
 pytestmark = pytest.mark.slurm
 
@@ -141,7 +142,7 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     grid("cancel", "--only", "method=held")
     wait_until(lambda: state()["killed"].get("step", 0) >= 1, 90, "the cell to be killed has taken a step")
     # an operator cancels behind our back, and a process is killed as the kernel does it
-    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if chaos.is_worker(p))
+    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if is_worker(p))
     os.kill(worker, 9)
     ended = {"nan", "memory", "bug", "disk", "timed", "killed", "cancelled", "held"}
     wait_until(lambda: not {"running", "queued"} & {state()[n]["state"] for n in ended}, 180, "all have ended")
@@ -280,11 +281,14 @@ def test_a_time_limit_shorter_than_the_run_is_no_obstacle(cluster: Cluster, limi
 
 
 def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> None:
-    found = chaos.run(cluster, tmp_path, cells=24, seconds=40)
+    try:
+        found = chaos.run(cluster, tmp_path, cells=24, seconds=120)
+    finally:
+        cluster.root = ROOT
     print(json.dumps(found, indent=1))
-    assert found["totals"] == {"done": 24}
+    assert found["totals"] == {"done": 24}, found["reasons"]
     assert found["different"] == []
-    assert found["attempts"] > 24  # it was disturbed
+    assert found["attempts"] > 30 and found["cells_aimed_at"] >= 6  # it was disturbed
 
 
 def test_a_local_submission_outlives_its_shell(cluster: Cluster, tmp_path: Path) -> None:

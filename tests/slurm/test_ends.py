@@ -130,5 +130,37 @@ def test_a_store_that_is_away_for_a_while_costs_no_cell(cluster: Cluster, tmp_pa
         assert (grid.store / row["id"] / "metrics.jsonl").read_bytes() == metrics.read_bytes()
 
 
+def test_a_job_whose_container_has_no_scontrol_requeues_itself(cluster: Cluster, tmp_path: Path) -> None:
+    """Preempted: it goes on as the same job, from its checkpoint; and what a person ended stays ended there, too."""
+    grid = Grid(cluster, tmp_path, slow("preempted", "cancelled", pause=2.0))
+    grid("submit", "--profile", profile(tmp_path, container="env PATH=/nowhere"))
+    wait_until(lambda: all(row.get("step", 0) >= 1 for row in grid.rows()), 120, "all cells have taken a step")
+    rows = by_label(grid)
+    cluster.slurm("scancel", rows["cancelled"]["job"], check=True)
+    other = ("-p", "high", "-w", rows["preempted"]["node"], "--exclusive", "-t", "1", "-o", "/dev/null")
+    cluster.slurm("sbatch", *other, "--wrap", "sleep 2", check=True)
+    grid("wait", code=1)
+    ended = by_label(grid)
+    assert {name: row["state"] for name, row in ended.items()} == {"preempted": "done", "cancelled": "cancelled"}
+    assert {name: attempts(grid, row) for name, row in ended.items()} == {"preempted": 2, "cancelled": 1}
+    assert ended["preempted"]["job"] == rows["preempted"]["job"]
+
+
+def test_a_set_up_line_that_fails_is_the_reason_in_a_store_of_any_name(cluster: Cluster, tmp_path: Path) -> None:
+    """A backslash, a quote, a line break and Slurm's own patterns are in the store's path; then the line is mended."""
+    folder = tmp_path / "a \\ b'c\nd %j"
+    folder.mkdir()
+    grid = Grid(cluster, folder, {"method": ["supervised"], "protocol": ["full"], "seed": [0]})
+    grid("submit", "--profile", profile(tmp_path, setup=["cd /nowhere/at/all"]))
+    said = grid("wait", code=1)
+    assert "a set-up line of the profile failed with exit code 1: cd /nowhere/at/all; see `logs`" in said
+    (row,) = grid.rows()
+    assert (row["state"], row.get("attempt")) == ("failed", None)
+    assert "cd /nowhere/at/all" in grid("logs", "--cell", row["id"])
+    grid("retry")
+    grid("wait")
+    assert grid.states() == ["done"]
+
+
 def shell(line: str) -> None:
     subprocess.run(line, shell=True, check=True)

@@ -16,15 +16,17 @@ from slurm.request import parameters, script
 
 WEIRD = "a \\ b'c\nd %j"  # a backslash, a quote, a line break, and what Slurm takes for a pattern
 
+CELL = 'echo "the cell runs in $PWD with $X"'
 
-def started(folder: Path, jobs: Path, profile: Profile) -> subprocess.Popen[str]:
-    """Start the lines that come before a cell, and `echo` in its place, as Slurm would as task 3 of array 7."""
+
+def started(folder: Path, jobs: Path, profile: Profile, cell: str = CELL) -> subprocess.Popen[str]:
+    """Start the lines that come before a cell, and another command in its place, as Slurm would as task 3 of array 7."""
     code = folder / "code"
     code.mkdir(exist_ok=True)
     lines = parameters(profile, jobs, code, "bench-x-0")["slurm_setup"]
     assert isinstance(lines, list)
     path = folder / "slurm_script"
-    path.write_text("\n".join(["#!/bin/bash", *lines, 'echo "the cell runs in $PWD with $X"', ""]))
+    path.write_text("\n".join(["#!/bin/bash", *lines, cell, ""]))
     known = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "9", "SLURMD_NODENAME": "n1"}
     variables = {**os.environ, **known, "TMPDIR": str(folder)}
     return subprocess.Popen(["bash", str(path)], env=variables, cwd="/", stdout=subprocess.PIPE, text=True)
@@ -73,6 +75,19 @@ def test_what_may_fail_does_not_end_a_job(tmp_path: Path) -> None:
     job = started(tmp_path, tmp_path, Profile(setup=[*lines, "export X=2"]))
     assert job.wait(20) == 0
     assert (tmp_path / "7_3_0_log.out").read_text().endswith("with 2\n")
+
+
+@pytest.mark.parametrize(("code", "container", "asked"), [(77, "env", True), (77, None, False), (3, "env", False)])
+def test_a_cell_without_scontrol_leaves_it_to_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, container: str | None, asked: bool
+) -> None:
+    (python := tmp_path / "python").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\nexit 9\n')
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    job = started(tmp_path, tmp_path, Profile(container=container), f"sh -c 'exit {code}'")
+    assert job.wait(20) == (9 if asked else code)
+    assert (tmp_path / "asked").exists() == asked
+    assert not asked or (tmp_path / "asked").read_text() == f"-m slurm.outside {tmp_path}\n"
 
 
 def test_slurm_itself_writes_nothing_to_the_store(tmp_path: Path) -> None:
