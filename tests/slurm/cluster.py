@@ -112,3 +112,21 @@ def wait_until(condition: Any, seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.5)
+
+
+def is_worker(pid: int) -> bool:
+    """Tell whether a process is a cell's Python, not the srun or the shell above it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"python" in words[0] and b"submitit.core._submit" in words
+
+
+def ancestors(pid: int, name: str) -> Iterator[int]:
+    """Yield the ancestors of a process that have a name, the nearest first."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                yield pid

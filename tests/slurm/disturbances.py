@@ -9,18 +9,19 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.slurm.cluster import Cluster, wait_until
+from bench.store.run import Run
+from tests.slurm.cluster import Cluster, ancestors, is_worker, wait_until
 
 NODES = ("n1", "n2", "n3")
 SIGNALS = ("TERM", "INT", "HUP", "USR1", "USR2", "KILL")
 
 
 class Victim(NamedTuple):
-    """A task that runs: its id, its node, and the cell that its comment names ("" where it has none yet)."""
+    """A task that runs: its id, its node, and the cell that its comment names."""
 
     job: str
     node: str
@@ -57,12 +58,12 @@ class Disturbances:
     # -- whom it hits --------------------------------------------------------------------------------------------------
 
     def victim(self) -> Victim | None:
-        """Return a task that runs a cell, of those that were hit least; None where none does within 20 seconds."""
+        """Return a task whose cell takes steps, of those that were hit least; None where none does within 20 seconds."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             lines = self.cluster.slurm("squeue", "-h", "-r", "-t", "R", "-p", "main", "-o", "%i|%N|%k").splitlines()
             found = [Victim(*line.split("|")) for line in lines]
-            aimed = [one for one in found if one.cell not in ("", "(null)")]
+            aimed = [one for one in found if self._steps(one.cell)]
             if aimed:
                 least = min(self.hits[one.cell] for one in aimed)
                 one = self.random.choice([one for one in aimed if self.hits[one.cell] == least])
@@ -70,6 +71,15 @@ class Disturbances:
                 return one
             time.sleep(0.5)
         return None
+
+    def _steps(self, cell: str) -> bool:
+        """Tell whether a cell has taken a step in its present attempt."""
+        try:
+            state = Run(self.store / cell).read_state()
+        except (OSError, ValueError):
+            return False
+        first = state.get("from_step")
+        return state["state"] == "running" and first is not None and state.get("step", 0) > first
 
     def workers(self, victim: Victim | None) -> list[int]:
         """Return the Python processes of a task's cell."""
@@ -273,21 +283,3 @@ class Disturbances:
 def shell(line: str) -> None:
     """Run a line of shell, whatever comes of it."""
     subprocess.run(line, shell=True, check=False, stderr=subprocess.DEVNULL)
-
-
-def is_worker(pid: int) -> bool:
-    """Tell whether a process is a cell's Python, not the srun or the shell above it."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"python" in words[0] and b"submitit.core._submit" in words
-
-
-def ancestors(pid: int, name: str) -> Iterator[int]:
-    """Yield the ancestors of a process that have a name, the nearest first."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        while pid > 1:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                yield pid

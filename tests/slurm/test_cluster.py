@@ -18,8 +18,7 @@ from bench.files import read_json, read_jsonl
 from bench.store.run import Run
 from slurm import records
 from tests.slurm import chaos
-from tests.slurm.cluster import ROOT, Cluster, wait_until
-from tests.slurm.disturbances import is_worker
+from tests.slurm.cluster import ROOT, Cluster, is_worker, wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -288,7 +287,7 @@ def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> N
     print(json.dumps(found, indent=1))
     assert found["totals"] == {"done": 24}, found["reasons"]
     assert found["different"] == []
-    assert found["attempts"] > 30 and found["cells_aimed_at"] >= 6  # it was disturbed
+    assert found["attempts"] >= 32 and found["cells_aimed_at"] >= 8  # it was disturbed
 
 
 def test_a_local_submission_outlives_its_shell(cluster: Cluster, tmp_path: Path) -> None:

@@ -128,8 +128,9 @@ def test_packed_cells_are_killed_cancelled_and_preempted_apart(cluster: Cluster,
     grid("retry")
     grid("submit", "--cancelled", "--profile", profile(tmp_path, pack=3))
     grid("wait")
-    cluster.bench("run", grid.path, "--store", tmp_path / "calm", "--workers", "2", "--set", "method.pause=0")
-    (metrics, *_) = (tmp_path / "calm").glob("toy*/metrics.jsonl")
+    calm = Grid(cluster, tmp_path, slow("calm", pause=0.0), name="calm")
+    cluster.bench("run", calm.path, "--store", tmp_path / "calm")
+    (metrics,) = (tmp_path / "calm").glob("toy*/metrics.jsonl")
     for row in grid.rows():
         run = Run(grid.store / row["id"])
         assert current_state(run)["state"] == "done" and run.metrics.read_bytes() == metrics.read_bytes()
