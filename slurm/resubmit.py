@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.files import concurrently
 from bench.store import clock
 from bench.store.activity import is_open
 from bench.store.run import Run, State
@@ -110,20 +111,14 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
         SlurmError: if Slurm doesn't take the cancellation; the cells are marked all the same, and their jobs leave them
             alone when they start.
     """
-    cancelled, jobs = list[str](), dict[str, StatusRow]()
-    for row in rows:
-        run = Run(store / row["id"])
-        ticket = read_ticket(run)
-        # Cancelled before, but Slurm did not answer then.
-        again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
-        if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
-            continue
-        ticket.cancel(run)
-        cancelled.append(row["id"])
-        job = row.get("job")
-        if job and row.get("in_queue") is not False and not job.startswith("local"):
-            jobs[job] = row
-    ids = [job for job, row in jobs.items() if not _others(store, row)]
+    taken = [row for row, was in zip(rows, concurrently(lambda row: _take_back(store, row), rows), strict=True) if was]
+    jobs = {
+        job: row
+        for row in taken
+        if (job := row.get("job")) and row.get("in_queue") is not False and not job.startswith("local")
+    }
+    known = {name: records.read_submission(store, name) for name in {row["submission"] for row in jobs.values()}}
+    ids = [job for job, row in jobs.items() if not _others(store, row, known[row["submission"]])]
     failed = None
     for start in range(0, len(ids), AT_A_TIME):
         try:
@@ -132,12 +127,23 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
             failed = error
     if failed is not None:
         raise failed
-    return cancelled
+    return [row["id"] for row in taken]
 
 
-def _others(store: Path, row: StatusRow) -> bool:
+def _take_back(store: Path, row: StatusRow) -> bool:
+    """Mark a cell as cancelled that waits or runs; tell whether it did."""
+    run = Run(store / row["id"])
+    ticket = read_ticket(run)
+    # Cancelled before, but Slurm did not answer then.
+    again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
+    if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
+        return False
+    ticket.cancel(run)
+    return True
+
+
+def _others(store: Path, row: StatusRow, made: Submission | None) -> bool:
     """Tell whether a cell's job has others to run, packed with it; without its ticket the cell stops by itself there."""
-    made = records.read_submission(store, row["submission"])
     if made is None or (pack := made.arrays[row["array"]].pack) == 1:
         return False
     start = row["index"] // pack * pack

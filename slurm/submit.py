@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.files import concurrently
 from bench.machine import gpu_for
 from bench.store import clock
 from bench.store.job import Job
@@ -77,9 +78,12 @@ def record_submission(
         time=clock.now(store),
     )
     made.write(store)
-    for a, array in enumerate(arrays):
-        for index, cell in enumerate(array.cells):
-            Ticket(number, a, index, moves, made.time).write(Run(store / cell))
+    tickets = [
+        (Run(store / cell), Ticket(number, a, index, moves, made.time))
+        for a, array in enumerate(arrays)
+        for index, cell in enumerate(array.cells)
+    ]
+    concurrently(lambda one: one[1].write(one[0]), tickets)
     return made
 
 

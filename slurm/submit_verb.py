@@ -75,6 +75,7 @@ def _submit(
 ) -> Submission:
     """Write the submission down, with the round that comes after it, and hand it to the executor."""
     request = options.request
+    out.print(f"writing down {counted(len(chosen.cells), 'cell')} …")
     jobs, _ = make_jobs(plan, chosen.cells, request, retry="diverged" in options.states)
     if len(jobs) < len(chosen.cells):
         raise BenchError("nothing was submitted: another process has finished some of these cells; try again")

@@ -36,6 +36,7 @@ GRID: dict[str, Any] = {
     "resources": {"checkpoint_every": 5, "log_every": 5, "threads": 1},
 }
 PROFILE = {"extends": "testcluster", "store_wait": 4, "retries": {"infrastructure": 3}}
+PORT = 18817  # the first one of a cluster that is started by hand, beside those of tests
 ROUNDS = 12  # of submitting again what was cancelled or failed in the end
 SIZE = "1g"  # of the store's file system
 
@@ -138,7 +139,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-chaos-", dir="/tmp") as name:
         Path(name).chmod(0o755)  # munge refuses a socket that others can't reach
-        cluster, asked = Cluster(Path(name) / "cluster"), vars(options)
+        cluster, asked = Cluster(Path(name) / "cluster", PORT), vars(options)
         cluster.up()
         try:
             print(json.dumps(run(cluster, Path(name), **asked), indent=1))

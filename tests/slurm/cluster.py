@@ -46,8 +46,15 @@ class Cluster:
         subprocess.run([SCRIPTS / "down", self.folder, "--wipe"], env=self.environment, check=False)
 
     def slurm(self, *command: str, check: bool = False) -> str:
-        """Run one of Slurm's commands."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check, timeout=60)
+        """Run one of Slurm's commands and return what it printed; nothing where it doesn't end, unless `check` is set."""
+        try:
+            done = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, check=check, timeout=60
+            )
+        except subprocess.TimeoutExpired:
+            if check:
+                raise
+            return ""
         return done.stdout
 
     def bench(self, *arguments: Any, code: int | None = 0, **more: str) -> str:

@@ -54,6 +54,7 @@ class Disturbances:
             self.down, self.edit_code, self.kill_submitter, self.store_full, self.lose_controllers_state,
             *(self._signal(name) for name in SIGNALS),
         ]  # fmt: skip
+        self.random.shuffle(self.kinds)
 
     # -- whom it hits --------------------------------------------------------------------------------------------------
 
@@ -198,7 +199,12 @@ class Disturbances:
         self.cluster.kill("slurmctld")
         wait_until(lambda: "DOWN" in self.cluster.slurm("scontrol", "ping"), 20, "the controller has gone")
         meanwhile()
-        subprocess.run(["slurmctld"], env=self.cluster.environment, check=True)
+        deadline = time.monotonic() + 60
+        while "UP" not in self.cluster.slurm("scontrol", "ping") and time.monotonic() < deadline:
+            subprocess.run(
+                ["slurmctld"], env=self.cluster.environment, check=False
+            )  # ends where its port is still taken
+            time.sleep(2)
 
     def restart_database(self) -> None:
         """Kill slurmdbd and start it again."""

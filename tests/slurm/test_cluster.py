@@ -281,7 +281,7 @@ def test_a_time_limit_shorter_than_the_run_is_no_obstacle(cluster: Cluster, limi
 
 def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> None:
     try:
-        found = chaos.run(cluster, tmp_path, cells=24, seconds=120)
+        found = chaos.run(cluster, tmp_path, cells=24, seconds=150)
     finally:
         cluster.root = ROOT
     print(json.dumps(found, indent=1))
