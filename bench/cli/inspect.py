@@ -180,16 +180,24 @@ def evaluate(
         if boundary:
             evaluator = replace(evaluator, evaluation=evaluator.evaluation.model_copy(update={"boundary": True}))
         outcome = (_again if own else _otherwise)(found, select.value, evaluator)
-        files = evaluator.draw(output / found.id, draw) if draw else []
+        files = _drawings(found, evaluator, draw, output) if draw else []
         outcome.facts["drawings"] = [str(file) for file in files]
         if files:
-            outcome.lines.append(f"drawings (image, truth, prediction) are in {files[0].parent}")
+            outcome.lines.append("drawn: " + ", ".join(outcome.facts["drawings"]))
         outcomes.append(outcome)
         if not as_json:
             _print_outcome(outcome)
     if as_json:
         print_json([outcome.facts for outcome in outcomes] if len(outcomes) > 1 else outcomes[0].facts)
     raise SystemExit(1 if any(outcome.differs for outcome in outcomes) else 0)
+
+
+def _drawings(run: Run, evaluator: Evaluator, count: int, output: Path) -> list[Path]:
+    from bench.arrays import spread
+    from bench.cli.pictures import sheet
+
+    ids = [evaluator.ids[place] for place in spread(len(evaluator.ids), count)]
+    return sheet({"prediction": evaluator}, ids, run.id, output, run.id)
 
 
 def _print_outcome(outcome: _Outcome) -> None:

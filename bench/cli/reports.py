@@ -48,6 +48,16 @@ class Plot(str, Enum):
     RANKS = "ranks"
     VARIANCE = "variance"
     TUNING = "tuning"
+    QUALITATIVE = "qualitative"
+
+
+class Pick(str, Enum):
+    """How ``plot qualitative`` chooses images."""
+
+    SPREAD = "spread"
+    FIRST = "first"
+    BEST = "best"
+    WORST = "worst"
 
 
 # What is done in a format about a character that the encoding lacks; elsewhere something like it is written.
@@ -207,11 +217,30 @@ def plot(
     of: Annotated[
         str | None, typer.Option("--of", metavar="NAME", help="`convergence` of a loss, or what else methods log.")
     ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="A,B,…", help="`qualitative`: of these methods, in this order.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option("--images", metavar="N|ID,…", help="`qualitative`: how many, or which (4).")
+    ] = None,
+    pick: Annotated[
+        Pick | None,
+        typer.Option(
+            "--pick", help="`qualitative`: which images; best and worst are those of the last method beside the first."
+        ),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="`qualitative`: of these cells.")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
 
+    of_pictures = {"methods": methods, "images": images, "pick": pick, "only": only}
+    for name, value in of_pictures.items():
+        if value is not None and kind is not Plot.QUALITATIVE:
+            raise BenchError(f"--{name}: it is for `plot qualitative`")
     if of is not None and kind is not Plot.CONVERGENCE:
         raise BenchError(f"--of {of}: it is for `plot convergence`")
 
@@ -222,7 +251,13 @@ def plot(
 
         plot_memory(request, output, as_json)
         return
-    files = _drawn(kind, request, output, select, of)
+    if kind is Plot.QUALITATIVE:
+        from bench.cli.pictures import plot_qualitative
+
+        which = (select or Select.LAST).value
+        files = plot_qualitative(request, methods, only, (pick or Pick.SPREAD).value, images or "4", which, output)
+    else:
+        files = _drawn(kind, request, output, select, of)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:

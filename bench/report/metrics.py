@@ -125,9 +125,13 @@ def _kappa(m: Margins) -> Percent:
     return 100 * float((observed - chance) / (1 - chance)) if chance < 1 else None
 
 
+def of_images(m: Margins) -> list[Percent]:
+    """Return the mean IoU of each image over the classes that occur in it; None where there is none of them."""
+    return [mean_over_classes(row, m.ignored) for row in _ratios(m.hit, m.union)]
+
+
 def _image_miou(m: Margins) -> Percent:
-    means = [mean_over_classes(row, m.ignored) for row in _ratios(m.hit, m.union)]
-    known = [mean for mean in means if mean is not None]  # an image may have none of the classes
+    known = [mean for mean in of_images(m) if mean is not None]
     return sum(known) / len(known) if known else None
 
 

@@ -43,6 +43,8 @@ class Hooks:
         self.cell, self.reader, self.device = cell, reader, device
         self.held_out = split.holdout
         self.scored = reader.dataset.ids(reader.dataset.config.eval_split)
+        annotated = set(reader.dataset.annotated) if cell.evaluation.pseudo_labels else ()
+        self.diagnosed = [name for name in split.unlabelled if name in annotated]
 
     def images_of(self, which: str) -> tuple[str, ...]:
         """Return the ids of the images whose matrices are kept under a name."""
@@ -96,6 +98,23 @@ class Hooks:
     def evaluate_holdout(self, method: Method) -> Score:
         """Score the predictor on the images held out of the labelled ones; otherwise as :meth:`evaluate`."""
         return self._score(method, self.held_out)
+
+    @property
+    def diagnoses(self) -> bool:
+        """Whether the predictor's labels of unlabelled images are looked at."""
+        return bool(self.diagnosed)
+
+    def diagnose(self, method: Method) -> dict[str, float]:
+        """Compare the predictor's labels of unlabelled images with masks, which a reader of its own reads."""
+        from bench.arrays import spread
+        from bench.train.pseudo_labels import diagnose
+        from bench.train.reader import Reader
+
+        evaluation, dataset = self.cell.evaluation, self.reader.dataset
+        assert evaluation.pseudo_labels is not None
+        ids = [self.diagnosed[i] for i in spread(len(self.diagnosed), evaluation.pseudo_labels.images)]
+        samples = self.until_stopped(iter(Reader(dataset, ids, 0).pairs(ids)))
+        return diagnose(method.predictor, samples, dataset.classes, evaluation, self.device, self.cell.numerics)
 
     def _score(self, method: Method, ids: Sequence[str]) -> Score:
         from bench.train.evaluate import evaluate

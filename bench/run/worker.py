@@ -195,6 +195,7 @@ def _make_trainer(
     calls = Calls(
         evaluate=lambda: hooks.evaluate(stepper.method),
         evaluate_holdout=(lambda: hooks.evaluate_holdout(stepper.method)) if split.holdout else None,
+        diagnose=(lambda: hooks.diagnose(stepper.method)) if hooks.diagnoses else None,
         log=recorder.log,
         log_timing=recorder.log_timing,
         log_memory=recorder.log_memory,

@@ -23,6 +23,7 @@ from bench.class_mean import indices
 from bench.config import Config
 from bench.errors import BenchError
 from bench.spec.messages import validate
+from bench.spec.pseudo_labels import PseudoLabels
 
 Device = Literal["auto", "cpu", "cuda"]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
@@ -177,10 +178,10 @@ class Evaluation(Config):
             labelled ones, the earliest of several: the rule `selected`. `none` keeps `last` and `best` alone.
         holdout: how many of the split's labelled images are held out. They count in the label budget and are never trained
             on, labelled or unlabelled.
-        also: other evaluations of the weights that a run keeps, made when its training has ended (no part of the id).
-        boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (no part of the id).
-        batch_size: images per forward pass (not part of the id: the evaluator's result doesn't depend on it but for
-            rounding).
+        also: other evaluations of the weights that a run keeps, made when its training has ended (not part of the id).
+        boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (nor is this).
+        pseudo_labels: also compare what the predictor would teach with masks that no training sees (nor is this).
+        batch_size: images per forward pass (nor is this: results don't depend on it but for rounding).
     """
 
     mode: Mode = "whole"
@@ -194,6 +195,7 @@ class Evaluation(Config):
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
     boundary: bool = Field(default=False, json_schema_extra={"identity": False})
+    pseudo_labels: PseudoLabels | None = Field(default=None, json_schema_extra={"identity": False})
     batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:
@@ -242,13 +244,11 @@ class Evaluation(Config):
     def _size_fits_mode(self) -> Evaluation:
         if (self.mode == "whole") != (self.size is None):
             raise ValueError(f"mode '{self.mode}' {'takes no' if self.mode == 'whole' else 'needs a'} size")
-        if self.multiple_of is not None and self.mode != "whole":
-            raise ValueError("multiple_of is for mode 'whole'")
-        if self.stride is not None:
-            if self.mode != "sliding":
-                raise ValueError("stride is for mode 'sliding'")
-            if self.size is not None and (self.stride[0] > self.size[0] or self.stride[1] > self.size[1]):
-                raise ValueError("stride must not exceed size, or pixels between windows are never predicted")
+        for name, mode in (("multiple_of", "whole"), ("stride", "sliding")):
+            if getattr(self, name) is not None and self.mode != mode:
+                raise ValueError(f"{name} is for mode '{mode}'")
+        if self.stride and self.size and (self.stride[0] > self.size[0] or self.stride[1] > self.size[1]):
+            raise ValueError("stride must not exceed size, or pixels between windows are never predicted")
         return self
 
 

@@ -35,7 +35,7 @@ def classes_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> T
     """
     height, width = image.shape[2:]
     if evaluation.size is None:
-        return _highest_resized(predictor(_to_multiples(image, evaluation)), (height, width), (height, width))
+        return _highest_resized(predictor(to_multiples(image, evaluation)), (height, width), (height, width))
     rows, columns = evaluation.size
     if evaluation.mode == "padded":
         if height > rows or width > columns:
@@ -44,7 +44,7 @@ def classes_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> T
     return _slide(predictor, image, evaluation)
 
 
-def _to_multiples(image: Tensor, evaluation: Evaluation) -> Tensor:
+def to_multiples(image: Tensor, evaluation: Evaluation) -> Tensor:
     """Resize (B, C, H, W) so that both sides are the nearest multiples of ``multiple_of``, if that is given."""
     of = evaluation.multiple_of
     if of is None:

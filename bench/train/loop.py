@@ -70,6 +70,7 @@ class Calls:
     Attributes:
         evaluate: score the method's predictor on the evaluation split.
         evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
+        diagnose: look at its labels of unlabelled images; None where nobody asked.
         log: keep a line of metrics: losses, learning rate and what the method logs, or an evaluation; the same for
             identical runs.
         log_timing: keep a line of what differs between identical runs: since the line before, seconds per optimizer step
@@ -86,6 +87,7 @@ class Calls:
 
     evaluate: Callable[[], Score]
     evaluate_holdout: Callable[[], Score] | None = None
+    diagnose: Callable[[], dict[str, float]] | None = None
     log: Callable[[Row], None] = _ignore
     log_timing: Callable[[Row], None] = _ignore
     log_memory: Callable[[MemoryReport], None] = _ignore
@@ -212,6 +214,7 @@ class Trainer:
         p, step, begin = self.progress, self.stepper.done, time.monotonic()
         try:
             score, held_out = self._scores()
+            diagnosis = None if self.calls.diagnose is None else self.calls.diagnose()
         except EvaluationStopped:
             self.save()
             self.calls.finish()
@@ -219,8 +222,8 @@ class Trainer:
         p.evaluation_seconds += time.monotonic() - begin
         if not math.isfinite(score.miou):
             raise Diverged(step)
-        also = {} if held_out is None else {"holdout": held_out.as_dict()}
-        self.calls.log({"step": step, "eval": score.as_dict(), **also})
+        also = {"holdout": held_out and held_out.as_dict(), "logged": diagnosis}
+        self.calls.log({"step": step, "eval": score.as_dict(), **{k: v for k, v in also.items() if v is not None}})
         record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
         self._keep_evaluation(record, score.images, held_out)
 

@@ -1,16 +1,15 @@
-"""Evaluates a finished run again from its weights alone, and draws what it predicts beside the truth."""
+"""Evaluates a finished run again from its weights alone."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from bench.class_mean import indices
@@ -40,7 +39,6 @@ from datasets.content import read_content
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
-GAP = 4  # pixels between the panels of a drawing
 OWN = OtherEvaluation()  # the run's own split and protocol
 
 
@@ -172,23 +170,6 @@ class Evaluator:
             )
         return mask
 
-    def draw(self, folder: Path, count: int) -> list[Path]:
-        """Draw image, truth (void black) and prediction of `count` images spread over the split; return the files."""
-        folder.mkdir(parents=True, exist_ok=True)
-        colours = np.zeros((256, 3), np.uint8)
-        palette = self.reader.dataset.palette
-        colours[: len(palette)] = palette
-        files = []
-        for image_id in _spread(self.ids, count):
-            panels = [self.reader.image(image_id), colours[self.reader.mask(image_id)], colours[self.predict(image_id)]]
-            height, width = panels[0].shape[:2]
-            sheet = np.full((height, 3 * width + 2 * GAP, 3), 255, np.uint8)
-            for i, panel in enumerate(panels):
-                sheet[:, i * (width + GAP) : i * (width + GAP) + width] = panel
-            files.append(folder / f"{image_id.replace('/', '_')}.png")
-            Image.fromarray(sheet).save(files[-1])
-        return files
-
 
 def _images(
     run: Run, cell: Cell, dataset: SegmentationDataset, asked: ScoredSplit | None
@@ -206,8 +187,3 @@ def _images(
     if not ids:
         raise BenchError(f"dataset '{cell.dataset.name}': split '{split}' has no images")
     return ids, ()
-
-
-def _spread(ids: Sequence[str], count: int) -> list[str]:
-    picks = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
-    return [ids[i] for i in picks]

@@ -18,6 +18,7 @@ from bench.registry import register
 from bench.resize import bilinear
 from methods.networks.backbones import BackboneConfig, backbone_of
 
+_STRIDES = (4, 8, 16, 32)  # of the backbone's four maps, before dilation
 _RATES = (6, 12, 18)  # atrous rates of the pyramid at output stride 16, twice that at 8
 
 
@@ -41,6 +42,9 @@ class DeepLabV3PlusConfig(BackboneConfig):
         rates: of the pyramid's three atrous convolutions, at the output stride; by default the authors' 6, 12, 18 at 16, and
             in proportion. A filter whose outer weights lie beyond the feature map of a crop is trained at its centre alone,
             and adds noise where images are larger than crops: at most the map's sides minus 1.
+        low_levels: strides of the backbone's maps that the decoder takes beside the pyramid's, each projected by a 1x1 and
+            brought to the first one's size: stride 4 alone in the paper; Panoptic-DeepLab (Cheng et al., CVPR 2020) adds 8.
+            At output stride 32 the map at 16 holds much that the last one has lost.
         align_corners: of the decoder's bilinear upsampling; the authors' code has True.
         convolutions: the 3x3 ones of pyramid and classifier: ``plain`` as in the ReCo authors' code, or ``separable`` as in
             the paper (one filter per channel, then a 1x1, each with batch normalisation and ReLU).
@@ -54,6 +58,9 @@ class DeepLabV3PlusConfig(BackboneConfig):
     rates: Annotated[
         tuple[PositiveInt, PositiveInt, PositiveInt] | None, Field(json_schema_extra={"identity": "non-default"})
     ] = None
+    low_levels: Annotated[
+        tuple[Literal[4, 8, 16], ...], Field(min_length=1, json_schema_extra={"identity": "non-default"})
+    ] = (4,)
     align_corners: bool = True
     convolutions: Annotated[Convolutions, Field(json_schema_extra={"identity": "non-default"})] = "plain"
     decoder_width: Annotated[int | None, Field(ge=8, le=4096, json_schema_extra={"identity": "non-default"})] = None
@@ -115,11 +122,12 @@ class DeepLabV3Plus(nn.Module):
         rates = config.rates or tuple(rate * 16 // config.output_stride for rate in _RATES)
         self.config = config
         self.num_classes = num_classes
-        self.feature_channels = widths.pyramid + widths.low
+        self.feature_channels = widths.pyramid + widths.low * len(config.low_levels)
         self.backbone = backbone_of(config, config.output_stride)
-        low, *_, high = self.backbone.channels
-        self.pyramid = _Pyramid(high, widths.pyramid, rates, config.convolutions)
+        low, *others = [self.backbone.channels[_STRIDES.index(stride)] for stride in config.low_levels]
+        self.pyramid = _Pyramid(self.backbone.channels[-1], widths.pyramid, rates, config.convolutions)
         self.project = _conv(low, widths.low, 1)
+        self.project_others = nn.ModuleList(_conv(channels, widths.low, 1) for channels in others)
         hidden = [self.feature_channels, *[widths.pyramid] * config.classifier_convolutions]
         convs = [_conv3(config.convolutions, a, b) for a, b in pairwise(hidden)]
         self.classifier = nn.Sequential(*convs, nn.Conv2d(widths.pyramid, num_classes, 1))
@@ -129,16 +137,17 @@ class DeepLabV3Plus(nn.Module):
         return self.decode(self.encode(image))
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Image (B, 3, H, W) in [0, 1] to the feature maps that the decoder takes: the first and the last stage's."""
-        low, *_, high = self.backbone(image)
-        return [low, high]
+        """Image (B, 3, H, W) in [0, 1] to the feature maps that the decoder takes: of `low_levels`, and the last stage's."""
+        maps = self.backbone(image)
+        return [*(maps[_STRIDES.index(stride)] for stride in self.config.low_levels), maps[-1]]
 
     def decode(self, maps: list[Tensor]) -> Tensor:
         """Feature maps as :meth:`encode` gives them, perturbed perhaps, to decoder features (see :meth:`features`)."""
-        low, high = maps
+        low, *others, high = maps
         low = self.project(low)
-        high = bilinear(self.pyramid(high), low.shape[2:], align_corners=self.config.align_corners)
-        return torch.cat((low, high), dim=1)
+        coarse = [*(project(x) for project, x in zip(self.project_others, others, strict=True)), self.pyramid(high)]
+        finer = (bilinear(x, low.shape[2:], align_corners=self.config.align_corners) for x in coarse)
+        return torch.cat((low, *finer), dim=1)
 
     def classify(self, features: Tensor) -> Tensor:
         """Decoder features to class scores (logits), (B, num_classes, ceil(H/4), ceil(W/4))."""

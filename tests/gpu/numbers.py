@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "augseg": {"threshold": 0.0},
     "classmix": {"threshold": 0.0},
     "fixmatch": {"threshold": 0.0},
+    "pixel_contrast": {"threshold": 0.0, "weak_threshold": 0.0, "num_pixels": 256},
     "rc2l": {"min_confidence": 0.0, "min_area": 0.0},
     "reco": {"threshold": 0.0, "weak_threshold": 0.0, "num_queries": 64, "num_negatives": 128},
     "unimatch": {"threshold": 0.0},

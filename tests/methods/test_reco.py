@@ -81,7 +81,7 @@ def test_contrast_sees_the_right_pixels_at_the_decoders_resolution() -> None:
     outputs = replace(outputs, labelled=replace(outputs.labelled, features=features))
     probability = outputs.labelled.logits.softmax(1)
     expected = reference(reco, features, small, small != IGNORE_INDEX, probability)
-    assert float(reco.contrast(outputs, drawn(reco, 0))) == pytest.approx(expected, abs=1e-5)
+    assert float(reco.contrast(reco.pixels(outputs), drawn(reco, 0))) == pytest.approx(expected, abs=1e-5)
 
 
 def test_unconfident_pseudo_labels_take_no_part() -> None:
@@ -92,7 +92,9 @@ def test_unconfident_pseudo_labels_take_no_part() -> None:
     without = replace(outputs, unlabelled=replace(outputs.unlabelled, target=unsure))
     swapped = replace(unsure, label=(unsure.label + 1) % CLASSES)
     other = replace(outputs, unlabelled=replace(outputs.unlabelled, target=swapped))
-    assert torch.equal(reco.contrast(without, drawn(reco, 1)), reco.contrast(other, drawn(reco, 1)))
+    assert torch.equal(
+        reco.contrast(reco.pixels(without), drawn(reco, 1)), reco.contrast(reco.pixels(other), drawn(reco, 1))
+    )
 
 
 def test_gradient_reaches_head_and_backbone_and_draws_follow_the_seed() -> None:
@@ -103,7 +105,7 @@ def test_gradient_reaches_head_and_backbone_and_draws_follow_the_seed() -> None:
     reco.eval()
     outputs = reco.base.outputs(batch())
     seeds = [derive(0, "a"), derive(0, "a"), derive(0, "b")]
-    first, again, other = (reco.contrast(outputs, drawn(reco, seed)).item() for seed in seeds)
+    first, again, other = (reco.contrast(reco.pixels(outputs), drawn(reco, seed)).item() for seed in seeds)
     assert first == again != other
 
 

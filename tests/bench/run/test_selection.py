@@ -33,11 +33,18 @@ COMPARED = (
 )
 
 
-def make_job(folder: Path, protocol: Any = None, holdout: int = 2, method: str = "classmix", every: int = 2) -> Job:
+def make_job(
+    folder: Path,
+    protocol: Any = None,
+    holdout: int = 2,
+    method: str = "classmix",
+    every: int = 2,
+    evaluation: dict[str, Any] | None = None,
+) -> Job:
     """Plan one cell, with images held out, in a store of its own."""
     content = yaml.safe_load(GRID)
     content["axes"] |= {"method": [method], "protocol": [protocol or {"few_labels": 6}]}
-    content["recipe"]["evaluation"] = {"every": every}
+    content["recipe"]["evaluation"] = {"every": every, **(evaluation or {})}
     if holdout:
         content["recipe"]["evaluation"] |= {"select_on": "holdout", "holdout": holdout}
     content["resources"] = {"threads": 1, "checkpoint_every": 3, "log_every": 1, "device": "cpu"}

@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "augseg": {"threshold": 0.2},
     "classmix": {"threshold": 0.3},
     "fixmatch": {"threshold": 0.2},
+    "pixel_contrast": {"threshold": 0.3, "weak_threshold": 0.2, "representation_dim": 64, "num_pixels": 256},
     "rc2l": {"min_confidence": 0.05, "min_area": 0.0},
     "reco": {
         "threshold": 0.3,

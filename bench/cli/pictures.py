@@ -1,0 +1,108 @@
+"""``plot qualitative`` and ``evaluate --draw``: images beside their truth and what runs predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError, unknown
+
+if TYPE_CHECKING:
+    from bench.plan.request import Request
+    from bench.report.figures.qualitative import Row
+    from bench.report.pictures import Pick
+    from bench.store.confusion import Confusion
+    from bench.store.run import Run
+    from bench.store.summary import CellSummary
+    from bench.train.reevaluate import Evaluator
+
+
+def plot_qualitative(
+    request: Request, methods: str | None, only: str | None, pick: Pick, images: str, which: str, output: Path
+) -> list[Path]:
+    """Draw images × methods of runs of one split and seed, and return the files.
+
+    Args:
+        request: the grid, the data and the store.
+        methods: labels between commas, in the order of the figure; None for all.
+        only: as in ``--only``.
+        pick: how images are chosen where `images` is a number.
+        images: how many, or their ids between commas.
+        which: weights, `last`, `best` or `selected`.
+        output: the folder.
+
+    Raises:
+        BenchError: if no such runs are done, or there are no such images, or matrices or weights are missing.
+    """
+    from bench.data.roots import DataRoots
+    from bench.plan.summary import find_summary
+    from bench.report.pictures import beside
+    from bench.store.run import Run
+    from bench.train.reevaluate import Evaluator
+
+    summary = find_summary(request)
+    cells = _chosen(summary.cells, only)
+    names = None if methods is None else [name.strip() for name in methods.split(",")]
+    shown = beside(cells, names, {cell.id: Run(request.store / cell.id).is_done() for cell in cells})
+    runs = {str(cell.coords["method"]): Run(request.store / cell.id) for cell in shown}
+    ids = _ids(list(runs.values()), which, pick, images)
+    roots = DataRoots.parse(request.data)
+    of = shown[0].coords
+    title = f"{summary.title or summary.name}: {of['labels']}, seed {of['seed']}"
+    evaluators = {name: Evaluator.open(run, which, roots) for name, run in runs.items()}
+    return sheet(evaluators, ids, title, output, f"{summary.name}-qualitative")
+
+
+def _chosen(cells: Sequence[CellSummary], only: str | None) -> Sequence[CellSummary]:
+    from bench.cli.only import asked_for, choose
+
+    for wanted in asked_for(only or ""):
+        chosen = choose(cells, lambda cell: cell.coords, wanted, None)
+        cells = [cell for cell in cells if id(cell) in chosen]
+    return cells
+
+
+def _ids(runs: Sequence[Run], which: str, pick: Pick, images: str) -> list[str]:
+    from bench.report.pictures import choose
+
+    kept = [_matrices(run, which) for run in runs]
+    ids = kept[0].ids
+    if any(one.ids != ids for one in kept):
+        raise BenchError("these runs were scored on different images; choose runs of one dataset with --only")
+    if images.isdecimal():
+        return [ids[place] for place in choose(kept, pick, max(1, int(images)))]
+    names = [name.strip() for name in images.split(",")]
+    for name in names:
+        if name not in ids:
+            raise unknown("image of --images", name, ids)
+    return names
+
+
+def _matrices(run: Run, which: str) -> Confusion:
+    from bench.store.confusion import read_confusion
+
+    kept = read_confusion(run, which)
+    if kept is None:
+        raise BenchError(f"{run.id}: keeps no matrices of its '{which}' evaluation; `evaluate {run.id}` makes them")
+    return kept
+
+
+def sheet(evaluators: Mapping[str, Evaluator], ids: Sequence[str], title: str, output: Path, stem: str) -> list[Path]:
+    """Draw what runs, by their names, predict of images, and return the files."""
+    from bench.report.figures.qualitative import draw
+
+    dataset = next(iter(evaluators.values())).reader.dataset
+    rows = [_row(evaluators, name) for name in ids]
+    return draw(rows, ["truth", *evaluators], dataset.classes, dataset.palette, title, output, stem)
+
+
+def _row(evaluators: Mapping[str, Evaluator], name: str) -> Row:
+    from bench.report.figures.qualitative import Row
+    from bench.report.pictures import image_score
+
+    reader = next(iter(evaluators.values())).reader
+    truth, predicted = reader.mask(name), [evaluator.predict(name) for evaluator in evaluators.values()]
+    scores = [image_score(truth, mask, len(reader.dataset.classes)) for mask in predicted]
+    captions = ["", *("no labelled pixel" if score is None else f"mIoU {score:.1f}" for score in scores)]
+    return Row(name, reader.image(name), [truth, *predicted], captions)
