@@ -43,7 +43,7 @@ def attempts(grid: Grid, row: dict[str, Any]) -> int:
 
 
 def test_what_slurm_or_a_person_ended_stays_ended(cluster: Cluster, tmp_path: Path) -> None:
-    grid = Grid(cluster, tmp_path, slow("plain", "TERM", "USR2", "INT", "verb"))
+    grid = Grid(cluster, tmp_path, slow("plain", "TERM", "USR2", "INT", "verb", pause=5.0))
     grid("submit")
     wait_until(lambda: all(row.get("step", 0) >= 1 for row in grid.rows()), 120, "all cells have taken a step")
     rows, array = by_label(grid), records.submissions(grid.store)[0].arrays[0].name
