@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.cost.predict import Prediction
-    from bench.cost.sweep import SweepFrame, SweepRow
+    from bench.cost.sweep_frame import SweepFrame, SweepRow
     from bench.plan.cells import Plan
     from bench.plan.request import Request
 
@@ -43,11 +43,12 @@ def memory(
     from bench.cli.progress import progress_bar
     from bench.cost.sweep import check, sweep
     from bench.cost.sweep_spec import read_spec, result_path, spec_path
-    from bench.files import write_json
+    from bench.files import read_json, write_json
 
     read = read_spec(spec)
     if mode is not None:
         read = read.model_copy(update={"mode": mode.value})
+    path = result_path(store_path(store), spec)
     count, done = check(read, str(spec_path(spec))), 0
     with progress_bar("measuring", as_json) as step:
 
@@ -56,8 +57,7 @@ def memory(
             done += 1
             step(done, count)
 
-        frame = sweep(read, show)
-    path = result_path(store_path(store), spec)
+        frame = sweep(read, show, read_json(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, frame)
     if as_json:

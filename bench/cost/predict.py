@@ -171,6 +171,11 @@ def _predicted(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> Predic
     return {**whole, "window": other.evaluation.size, "window_bytes": window_peak}
 
 
+def predict_report(cell: Cell, num_classes: int) -> MemoryReport:
+    """Return the predicted memory of a cell's step on a GPU by phase; see :func:`predict_step`."""
+    return _measure_fake(cell, num_classes, ())[0]
+
+
 def _measure_fake(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> tuple[MemoryReport, Allocator, list[int]]:
     with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
         return measure_blank_step(cell, num_classes, scored)

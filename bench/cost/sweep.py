@@ -6,55 +6,20 @@ import contextlib
 import multiprocessing
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes
+from bench.cost.sweep_frame import StepRow, SweepFrame, SweepRow
+from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes, step_slopes
+from bench.cost.sweep_step import base_cell, step_cell
 from bench.processes import start
-from bench.spec.cell import resolve_part
+from bench.spec.cell import Cell, resolve_part
 from bench.spec.sections import Device
 
 PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
-
-
-class SweepRow(TypedDict, total=False):
-    """One setting of a sweep: what it is, and what was found, in bytes.
-
-    Attributes:
-        series, probe, method, setting: from the file of the sweep.
-        state: `done`, `out-of-memory` or `failed`, with the `reason`.
-        pixels: sampled in one step; None where not even that is known.
-        peak_bytes: of the loss's forward and backward pass, inputs included.
-        input_bytes: of the inputs.
-        extra_bytes: their difference.
-        peak_rss_bytes: of the process.
-    """
-
-    series: str
-    probe: str
-    method: str | None
-    setting: Options
-    state: str
-    reason: str
-    pixels: int | None
-    peak_bytes: int
-    input_bytes: int
-    extra_bytes: int
-    peak_rss_bytes: int
-
-
-class SweepFrame(TypedDict):
-    """A whole sweep, as the store keeps it: `rows`, one per setting, and the `slopes` per series."""
-
-    title: str
-    mode: str
-    limit_bytes: int
-    grid: str | None
-    rows: list[SweepRow]
-    slopes: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +28,17 @@ class Setting:
 
     probe: str
     options: Options
+    mode: str
+    device: Device
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A whole training step, likewise: the cell as in cell.json, and the number of its classes."""
+
+    cell: dict[str, Any]
+    classes: int
     mode: str
     device: Device
     limit_bytes: int
@@ -101,13 +77,8 @@ def _limit(limit_bytes: int, device: Any) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limit_bytes, hard))
 
 
-def measure(setting: Setting) -> SweepRow:
-    """Measure one setting in this process.
-
-    Returns:
-        `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
-        their difference; `peak_rss_bytes` of the process.
-    """
+def _device(setting: Setting | Step) -> Any:
+    """Set torch up, and return the device that a setting runs on."""
     from bench.spec.sections import Numerics, Resources
     from bench.train.setup import set_up_torch
 
@@ -115,7 +86,28 @@ def measure(setting: Setting) -> SweepRow:
     # product, so that no warming up would keep the usual 34 MB out of the loss's peak.
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
     wanted: Device = "cpu" if setting.mode == "fake" else setting.device
-    device = set_up_torch(Resources(device=wanted, threads=1), Numerics())
+    return set_up_torch(Resources(device=wanted, threads=1), Numerics())
+
+
+def measure_step(step: Step) -> StepRow:
+    """Measure a whole training step in this process: its `peak_bytes`."""
+    from bench.cost.sweep_step import step_bytes
+
+    device = _device(step)
+    if step.mode != "fake":
+        _warm_up(device)
+        _limit(step.limit_bytes, device)
+    return {"peak_bytes": step_bytes(Cell.from_spec(step.cell), step.classes, step.mode, device)}
+
+
+def measure(setting: Setting) -> SweepRow:
+    """Measure one setting in this process.
+
+    Returns:
+        `pixels`; `peak_bytes` of the loss's forward and backward pass, inputs included; `input_bytes`; `extra_bytes`,
+        their difference; `peak_rss_bytes` of the process.
+    """
+    device = _device(setting)
     part = resolve_part("probe", {"name": setting.probe, **setting.options}, "probe")
     if setting.mode == "fake":
         from torch._subclasses.fake_tensor import FakeTensorMode
@@ -155,9 +147,10 @@ def _measure(probe: Any) -> SweepRow:
     }
 
 
-def _child(setting: Setting, pipe: Connection) -> None:
+def _child(setting: Setting | Step, pipe: Connection) -> None:
     try:
-        pipe.send({"state": "done", **measure(setting)})
+        found: Mapping[str, Any] = measure_step(setting) if isinstance(setting, Step) else measure(setting)
+        pipe.send({"state": "done", **found})
     except Exception as error:
         from bench.store.failures import classify
 
@@ -166,17 +159,25 @@ def _child(setting: Setting, pipe: Connection) -> None:
         pipe.send({"state": failure.state.value, "reason": failure.reason[:160]})
 
 
-def _fresh(setting: Setting) -> SweepRow:
+def _fresh(setting: Setting | Step) -> Any:
     """Measure a setting in a new process; one that dies was killed for its memory, most likely."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with contextlib.closing(theirs):
         process = start(_child, (setting, theirs), PRELOAD)
-    found: SweepRow = {"state": "failed", "reason": "its process ended without a word"}
+    found: dict[str, Any] = {"state": "failed", "reason": "its process ended without a word"}
     with contextlib.suppress(EOFError):
         found = ours.recv()
     process.join()
     if process.exitcode == -9:
         found = {"state": "out-of-memory", "reason": "its process was killed by signal 9"}
+    return found
+
+
+def _whole_step(spec: MemorySpec, cell: Cell) -> StepRow:
+    limit = int(spec.limit_gb * 1e9)
+    found: StepRow = _fresh(Step(cell.spec(), spec.classes, spec.mode, spec.device, limit))
+    if spec.mode == "fake" and found.get("peak_bytes", 0) > limit:
+        found |= {"state": "out-of-memory", "reason": f"{found['peak_bytes'] / 1e9:.1f} GB predicted"}
     return found
 
 
@@ -197,6 +198,8 @@ def _rows(spec: MemorySpec, series: Series) -> Iterator[SweepRow]:
         if "pixels" not in found:  # what a setting samples is known even where it doesn't fit
             found["pixels"] = _fresh(Setting(series.probe, options, "fake", "cpu", limit)).get("pixels")
         row.update(found)
+        if (cell := step_cell(spec, series, values, series.label)) is not None:
+            row["step"] = _whole_step(spec, cell)
         yield row
 
 
@@ -208,22 +211,32 @@ def check(spec: MemorySpec, where: str) -> int:
     """
     count = 0
     for i, series in enumerate(spec.series):
+        if not series.here:
+            continue
         for values in series.settings():
             options = {"name": series.probe, **series.set, **values}
             resolve_part("probe", options, f"{where}: memory.series.{i}")
+            step_cell(spec, series, values, f"{where}: memory.series.{i}")
             count += 1
+    base_cell(spec, where)
     return count
 
 
-def sweep(spec: MemorySpec, show: Callable[[SweepRow], None]) -> SweepFrame:
-    """Measure all settings and return the sweep's frame: `rows`, one per setting, and the `slopes` per series.
+def sweep(spec: MemorySpec, show: Callable[[SweepRow], None], before: SweepFrame | None = None) -> SweepFrame:
+    """Measure all settings and return the sweep's frame.
 
     Args:
         spec: validated by :func:`check`.
         show: called with each row as soon as it is measured.
+        before: an earlier frame, whose rows stay of series that can't be measured here.
     """
-    rows = []
+    rows: list[SweepRow] = []
+    cell = base_cell(spec, spec.title)
+    base = None if cell is None else _whole_step(spec, cell)
     for series in spec.series:
+        if not series.here:
+            rows += [row for row in (before or {"rows": []})["rows"] if row["series"] == series.label]
+            continue
         for row in _rows(spec, series):
             rows.append(row)
             show(row)
@@ -234,4 +247,6 @@ def sweep(spec: MemorySpec, show: Callable[[SweepRow], None]) -> SweepFrame:
         "grid": spec.grid,
         "rows": rows,
         "slopes": slopes(rows),
+        "base": base,
+        "step_slopes": step_slopes(rows, base),
     }

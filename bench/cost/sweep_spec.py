@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from bench.config import Config
 from bench.errors import BenchError
@@ -29,6 +30,9 @@ class Series(Config):
         set: options of the probe that all its settings share.
         axes: option to list of values; every combination is a setting.
         method: the method whose runs are the series' mIoU: those whose options have an axis' values.
+        step: dotted keys and values that make the recipe's step one of the series', where a whole one is measured too; its
+            method takes the axes' values that are options of it. Null measures the loss alone.
+        needs: an environment variable without which the series isn't measured; what the store keeps of it stays.
     """
 
     label: str
@@ -36,6 +40,13 @@ class Series(Config):
     set: Options = Field(default={})
     axes: dict[str, list[Any]] = Field(min_length=1)
     method: str | None = None
+    step: dict[str, Any] | None = None
+    needs: str | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether what it needs is there."""
+        return self.needs is None or self.needs in os.environ
 
     def settings(self) -> Iterator[Options]:
         """Yield the axes' values per setting, the first axis varying slowest."""
@@ -53,7 +64,9 @@ class MemorySpec(Config):
         limit_gb: memory (GB of 10^9 bytes) that a setting may take beyond the process itself; a setting that needs more is
             recorded as out of memory, so that the machine never swaps.
         series: what is swept.
-        grid: a grid whose runs in the store give the plot's second panel, mIoU.
+        grid: a grid whose runs in the store give the plot's last panel, mIoU.
+        recipe: of whole steps, as in a grid; measured as it is, it is the line that the losses come on top of.
+        classes: K, of whole steps.
     """
 
     title: str = "Extra memory against pixels sampled"
@@ -62,6 +75,8 @@ class MemorySpec(Config):
     limit_gb: PositiveFloat = 4.0
     series: list[Series] = Field(min_length=1)
     grid: str | None = None
+    recipe: dict[str, Any] | None = None
+    classes: PositiveInt = 21
 
 
 class _File(Config):
@@ -91,6 +106,8 @@ def read_spec(spec: str) -> MemorySpec:
     """
     path = spec_path(spec)
     found = validate(_File, read_yaml(path), f"{path}: ").memory
+    if found.recipe is None and any(series.step is not None for series in found.series):
+        raise BenchError(f"{path}: memory.recipe: is missing; a series' step is a change of it")
     labels = [s.label for s in found.series]
     for label in labels:
         if labels.count(label) > 1:
@@ -122,3 +139,14 @@ def slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     labels = dict.fromkeys(row["series"] for row in rows)
     done = [row for row in rows if row["state"] == "done"]
     return {label: slope([(r["pixels"], r["extra_bytes"]) for r in done if r["series"] == label]) for label in labels}
+
+
+def step_slopes(rows: Sequence[Mapping[str, Any]], base: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Return the slope per series of what a whole step takes above the base's; None where it takes no more."""
+    floor = (base or {}).get("peak_bytes", 0)
+    above = [
+        {**row, "state": row["step"]["state"], "extra_bytes": row["step"].get("peak_bytes", 0) - floor}
+        for row in rows
+        if "step" in row
+    ]
+    return slopes(above)

@@ -1,13 +1,14 @@
-"""Extra memory against pixels sampled, log-log, beside the mIoU of the runs that sample as many."""
+"""Memory against pixels sampled, log-log: of whole steps and of the loss, beside the mIoU of runs that sample as many."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from bench.files import read_json
 from bench.report.figures import style
@@ -17,6 +18,7 @@ from bench.store.run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BYTES = EngFormatter(unit="B")
 _COUNTS = EngFormatter(sep="")  # 1k, 1M: the style turns mathematical text off
 Points = dict[str, list[tuple[int, float]]]  # series -> (pixels, mIoU in %)
 
@@ -40,28 +42,62 @@ def scores(store: Path, runs: Runs, rows: Sequence[Mapping[str, Any]]) -> Points
     return found
 
 
-def _memory_panel(axes: Axes, found: Mapping[str, Any], looks: Mapping[str, style.LineStyle]) -> None:
-    axes.set_title("extra memory of the loss")
+@dataclass(frozen=True)
+class _Points:
+    """One series in one panel: (pixels, bytes) that were measured, and the pixels at which memory ran out."""
+
+    done: list[tuple[int, float]]
+    out: list[int]
+
+
+def _of_loss(rows: Sequence[Mapping[str, Any]], series: str) -> _Points:
+    own = [row for row in rows if row["series"] == series and row["pixels"]]
+    done = [(row["pixels"], row["extra_bytes"]) for row in own if row["state"] == "done"]
+    return _Points(sorted(done), [row["pixels"] for row in own if row["state"] == "out-of-memory"])
+
+
+def _of_step(rows: Sequence[Mapping[str, Any]], series: str) -> _Points:
+    own = [row for row in rows if row["series"] == series and row["pixels"] and "step" in row]
+    done = [(row["pixels"], row["step"]["peak_bytes"]) for row in own if row["step"]["state"] == "done"]
+    return _Points(sorted(done), [row["pixels"] for row in own if row["step"]["state"] == "out-of-memory"])
+
+
+def _panel(
+    axes: Axes, title: str, points: Mapping[str, _Points], looks: Mapping[str, style.LineStyle], limit: float
+) -> None:
+    """Draw pixels against bytes, both on log scales; at the limit, hollow and with an arrow, what ran out of memory."""
+    axes.set_title(title)
     axes.set_xlabel("pixels sampled per step (log scale)")
-    axes.set_ylabel("extra memory (MB, log scale)")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(_COUNTS)
-    axes.yaxis.set_major_formatter(_COUNTS)
-    limit = found["limit_bytes"] / 1e6
-    for name, look in looks.items():
-        rows = [r for r in found["rows"] if r["series"] == name and r["pixels"]]
-        done = sorted((r["pixels"], r["extra_bytes"] / 1e6) for r in rows if r["state"] == "done")
-        axes.plot([x for x, _ in done], [y for _, y in done], color=look.colour, marker=look.marker, linestyle="")
-        largest: dict[int, float] = dict(done)  # where settings share their pixels, the line follows the largest
+    axes.yaxis.set_major_formatter(_BYTES)
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    for name, found in points.items():
+        look = looks[name]
+        axes.plot(*_columns(found.done), color=look.colour, marker=look.marker, linestyle="")
+        largest = dict(found.done)  # where settings share their pixels, the line follows the largest
         axes.plot(list(largest), list(largest.values()), color=look.colour, linestyle=look.line, linewidth=1)
-        for x in [r["pixels"] for r in rows if r["state"] == "out-of-memory"]:
+        for x in found.out:
             axes.plot([x], [limit], marker=look.marker, color=look.colour, mfc="white", linestyle="")
             axes.annotate("", (x, limit * 2), (x, limit), arrowprops={"arrowstyle": "->", "color": look.colour})
-    if any(r["state"] == "out-of-memory" for r in found["rows"]):
+    if any(found.out for found in points.values()):
         axes.axhline(limit, color="#555555", linewidth=0.8, linestyle=":")
         axes.set_ylim(top=limit * 4)
-        axes.text(0.02, limit * 1.15, f"limit {limit / 1e3:g} GB", transform=axes.get_yaxis_transform(), fontsize=8)
+        axes.text(0.02, limit * 1.12, f"limit {_BYTES(limit)}", transform=axes.get_yaxis_transform(), fontsize=8)
+
+
+def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _base_line(axes: Axes, base: float) -> None:
+    """Draw what the recipe's own step takes: all of the losses come on top of it."""
+    axes.axhline(base, color="#555555", linewidth=1.0, linestyle=(0, (5, 2)))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, base / 1.6), high)
+    words = f"step without a contrast: {_BYTES(base)}"
+    axes.text(0.02, base / 1.06, words, transform=axes.get_yaxis_transform(), fontsize=8, va="top")
 
 
 def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle]) -> None:
@@ -80,7 +116,7 @@ def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle])
 
 
 def _name(label: str, slope: float | None) -> str:
-    return f"{label}: slope {'–' if slope is None else f'{slope:.2f}'}"
+    return label if slope is None else f"{label}: slope {slope:.2f}"
 
 
 def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str = "memory") -> list[Path]:
@@ -88,23 +124,35 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str
 
     Args:
         found: what ``bench.cost.sweep.sweep`` returned.
-        runs: from :func:`scores`; None leaves the second panel out.
+        runs: from :func:`scores`; None leaves the last panel out.
         out_dir: where to write.
         name: of the sweep's file, without its ending.
 
     Returns:
         The files written: `<name>-memory.png`, `.svg` and `.pdf` in `out_dir`; of a sweep called `memory`, `memory.png`.
     """
-    looks = style.line_styles(dict.fromkeys(row["series"] for row in found["rows"]))
+    rows, limit, base = found["rows"], float(found["limit_bytes"]), found.get("base")
+    looks = style.line_styles(dict.fromkeys(row["series"] for row in rows))
+    steps = {name: points for name in looks if (points := _of_step(rows, name)) != _Points([], [])}
+    losses = {name: _of_loss(rows, name) for name in looks if name not in steps or found["slopes"][name] is not None}
     with style.styled():
-        figure, panels = style.panels(1 if runs is None else 2, "", share_y=False)
-        _memory_panel(panels[0], found, looks)
+        count = 1 + bool(steps) + (runs is not None)
+        figure, panels = style.panels(count, "", share_y=False)
+        panels[0].set_ylabel("memory (log scale)")
+        left = list(panels)
+        if steps:
+            _panel(left[0], "a whole training step", steps, looks, limit)
+            if base is not None and base["state"] == "done":
+                _base_line(left[0], float(base["peak_bytes"]))
+            left.pop(0)
+        _panel(left[0], "the loss alone, above its inputs", losses, looks, limit)
         if runs is not None:
-            _score_panel(panels[1], runs, looks)
-            if runs:
-                panels[1].set_xlim(panels[0].get_xlim())  # the same setting stands at the same place in both
-        how = "measured" if found["mode"] == "real" else "predicted"
-        marks = f"{how}; slopes of log memory over log pixels; hollow with an arrow: out of memory"
+            _score_panel(panels[-1], runs, looks)
+        edges = [axes.get_xlim() for axes in (panels if runs else panels[: count - (runs is not None)])]
+        for axes, _ in zip(panels, edges, strict=False):  # the same setting stands at the same place in all
+            axes.set_xlim(min(low for low, _ in edges), max(high for _, high in edges))
+        how = "measured" if found["mode"] == "real" else "predicted, not measured"
+        marks = f"{how}; slopes of the loss: log memory over log pixels; hollow with an arrow: out of memory"
         legend = [style.legend_line(_name(name, found["slopes"][name]), look) for name, look in looks.items()]
         style.finish(figure, found["title"], marks, legend)
         return style.save(figure, out_dir, name if name == "memory" else f"{name}-memory")

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.cost.sweep import Setting, measure
-from bench.cost.sweep_spec import read_spec, slope
+from bench.cost.sweep import Setting, check, measure
+from bench.cost.sweep_spec import read_spec, result_path, slope
 from bench.errors import BenchError
+from bench.files import write_json
 
 SPEC = """
 memory:
@@ -101,3 +102,54 @@ def test_a_real_setting_that_does_not_fit_is_recorded(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)["rows"]
     assert [r["state"] for r in rows] == ["done", "out-of-memory"]
     assert rows[1]["pixels"] == 16384
+
+
+WHOLE = """
+memory:
+  mode: real
+  classes: 3
+  limit_gb: 4
+  recipe:
+    dataset: synthetic
+    method: {name: classmix, mix: cutmix}
+    network: {name: deeplabv3plus, backbone: tiny}
+    augmentation: {reco: {crop_size: 64}}
+    protocol: {few_labels: 16}
+    schedule: {batch: {labelled: 2, unlabelled: 2}}
+  series:
+    - {label: dense, probe: pixel_contrast, set: {batch: 4, size: [16, 16], channels: 16, classes: 3},
+       step: {method: {name: pixel_contrast, base: cutmix, representation_dim: 16}}, axes: {num_pixels: [64, 1024]}}
+    - {label: theirs, probe: reco_authors, needs: NO_SUCH_VARIABLE, axes: {num_queries: [8]}}
+"""
+
+
+@pytest.mark.parametrize("mode", ["real", "fake"])
+def test_whole_steps_lie_above_the_recipes_own_and_grow_with_the_loss(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "whole.yaml"
+    path.write_text(WHOLE)
+    store = tmp_path / "store"
+    kept = result_path(store, str(path))
+    kept.parent.mkdir(parents=True)
+    earlier = {"series": "theirs", "probe": "reco_authors", "setting": {"num_queries": 8}, "state": "done"}
+    write_json(kept, {"rows": [{**earlier, "pixels": 99, "extra_bytes": 5, "method": None}]})
+    done = CliRunner().invoke(app, ["memory", str(path), "--mode", mode, "--store", str(store), "--json"])
+    frame = json.loads(done.stdout)
+    small, large, theirs = frame["rows"]
+    assert theirs["pixels"] == 99  # measured where its checkout was, and kept
+    base = frame["base"]["peak_bytes"]
+    assert base < small["step"]["peak_bytes"] < large["step"]["peak_bytes"]
+    # the matrices of all pairs are what the larger one has more; other tensors of the step are the same
+    grown = large["step"]["peak_bytes"] - small["step"]["peak_bytes"]
+    assert grown == pytest.approx(large["extra_bytes"] - small["extra_bytes"], rel=0.25)
+    drawn = CliRunner().invoke(app, ["plot", "memory", str(path), "--store", str(store), "--output", str(tmp_path)])
+    assert drawn.exit_code == 0, drawn.output
+
+
+def test_a_step_needs_a_recipe_and_options_that_exist(tmp_path: Path) -> None:
+    path = tmp_path / "whole.yaml"
+    path.write_text(WHOLE.replace("representation_dim", "representation_width"))
+    with pytest.raises(BenchError, match=r"memory.series.0.step.*did you mean"):
+        check(read_spec(str(path)), str(path))
+    path.write_text("memory: {series: [{label: a, probe: reco, step: {}, axes: {num_queries: [1]}}]}")
+    with pytest.raises(BenchError, match=r"memory.recipe: is missing"):
+        read_spec(str(path))
