@@ -99,12 +99,13 @@ def at_once(spans: list[tuple[float, float]]) -> int:
 def test_a_limit_holds_over_arrays_and_submissions(cluster: Cluster, tmp_path: Path) -> None:
     """Three arrays in two submissions, two cells at a time; in the end all are done."""
     override = [{"when": {"seed": [1, 3]}, "set": {"profile.memory": "901M"}}]
-    axes = {"method": ["supervised"], "protocol": ["full"], "seed": list(range(6))}
+    method = {"name": "bad", "how": "not", "pause": 2.0}  # long enough for a busy machine
+    axes = {"method": [method], "protocol": ["full"], "seed": list(range(6))}
     grid = Grid(cluster, tmp_path, axes, overrides=override)
     assert "at most 2 cells of this grid" in grid("submit", "--parallel", "2", "--only", "seed=[0, 1, 2, 3]")
     grid("submit", "--parallel", "2", "--only", "seed=[4, 5]")
     assert "waits: other cells of the grid (--parallel)" in grid("status")
-    wait_until(lambda: set(grid.states()) == {"done"}, 240, "the jobs themselves have released what was held")
+    wait_until(lambda: set(grid.states()) == {"done"}, 400, "the jobs themselves have released what was held")
     runs = [Run(grid.store / row["id"]) for row in grid.rows()]
     assert all(len(list(read_jsonl(run.attempts))) == 1 for run in runs)
     assert at_once([(begin(run), read_json(run.state)["time"]) for run in runs]) <= 2
