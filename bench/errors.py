@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class BenchError(Exception):
@@ -12,6 +12,16 @@ class BenchError(Exception):
 
 class MachineError(BenchError):
     """Nothing is wrong with the input, but this machine can't do it: another one may."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it came from: a library that fails to write may raise something of its own."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and not any(found is one for one in seen):
+        yield found
+        seen.append(found)
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

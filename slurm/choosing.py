@@ -13,7 +13,7 @@ from bench.plan.summary import summarise
 from bench.store.activity import is_open
 from bench.store.run import State
 from bench.store.status import StatusRow, grid_status
-from slurm import resubmit
+from slurm import resubmit, tending
 from slurm.commands import SlurmError
 from slurm.view import SlurmView, add_view, settle
 
@@ -78,6 +78,8 @@ def cells_to_submit(options: SubmitOptions, plan: Plan, out: Console) -> Chosen:
     view = add_view(store, status)
     if not options.dry_run:
         settle(store, view.ends)
+        for line in [*tending.keep_away(store, *view.seen), *tending.roll(store, view.seen[0])]:
+            out.print(line)
         _release(view, out)
     rows = [row for row in status["cells"] if row["id"] in cells]
     chosen = set(resubmit.choose(rows, options.states))
@@ -111,4 +113,5 @@ def _release(view: SlurmView, out: Console) -> None:
 def _print_left_alone(rows: list[StatusRow], ids: set[str], out: Console) -> None:
     counts = Counter(row["state"] for row in rows if row["id"] in ids)
     if counts:
-        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())))
+        more = "; `submit --cancelled` goes on with cancelled ones" if State.CANCELLED.value in counts else ""
+        out.print("left alone: " + ", ".join(f"{n} {name}" for name, n in sorted(counts.items())) + more)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ PROFILE = Annotated[
 ]
 DRY = Annotated[bool, typer.Option("--dry-run", help="Print the sbatch scripts; submit nothing.")]
 PARALLEL = Annotated[int | None, typer.Option("--parallel", metavar="N", min=1, help="Cells at a time, at most.")]
+REASONS = 10  # cells that aren't done, of which `wait` says why
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
@@ -38,17 +39,18 @@ def submit(
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="Cells that were cancelled, too.")] = False,
     after: Annotated[str, typer.Option("--next-round", hidden=True)] = "",
     yes: YES = False,
     as_json: JSON = False,
 ) -> None:
-    """Submit a grid's open cells to a cluster, and return. Done, running, queued and failed cells are left alone."""
+    """Submit a grid's open cells to a cluster, and return. Done, queued, failed and cancelled cells are left alone."""
     from bench.store.run import State
     from slurm.choosing import SubmitOptions
     from slurm.resubmit import SUBMITTED
     from slurm.submit_verb import submit_cells
 
-    states = SUBMITTED - {State.CANCELLED.value} if after else SUBMITTED  # what a person ended stays ended
+    states = SUBMITTED | {State.CANCELLED.value} if cancelled else SUBMITTED  # what a person ended stays ended
     what = SubmitOptions(request, profile, only, states, parallel, dry_run, yes, as_json, with_what_is_there, after)
     submit_cells(what)
 
@@ -67,12 +69,14 @@ def retry(
     as_json: JSON = False,
 ) -> None:
     """Submit cells that ended badly again; they go on from their last checkpoint."""
-    from bench.errors import unknown
+    from bench.errors import BenchError, unknown
     from slurm.choosing import SubmitOptions
     from slurm.resubmit import RETRIED
     from slurm.submit_verb import submit_cells
 
     states = {{"oom": "out-of-memory"}.get(name, name) for name in state.split(",") if name}
+    if "cancelled" in states:
+        raise BenchError("--state cancelled: `submit --cancelled` goes on with cells that were cancelled")
     for name in sorted(states - RETRIED):
         raise unknown("state to retry", name, RETRIED)
     submit_cells(SubmitOptions(request, profile, only, frozenset(states), parallel, dry_run, yes, as_json))
@@ -111,19 +115,22 @@ def wait(
 ) -> None:
     """Wait until no cell of a grid runs or waits any more; exit code 0 if all that are reported are done, 1 if not."""
     from bench.store.activity import is_open
-    from slurm import resubmit, rounds
+    from slurm import resubmit, rounds, tending
     from slurm.commands import SlurmError
     from slurm.view import reported
 
     out, begin, printed, pause = console(stderr=as_json), time.monotonic(), "", 1.0
     waiter, quiet = rounds.Waiter(request), 0
     while True:
+        seen = tending.tend_if_free(request.store, request.name)
+        for said in seen or ():
+            out.print(said)
         state, view = _settled(request)
         line = totals(state) + (f"; Slurm doesn't answer: {view.error}" if view.error else "")
         if line != printed:
             out.print(f"{duration(time.monotonic() - begin)}: {line}; left: {duration(state['eta_seconds'])}")
             printed = line
-        if any(is_open(row) for row in state["cells"]):
+        if seen is None or any(is_open(row) for row in state["cells"]):
             quiet = 0
         elif waiter.goes_on():
             quiet, pause = 0, 1.0
@@ -139,6 +146,11 @@ def wait(
         time.sleep(pause)
         pause = min(pause * 1.5, 30.0)
     done = all(row["state"] == "done" for row in reported(state))
+    ended = [row for row in reported(state) if row["state"] != "done" and row.get("reason")]
+    for row in ended[:REASONS]:
+        out.print(f"{row['id']}: {row['state']}: {row['reason']}", markup=False)
+    if len(ended) > REASONS:
+        out.print(f"… and {len(ended) - REASONS} more, see `status`")
     for line in [] if done else state.get("next_round", []):
         out.print(line, markup=False)
     if as_json:
@@ -209,6 +221,12 @@ def _view(store: Path, status: GridStatus) -> None:
     add_view(store, status)
 
 
+def _hours(store: Path, status: GridStatus) -> dict[str, Any] | None:
+    from slurm.hours import hours
+
+    return hours(store, status)
+
+
 def _profiles() -> list[ListEntry]:
     from slurm.profiles import profile_names, read_profile
 
@@ -220,4 +238,4 @@ def _profiles() -> list[ListEntry]:
     ]
 
 
-BACKEND = Backend(verbs=(submit, retry, cancel, wait, logs), lists={"profiles": _profiles}, view=_view)
+BACKEND = Backend(verbs=(submit, retry, cancel, wait, logs), lists={"profiles": _profiles}, view=_view, hours=_hours)

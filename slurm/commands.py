@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 ANSWER_WITHIN = 20.0  # seconds
+WHOLE = {"SLURM_BITSTR_LEN": "0"}  # lists of tasks are written out; Slurm shortens them to 64 characters otherwise
 # The final states of sacct, and the state of a run that each of them means where the files know no better.
 FINAL = {
     "COMPLETED": "failed",
@@ -24,6 +25,9 @@ FINAL = {
     "CANCELLED": "cancelled",
     "PREEMPTED": "preempted",
 }
+
+
+_TASKS = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 
 class SlurmError(Exception):
@@ -40,6 +44,7 @@ class SlurmJob:
         in_queue: whether it runs or will run.
         node: where it runs or ran; "" where none.
         reason: why it waits, or its exit code.
+        code: the exit code of a job that ended.
     """
 
     id: str
@@ -47,6 +52,7 @@ class SlurmJob:
     in_queue: bool
     node: str = ""
     reason: str = ""
+    code: int = 0
 
 
 def available() -> bool:
@@ -61,7 +67,9 @@ def ask(*command: str) -> str:
         SlurmError: if it fails or doesn't answer in time.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_WITHIN, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=ANSWER_WITHIN, check=False, env={**os.environ, **WHOLE}
+        )
     except FileNotFoundError:
         raise SlurmError(f"{command[0]} is not installed here") from None
     except subprocess.TimeoutExpired:
@@ -84,16 +92,20 @@ def outside_any_job() -> Iterator[None]:
 
 
 def queue(names: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:
-    """Return the jobs of these names that run or wait, by (job id, job name).
+    """Return the jobs of these names that the controller knows, by (job id, job name).
+
+    Those of hidden partitions are among them, and those that ended a few minutes ago, which is all that is known of ends
+    where there is no accounting.
 
     Raises:
         SlurmError: if the controller doesn't answer.
     """
     found = {}
-    for line in ask("squeue", "-h", "-r", "-n", ",".join(sorted(names)), "-o", "%F|%K|%j|%T|%N|%r").splitlines():
+    command = ("squeue", "-a", "-h", "-r", "-t", "all", "-n", ",".join(sorted(names)), "-o", "%F|%K|%j|%T|%N|%r")
+    for line in ask(*command).splitlines():
         job, index, name, state, node, reason = line.split("|", 5)
         full = job if index == "N/A" else f"{job}_{index}"
-        found[full, name] = SlurmJob(full, state, True, node, "" if reason == "None" else reason)
+        found[full, name] = SlurmJob(full, state, state not in FINAL, node, "" if reason == "None" else reason)
     return found
 
 
@@ -117,19 +129,23 @@ def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:
             continue
         where = "" if node == "None assigned" else node
         for one in _tasks(job):
-            found[one, name] = SlurmJob(one, word, False, where, f"exit code {code}")
+            found[one, name] = SlurmJob(one, word, False, where, f"exit code {code}", int(code.partition(":")[0] or 0))
     return found
 
 
 def _tasks(job: str) -> list[str]:
-    """Return the tasks that accounting writes as one, such as ``12_[3-5,8%2]`` for those cancelled while they waited."""
+    """Return the tasks that accounting writes as one when they are cancelled while they wait: ``12_[3-5,8,10-20:2%2]``.
+
+    Of a list that Slurm has shortened (``3_[1-2,...]``), those that it names.
+    """
     array, bracket, inside = job.partition("_[")
     if not bracket:
         return [job]
-    found = []
-    for part in inside.rstrip("]").split("%")[0].split(","):
-        low, _, high = part.partition("-")
-        found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1)]
+    found = list[str]()
+    for part in inside.rstrip("]").partition("%")[0].split(","):
+        if known := _TASKS.fullmatch(part):
+            low, high, step = (int(n) if n else None for n in known.groups())
+            found += [f"{array}_{index}" for index in range(low or 0, (high or low or 0) + 1, step or 1)]
     return found
 
 
@@ -139,7 +155,7 @@ def find_array(name: str, since: float) -> str | None:
     Raises:
         SlurmError: if Slurm can't tell.
     """
-    known = ask("squeue", "-h", "-t", "all", "-n", name, "-o", "%F").split()
+    known = ask("squeue", "-a", "-h", "-t", "all", "-n", name, "-o", "%F").split()
     if not known:
         start = f"now-{int(since // 60) + 2}minutes"
         with contextlib.suppress(SlurmError):  # a cluster without accounting; the controller has answered already
@@ -166,10 +182,11 @@ def max_array_size() -> int:
 
 
 def partitions() -> dict[str, dict[str, str]]:
-    """Return the partitions by name, each with Slurm's keys.
+    """Return the partitions by name, hidden ones too, each with Slurm's keys.
 
     Raises:
         SlurmError: if the controller doesn't answer.
     """
-    rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in ask("scontrol", "show", "partition", "-o").splitlines()]
+    lines = ask("scontrol", "-a", "show", "partition", "-o").splitlines()
+    rows = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
     return {row["PartitionName"]: row for row in rows if "PartitionName" in row}

@@ -101,14 +101,21 @@ def _memory_problems(arrays: Sequence[ArrayRequest], request: Request, notes: li
     for array in arrays:
         if array.profile.gpu_memory is None:
             continue
-        for planned in array.cells:
-            predicted = known.of(planned.cell)
-            if "error" in predicted:
-                notes.append(f"{planned.cell.id}: its memory can't be predicted: {predicted['error']}")
-            elif predicted["needed_bytes"] > array.profile.gpu_memory * 1e9:
-                about, needs = predicted["reserved_bytes"] / 1e9, predicted["needed_bytes"] / 1e9
+        for start in range(0, len(array.cells), array.profile.pack):
+            packed = array.cells[start : start + array.profile.pack]
+            predicted = [known.of(planned.cell) for planned in packed]
+            notes += [
+                f"{planned.cell.id}: its memory can't be predicted: {one['error']}"
+                for planned, one in zip(packed, predicted, strict=True)
+                if "error" in one
+            ]
+            about, needs = (
+                sum(one[key] for one in predicted if "error" not in one) / 1e9
+                for key in ("reserved_bytes", "needed_bytes")
+            )
+            if needs > array.profile.gpu_memory:
                 text = f"about {about:.1f} GB, needs {needs:.1f} GB with margin; the GPU has {array.profile.gpu_memory:g} GB"
-                found.setdefault(text, planned.cell.id)
+                found.setdefault(text, " beside ".join(planned.cell.id for planned in packed))
     return [f"{cell} and cells of its shape won't fit: {text}" for text, cell in found.items()]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bench.config import Config
 from bench.errors import BenchError, unknown
@@ -48,6 +48,11 @@ def minutes(time: str | int) -> int:
     return -(-seconds // 60)
 
 
+def times(memory: str, count: int) -> str:
+    """Return a multiple of an amount of memory as Slurm writes it, ``16G``."""
+    return f"{int(memory.rstrip('KMGT')) * count}{memory.lstrip('0123456789')}"
+
+
 def _time(value: str | int) -> str | int:
     minutes(value)
     return value
@@ -68,12 +73,62 @@ def _one_line(value: str) -> str:
     return value
 
 
+# Options of sbatch that the harness sets itself, and those for which a profile has a key.
+OURS = frozenset(
+    {
+        "array",
+        "chdir",
+        "error",
+        "input",
+        "job-name",
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+        "no-requeue",
+        "open-mode",
+        "output",
+    }
+    | {"parsable", "requeue", "signal", "test-only", "wait", "wrap"}
+)
+KEYS = {
+    **{name: name for name in ("partition", "account", "qos", "time", "constraint", "exclude", "exclusive")},
+    **{
+        "mem": "memory",
+        "mem-per-cpu": "memory",
+        "mem-per-gpu": "memory",
+        "cpus-per-task": "cpus",
+        "cpus-per-gpu": "cpus",
+    },
+    **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"), "gpus"),
+}
+
+
+def _option(name: str) -> str:
+    if name in OURS:
+        raise ValueError(f"the harness sets --{name} itself; leave it out")
+    if name in KEYS:
+        raise ValueError(f"write the profile's key `{KEYS[name]}` instead of the option --{name}")
+    return name
+
+
+def _one_gpu(value: int | str) -> int | str:
+    if int(str(value).rpartition(":")[2]) > 1:
+        raise ValueError(f"a cell trains on one GPU, {value} would leave the others idle; write 1, or type:1")
+    return value
+
+
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, _matching(r"[\w.,@+-]+", "name that sbatch accepts")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[KMGT]?", "amount of memory; write e.g. 32G or 4000M")]
 Gpus = Annotated[str, _matching(r"[\w.-]+:[1-9]\d*", "GPU request; write a number, or type:number, e.g. a100:1")]
 Variable = Annotated[str, _matching(r"[A-Za-z_]\w*", "name of an environment variable")]
 Option = Annotated[str, _matching(r"[a-z][a-z0-9-]*", "long option of sbatch; write it without the dashes")]
+
+
+class Retries(Config):
+    """How often a cell is submitted again by itself, by kind of failure; it goes on from its checkpoint."""
+
+    infrastructure: NonNegativeInt = 3
 
 
 class Profile(Config):
@@ -87,7 +142,7 @@ class Profile(Config):
         account: to charge.
         qos: quality of service.
         time: limit per job, in any of Slurm's formats. A run longer than that goes on in the requeued job.
-        gpus: a number, or type:number. With any, a cell refuses to train on the CPU.
+        gpus: 0 or 1, or type:1. With one, a cell refuses to train on the CPU.
         gpu_memory: GB (10^9 bytes) per GPU; preflight compares the predicted memory with it.
         cpus: per cell.
         memory: of the host, per cell.
@@ -97,14 +152,19 @@ class Profile(Config):
         modules: loaded before anything else (``module load``).
         setup: lines of shell before the cell starts.
         environment: variables of the cell.
-        container: what stands before the interpreter, e.g. ``apptainer exec --nv /images/torch.sif``. To requeue itself a
-            cell needs ``scontrol`` in there.
+        container: what stands before the interpreter, e.g. ``apptainer exec --nv /images/torch.sif``. It needs no
+            ``scontrol`` in there.
         python: the interpreter in the job; null is the one that submits.
         options: further long options of sbatch, without the dashes, e.g. ``{reservation: icml, nice: 100}``.
         grace: seconds before the time limit, or after a preemption, in which a cell must write its checkpoint; Slurm sends
             USR2 that early.
+        store_wait: seconds for which a job waits for a store that can't be seen or written on its node.
         max_requeues: how often a job requeues itself, after which a time limit makes its cell `timed-out`.
-        max_moves: how many other nodes a cell is tried on when one fails it before its first step, or by a fault of its own.
+        retries: how often a cell is submitted again by itself after a failure, by its kind: `infrastructure` is what isn't
+            the cell's fault (a node that fails it before its first step or by a fault of its own, that can't write the
+            store, or that dies). Other nodes are preferred.
+        pack: cells of one job, side by side on its GPU; `cpus` and `memory` are of each of them. Their predicted memory
+            must fit into `gpu_memory` together.
         parallel: cells at a time, over all arrays; null leaves it to the cluster, and to the cores with `local`.
     """
 
@@ -115,7 +175,7 @@ class Profile(Config):
     account: Name | None = None
     qos: Name | None = None
     time: Annotated[str | int, AfterValidator(_time)] = "1-00:00:00"
-    gpus: NonNegativeInt | Gpus = 0
+    gpus: Annotated[NonNegativeInt | Gpus, AfterValidator(_one_gpu)] = 0
     gpu_memory: PositiveFloat | None = None
     cpus: PositiveInt = 4
     memory: Memory = "16G"
@@ -127,11 +187,21 @@ class Profile(Config):
     environment: dict[Variable, Line] = Field(default={})
     container: Line | None = None
     python: Line | None = None
-    options: dict[Option, Line | int | bool] = Field(default={})
+    options: dict[Annotated[Option, AfterValidator(_option)], Line | int | bool] = Field(default={})
     grace: PositiveInt = 120
+    store_wait: PositiveInt = 300
     max_requeues: NonNegativeInt = 100
-    max_moves: NonNegativeInt = 2
+    retries: Retries = Retries()
+    pack: PositiveInt = 1
     parallel: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _packed_by_slurm(self) -> Profile:
+        if self.pack > 1 and self.executor == "local":
+            raise ValueError(
+                "pack: only with the executor slurm; with local, `parallel` says how many cells run at a time"
+            )
+        return self
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Profile:
         """Return the profile with some keys changed.

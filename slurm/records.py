@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from bench.files import read_json, write_json
 from bench.locks import lock
 from bench.spec.messages import one_line
 from bench.store import clock
+from slurm.plain_path import plain
 from slurm.profiles import Profile
 
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
@@ -29,9 +32,13 @@ class Array:
     Attributes:
         name: the job's name, found nowhere else; by it the array is found again if the submitter died.
         cells: ids in the order of the tasks; with `local`, every task works through all of them.
-        profile: the resources, as a mapping: records outlive changes of :class:`Profile`.
+        profile: the resources, as a mapping: records outlive changes of :class:`Profile`. Its variables are not among them.
+        variables: path of the file that sets the profile's variables, which only its owner can read; "" where it has none.
         tasks: number of tasks.
         until: the step at which a cell stops for now, by its id; none for those that run to their end.
+        left_out: nodes that fail cells, which its waiting tasks were told to avoid.
+        held, throttle: its share of the grid's limit of cells at a time, see :mod:`slurm.sharing`; None before it has one.
+        deferred: the limit on queued jobs that leaves it no room yet, see :mod:`slurm.rolling`; "" where none does.
         job_id: Slurm's id, or with `local` the controllers' process ids; None until the controller has accepted it.
     """
 
@@ -41,6 +48,22 @@ class Array:
     tasks: int
     job_id: str | list[int] | None = None
     until: dict[str, int] = field(default_factory=dict)
+    variables: str = ""
+    left_out: list[str] = field(default_factory=list)
+    held: bool = False
+    throttle: int | None = None
+    deferred: str = ""
+
+    def profile_holds(self) -> bool:
+        """Tell whether the profile asks Slurm to hold its jobs, which nobody but a person releases then."""
+        options = self.profile.get("options")
+        return isinstance(options, dict) and bool(options.get("hold"))
+
+    @property
+    def pack(self) -> int:
+        """Cells that a task runs side by side."""
+        known = self.profile.get("pack", 1)
+        return known if isinstance(known, int) else 1
 
     def until_of(self, cell: str) -> int | None:
         """Return the step at which a cell stops for now; None for its end."""
@@ -95,6 +118,7 @@ class Submission:
         moves: see ``bench.store.ticket.Ticket``.
         time: when (seconds since the epoch, by the clock of the store).
         next: the round after this one, of a tuned grid; None where there is none.
+        over: all its jobs have ended, and what only Slurm saw of that is recorded.
     """
 
     id: str
@@ -108,6 +132,7 @@ class Submission:
     moves: int = 0
     time: float = field(default_factory=time.time)
     next: Next | None = None
+    over: bool = False
 
     def path(self, store: Path) -> Path:
         """Return its folder."""
@@ -118,6 +143,21 @@ class Submission:
         path = self.path(store)
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "submission.json", asdict(self), indent=None)
+
+
+def keep_variables(path: Path, variables: Mapping[str, str]) -> str:
+    """Write a profile's variables, which may be secrets, as shell that sets them and that only its owner can read.
+
+    Returns:
+        The file's path; "" where there are none.
+    """
+    if not variables:
+        return ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in variables.items())
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(os.fsencode(lines))
+    return str(plain(path.resolve()))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from bench.plan.cells import PlannedCell
 from slurm import commands, snapshot
 from slurm.commands import SlurmError
 from slurm.plain_path import plain
-from slurm.profiles import Profile, minutes
+from slurm.profiles import Profile, minutes, times
 from slurm.submitit_private import RUNNER, sbatch_script
+from slurm.task import ASK_OUTSIDE, NO_STORE, WRONG_SETUP
 
 if TYPE_CHECKING:
     from submitit import AutoExecutor
@@ -39,9 +40,9 @@ class ArrayRequest:
 
     @property
     def tasks(self) -> int:
-        """Number of tasks: a cell each, or with `local` as many workers as may run at a time."""
+        """Number of tasks: a cell each, or as many as are packed, or with `local` as many workers as may run at a time."""
         if self.profile.executor == "slurm":
-            return len(self.cells)
+            return -(-len(self.cells) // self.profile.pack)
         workers = self.profile.parallel or max(usable_cores() // self.profile.cpus, 1)
         return min(workers, len(self.cells))
 
@@ -71,12 +72,13 @@ def array_requests(
     requests = []
     for text, members in groups.items():
         asked, unavoidable = exclude_where_possible(Profile.model_validate_json(text), bad_nodes)
-        step = size if asked.executor == "slurm" else len(members)
+        asked = asked.model_copy(update={"pack": min(asked.pack, len(members))})
+        step = size * asked.pack if asked.executor == "slurm" else len(members)
         parts = [tuple(members[i : i + step]) for i in range(0, len(members), step)]
         requests += [ArrayRequest(asked, part, unavoidable) for part in parts]
-    if profile.parallel is None or len(requests) < 2:
-        return requests
-    share = max(profile.parallel // len(requests), 1)  # Slurm limits each array, `parallel` all of them together
+    if profile.executor == "slurm" or profile.parallel is None or len(requests) < 2:
+        return requests  # on Slurm `slurm.sharing` deals the limit out
+    share = max(profile.parallel // len(requests), 1)
     return [replace(r, profile=r.profile.model_copy(update={"parallel": share})) for r in requests]
 
 
@@ -124,45 +126,75 @@ def refusal(profile: Profile) -> str | None:
 # -- submitit's parameters ---------------------------------------------------------------------------------------------
 
 
-def setup_lines(profile: Profile, code: Path) -> list[str]:
-    """Return the lines of shell that come before the cell: modules, variables, and the profile's own."""
-    variables = {**profile.environment, **snapshot.environment(code)}
-    exports = [f"export {key}={shlex.quote(value)}" for key, value in variables.items()]
-    lines = [*(f"module load {name}" for name in profile.modules), *exports, *profile.setup]
+def setup_lines(profile: Profile, code: Path, variables: str) -> list[str]:
+    """Return the shell's lines before the cell: modules, variables, the profile's own. One that fails ends the job.
+
+    Args:
+        profile: what is asked for.
+        code: the snapshot that runs.
+        variables: path of the file that sets the profile's variables; "" where it has none.
+    """
+    lines = [f"module load {name}" for name in profile.modules]
+    lines += [f". {shlex.quote(variables)}"] if variables else []
+    lines += [f"export {key}={shlex.quote(value)}" for key, value in snapshot.environment(code).items()]
+    lines += profile.setup
     if profile.executor == "slurm":
-        return lines
-    # submitit takes the shell's process id for the job's: the trap keeps bash from replacing itself by the last command.
+        return [f"bench_wrong_setup={WRONG_SETUP}", *_shell("setup"), *lines, "trap - ERR"]
+    # Submitit joins them by `&&`. It takes the shell's process id for the job's: the trap keeps bash from replacing itself
+    # by the last command.
     return ["trap : EXIT", f"cd {shlex.quote(str(code))}", *lines]
 
 
-def parameters(profile: Profile, code: Path, name: str) -> dict[str, object]:
-    """Return what ``AutoExecutor.update_parameters`` is given for a profile."""
+def _prologue(profile: Profile, folder: Path, code: Path) -> list[str]:
+    """Return the lines of shell by which a job waits for the store, and logs there."""
+    known = {"jobs": str(folder), "code": str(code), "patience": profile.store_wait, "no_store": NO_STORE}
+    # Within a container there may be no scontrol; outside of it the interpreter that submits knows how to requeue the job.
+    known |= {"ask_outside": ASK_OUTSIDE, "python": sys.executable if profile.container else ""}
+    return [*(f"bench_{key}={shlex.quote(str(value))}" for key, value in known.items()), *_shell("prologue")]
+
+
+def _shell(name: str) -> list[str]:
+    return (Path(__file__).parent / f"{name}.sh").read_text("utf-8").splitlines()
+
+
+def parameters(profile: Profile, folder: Path, code: Path, name: str, variables: str = "") -> dict[str, object]:
+    """Return what ``AutoExecutor.update_parameters`` is given for a profile.
+
+    Args:
+        profile: what is asked for.
+        folder: of pickles and logs.
+        code: the snapshot that runs.
+        name: of the job.
+        variables: see :func:`setup_lines`.
+    """
     shared = {"name": name, "timeout_min": minutes(profile.time)}
-    setup = setup_lines(profile, code)
+    setup = setup_lines(profile, code, variables)
     if profile.executor == "local":
         return {**shared, "local_setup": setup}
     wanted = {
         "partition": profile.partition,
         "account": profile.account,
         "qos": profile.qos,
-        "mem": profile.memory,
+        "mem": times(profile.memory, profile.pack),
         "gres": f"gpu:{profile.gpus}" if profile.gpus else None,
         "constraint": profile.constraint,
         "exclude": profile.exclude,
         "exclusive": profile.exclusive or None,
         "signal_delay_s": profile.grace,
-        "setup": setup,
-        "srun_args": [f"--cpus-per-task={profile.cpus}"],  # since Slurm 22.05 a step doesn't take it from its job
-        # Jobs start in the snapshot, so that no directory with other code comes first on Python's path.
+        "setup": [*_prologue(profile, folder, code), *setup],
+        # Since Slurm 22.05 a step doesn't take its CPUs from its job. What it prints goes where the script's output goes.
+        "srun_args": [f"--cpus-per-task={profile.cpus * profile.pack}", "--output=all", "--error=all"],
         "additional_parameters": {
-            "chdir": str(code),
+            "chdir": "/",  # the script goes to the snapshot when it sees it
+            "output": "/dev/null",
+            "error": "/dev/null",
             "requeue": True,
             **{key: value for key, value in profile.options.items() if value is not False},
         },
-        "array_parallelism": profile.parallel or 1_000_000,
+        "array_parallelism": max(profile.parallel // profile.pack, 1) if profile.parallel else 1_000_000,
     }
     slurm = {f"slurm_{key}": value for key, value in wanted.items() if value is not None}
-    return {**shared, "nodes": 1, "tasks_per_node": 1, "cpus_per_task": profile.cpus, **slurm}
+    return {**shared, "nodes": 1, "tasks_per_node": 1, "cpus_per_task": profile.cpus * profile.pack, **slurm}
 
 
 def python_command(profile: Profile) -> str:
@@ -175,8 +207,8 @@ def python_command(profile: Profile) -> str:
     return command if profile.executor == "local" else f'sh -c \'trap "" USR2; exec "$@"\' sh {command}'
 
 
-def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> AutoExecutor:
-    """Return submitit's executor for an array.
+def make_executor(profile: Profile, folder: Path, code: Path, name: str, variables: str) -> AutoExecutor:
+    """Return submitit's executor for an array; arguments as for :func:`parameters`.
 
     Raises:
         BenchError: if there is no Slurm here.
@@ -187,15 +219,16 @@ def make_executor(profile: Profile, folder: Path, code: Path, name: str) -> Auto
         raise BenchError("there is no Slurm on this machine (no sbatch): log in where there is, or use --profile local")
     python = {f"{profile.executor}_python": python_command(profile)}
     executor = submitit.AutoExecutor(folder=folder, cluster=profile.executor, **python)
-    executor.update_parameters(**parameters(profile, code, name))
+    executor.update_parameters(**parameters(profile, folder, code, name, variables))
     return executor
 
 
 def script(profile: Profile, folder: Path, code: Path, name: str, tasks: int) -> str:
     """Return the sbatch script of an array; for `local` the command of each worker."""
     folder, code = plain(folder, link=False), plain(code, link=False)
+    variables = str(folder.parent / "environment.sh") if profile.environment else ""
     command = f"{python_command(profile)} -u -m {RUNNER} {shlex.quote(str(folder))}"
     if profile.executor == "local":
-        lines = setup_lines(profile, code)
+        lines = setup_lines(profile, code, variables)
         return "\n".join([f"# {tasks} processes on this machine, each:", *lines, command, ""])
-    return sbatch_script(command, folder, parameters(profile, code, name), tasks)
+    return sbatch_script(command, folder, parameters(profile, folder, code, name, variables), tasks)

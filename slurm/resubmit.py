@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.files import concurrently
 from bench.store import clock
 from bench.store.activity import is_open
 from bench.store.run import Run, State
@@ -18,9 +19,7 @@ from slurm.submit import jobs_folder, tasks_of, withdraw
 from slurm.submitit_private import write_pickle
 from slurm.view import SlurmView
 
-SUBMITTED = frozenset(
-    {State.PENDING.value, State.PREEMPTED.value, State.QUEUED.value, State.CANCELLED.value, State.STOPPED.value}
-)
+SUBMITTED = frozenset({State.PENDING.value, State.PREEMPTED.value, State.QUEUED.value, State.STOPPED.value})
 RETRIED = frozenset({State.FAILED.value, State.OUT_OF_MEMORY.value, State.TIMED_OUT.value, State.DIVERGED.value})
 AT_A_TIME = 500  # job ids per scancel
 
@@ -59,7 +58,7 @@ def recover(store: Path) -> list[str]:
     lines = []
     for made in records.submissions(store):
         for number, array in enumerate(made.arrays):
-            if array.job_id is not None or not array.cells:
+            if array.job_id is not None or array.deferred or not array.cells:
                 continue
             slurm = array.resources().executor == "slurm"
             job = commands.find_array(array.name, clock.now(store) - made.time) if slurm else None
@@ -112,25 +111,46 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
         SlurmError: if Slurm doesn't take the cancellation; the cells are marked all the same, and their jobs leave them
             alone when they start.
     """
-    cancelled, jobs = list[str](), list[str]()
-    for row in rows:
-        run = Run(store / row["id"])
-        ticket = read_ticket(run)
-        # Cancelled before, but Slurm did not answer then.
-        again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
-        if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
-            continue
-        ticket.cancel(run)
-        cancelled.append(row["id"])
-        job = row.get("job")
-        if job and row.get("in_queue") is not False and not job.startswith("local"):
-            jobs.append(job)
+    taken = [row for row, was in zip(rows, concurrently(lambda row: _take_back(store, row), rows), strict=True) if was]
+    jobs = {
+        job: row
+        for row in taken
+        if (job := row.get("job")) and row.get("in_queue") is not False and not job.startswith("local")
+    }
+    known = {name: records.read_submission(store, name) for name in {row["submission"] for row in jobs.values()}}
+    ids = [job for job, row in jobs.items() if not _others(store, row, known[row["submission"]])]
     failed = None
-    for start in range(0, len(jobs), AT_A_TIME):
+    for start in range(0, len(ids), AT_A_TIME):
         try:
-            commands.ask("scancel", *jobs[start : start + AT_A_TIME])
+            commands.ask("scancel", *ids[start : start + AT_A_TIME])
         except SlurmError as error:
             failed = error
     if failed is not None:
         raise failed
-    return cancelled
+    return [row["id"] for row in taken]
+
+
+def _take_back(store: Path, row: StatusRow) -> bool:
+    """Mark a cell as cancelled that waits or runs; tell whether it did."""
+    run = Run(store / row["id"])
+    ticket = read_ticket(run)
+    # Cancelled before, but Slurm did not answer then.
+    again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
+    if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
+        return False
+    ticket.cancel(run)
+    return True
+
+
+def _others(store: Path, row: StatusRow, made: Submission | None) -> bool:
+    """Tell whether a cell's job has others to run, packed with it; without its ticket the cell stops by itself there."""
+    if made is None or (pack := made.arrays[row["array"]].pack) == 1:
+        return False
+    start = row["index"] // pack * pack
+    beside = (Run(store / cell) for cell in made.arrays[row["array"]].cells[start : start + pack])
+    return any(_belongs(run, made.id) and not run.is_done() for run in beside)
+
+
+def _belongs(run: Run, submission: str) -> bool:
+    ticket = read_ticket(run)
+    return ticket is not None and ticket.submission == submission and ticket.cancelled is None

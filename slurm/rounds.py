@@ -22,6 +22,7 @@ from bench.plan.request import Request
 from bench.spec.grid import grid_path
 from slurm import commands, records, snapshot
 from slurm.commands import SlurmError, SlurmJob, outside_any_job
+from slurm.names import next_name
 from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Next, Submission
@@ -94,8 +95,9 @@ def follow(store: Path, made: Submission, profile: Profile, others: Iterable[str
     interpreter = sys.executable if profile.container else profile.python or sys.executable
     command = shlex.join([interpreter, str(code / "bench.py"), *made.next.words])
     script = folder / "next.sh"
+    variables = records.keep_variables(folder / f"environment-{records.new_id()}.sh", profile.environment)
     # What a grid names relative to a folder is found there again.
-    lines = [*setup_lines(profile, code), f"cd {shlex.quote(made.next.folder)}", f"exec {command}"]
+    lines = [*setup_lines(profile, code, variables), f"cd {shlex.quote(made.next.folder)}", f"exec {command}"]
     script.write_text("\n".join(["#!/bin/bash", *lines, ""]), encoding="utf-8")
     where = {"partition": profile.partition, "account": profile.account, "qos": profile.qos}
     options = [f"--{key}={value}" for key, value in where.items() if value is not None]
@@ -153,7 +155,7 @@ def _environment(made: Submission) -> dict[str, str]:
 
 def name(made: Submission) -> str:
     """Return the name of the job that submits the next round."""
-    return f"bench-{made.id}-next"
+    return next_name(made.grid, made.id)
 
 
 def log(store: Path, made: Submission) -> Path:
@@ -211,7 +213,7 @@ def state_of(job: str) -> str | None:
         SlurmError: if Slurm doesn't answer.
     """
     try:
-        return commands.ask("squeue", "--noheader", "--jobs", job, "--format", "%T").strip() or None
+        return commands.ask("squeue", "--noheader", "--jobs", job, "--all", "--format", "%T").strip() or None
     except SlurmError as error:
         if "Invalid job id" in str(error):  # one that Slurm has forgotten
             return None

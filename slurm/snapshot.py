@@ -13,7 +13,7 @@ from bench.registry import plugin_paths
 from bench.run.provenance import SNAPSHOT, code_state
 
 ROOMS = ("bench", "methods", "datasets", "slurm")
-SUFFIXES = {".py", ".yaml"}
+SUFFIXES = {".py", ".yaml", ".sh"}
 
 
 def _files() -> dict[str, Path]:

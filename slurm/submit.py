@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.files import concurrently
 from bench.machine import gpu_for
 from bench.store import clock
-from bench.store.job import Job, holds_ticket
+from bench.store.job import Job
 from bench.store.run import Run
 from bench.store.ticket import Ticket, read_ticket
-from slurm import records, snapshot
+from slurm import records, rolling, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
+from slurm.names import job_name
 from slurm.plain_path import plain
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
-from slurm.request import ArrayRequest, exclude_where_possible, excluding, make_executor, setup_lines
+from slurm.request import ArrayRequest, make_executor, setup_lines
 from slurm.task import Task
 
 if TYPE_CHECKING:
@@ -51,10 +53,13 @@ def record_submission(
     until = {job.cell_id: job.until for job in jobs if job.until is not None}
     arrays = [
         Array(
-            f"bench-{number}-{i}",
+            job_name(grid, number, i, [p.cell.id for p in r.cells]),
             [p.cell.id for p in r.cells],
-            r.profile.model_dump(mode="json"),
+            {**r.profile.model_dump(mode="json"), "environment": {}},
             r.tasks,
+            variables=records.keep_variables(
+                records.folder(store) / number / f"environment-{i}.sh", r.profile.environment
+            ),
             until={p.cell.id: until[p.cell.id] for p in r.cells if p.cell.id in until},
         )
         for i, r in enumerate(requests)
@@ -73,34 +78,54 @@ def record_submission(
         time=clock.now(store),
     )
     made.write(store)
-    for a, array in enumerate(arrays):
-        for index, cell in enumerate(array.cells):
-            Ticket(number, a, index, moves, made.time).write(Run(store / cell))
+    tickets = [
+        (Run(store / cell), Ticket(number, a, index, moves, made.time))
+        for a, array in enumerate(arrays)
+        for index, cell in enumerate(array.cells)
+    ]
+    concurrently(lambda one: one[1].write(one[0]), tickets)
     return made
 
 
-def send(store: Path, made: Submission, on_accepted: Callable[[Array], None] = lambda _: None) -> None:
+def send(
+    store: Path, made: Submission, on_accepted: Callable[[Array], None] = lambda _: None, hold: bool = False
+) -> None:
     """Hand a submission's arrays to the executor, and write down each one's id as soon as it is known.
 
     Args:
         store: the run store.
         made: from :func:`record_submission`.
         on_accepted: called after each array that was accepted.
+        hold: Slurm is to hold them until :mod:`slurm.sharing` has dealt out what may run.
 
     Raises:
-        BenchError: if an array is refused; its cells, and those after it, lose their tickets.
+        BenchError: if an array is refused; its cells, and those after it, lose their tickets. What only a limit on the
+            number of queued jobs refuses stays in the record as deferred.
     """
-    for number, array in enumerate(made.arrays):
-        if array.job_id is not None:
+
+    def hand_over(array: Array) -> None:
+        if hold and array.profile.get("executor") == "slurm":
+            array.held = True
+            made.write(store)
+        array.job_id = _send_one(store, made, array)
+        array.deferred = ""
+        made.write(store)
+        on_accepted(array)
+
+    full = ""
+    for number, array in enumerate(list(made.arrays)):
+        if array.job_id is not None or not array.cells:
             continue
         try:
-            array.job_id = _send_one(store, made, array)
+            if full:
+                array.deferred = full
+            elif not rolling.send_what_fits(store, made, number, hand_over):
+                full = made.arrays[-1].deferred or array.deferred
         except Exception as error:
             withdraw(store, made, range(number, len(made.arrays)))
             why = " ".join(str(error).split())
             raise BenchError(f"{array.name}: not accepted: {why}; {_accepted(made)}") from None
-        made.write(store)
-        on_accepted(array)
+    made.write(store)
 
 
 def _accepted(made: Submission) -> str:
@@ -134,10 +159,15 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
         threads = resources.get("threads") or profile.cpus
         shared = tuple(replace(job, resources={**resources, "threads": threads}) for job in jobs)
         for _ in range(array.tasks):
-            yield Task(shared, profile.max_requeues, profile.max_moves)
+            yield _task(shared, profile, made)
         return
-    for job in jobs:
-        yield Task((job,), profile.max_requeues, profile.max_moves)
+    for start in range(0, len(jobs), profile.pack):
+        yield _task(tuple(jobs[start : start + profile.pack]), profile, made)
+
+
+def _task(jobs: tuple[Job, ...], profile: Profile, made: Submission) -> Task:
+    names, side = "comment" not in profile.options, profile.executor == "slurm" and len(jobs) > 1
+    return Task(jobs, profile.max_requeues, profile.retries.infrastructure, profile.grace, made.grid, names, side)
 
 
 def jobs_folder(store: Path, made: Submission) -> Path:
@@ -147,13 +177,15 @@ def jobs_folder(store: Path, made: Submission) -> Path:
 
 def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
     profile = array.resources()
+    if array.held:
+        profile = profile.model_copy(update={"options": {**profile.options, "hold": True}})
     tasks = list(tasks_of(store, made, array))
     with outside_any_job():
-        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name)
+        executor = make_executor(profile, jobs_folder(store, made), Path(made.snapshot), array.name, array.variables)
         if profile.executor == "slurm":
             return str(executor.map_array(run_task, tasks)[0].job_id).split("_")[0]
         with _detached():
-            return _start_workers(executor, setup_lines(profile, Path(made.snapshot)), tasks)
+            return _start_workers(executor, setup_lines(profile, Path(made.snapshot), array.variables), tasks)
 
 
 def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task]) -> list[int]:
@@ -183,44 +215,3 @@ def _detached() -> Iterator[None]:
             os.close(file)
         os.close(nothing)
         signal.signal(signal.SIGHUP, old)
-
-
-def move(store: Path, run: Run, job: Job, node: str, max_moves: int) -> bool:
-    """Send a cell that a node failed to another node, as a job of its own. Called in the job that failed.
-
-    Returns:
-        Whether it was sent; where it wasn't, the cell stays `failed`, and ``retry`` is left to the user.
-    """
-    ticket = read_ticket(run)
-    old = None if ticket is None else records.read_submission(store, ticket.submission)
-    if ticket is None or old is None or ticket.moves >= max_moves or not holds_ticket(run, job):
-        return False
-    asked = _elsewhere(store, run.id, old.arrays[ticket.array].resources(), node)
-    number = records.new_id()
-    until = {} if job.until is None else {run.id: job.until}
-    made = replace(
-        old,
-        id=number,
-        arrays=[Array(f"bench-{number}-0", [run.id], asked.model_dump(mode="json"), 1, until=until)],
-        next=None,
-        moves=ticket.moves + 1,
-        time=clock.now(store),
-    )
-    made.write(store)
-    Ticket(number, 0, 0, made.moves, made.time).write(run)
-    try:
-        send(store, made)
-    except BenchError as error:
-        print(f"not moved away from {node}: {error}", flush=True)
-        ticket.write(run)
-        return False
-    print(f"moved away from {node} to job {made.arrays[0].job_id}, which excludes {asked.exclude}", flush=True)
-    return True
-
-
-def _elsewhere(store: Path, cell: str, profile: Profile, node: str) -> Profile:
-    """Return the profile without the nodes that the cell was tried on, nor other bad nodes where that leaves any."""
-    rows = records.failures(store)
-    tried = {row.node for row in rows if row.cell == cell} | {node}
-    asked = excluding(profile, sorted(tried))
-    return exclude_where_possible(asked, sorted(set(records.bad_nodes(rows)) - tried))[0]

@@ -15,9 +15,10 @@ from bench.plan.summary import make_plan
 from bench.spec.grid import grid_path
 from bench.store.threads import with_threads
 from bench.store.throughput import project
-from slurm import records, resubmit, rounds
+from slurm import records, resubmit, rolling, rounds, tending
 from slurm.choosing import Chosen, SubmitOptions, cells_to_submit
 from slurm.commands import SlurmError, max_array_size
+from slurm.names import job_name
 from slurm.preflight import problems
 from slurm.profiles import Profile, read_profile
 from slurm.request import ArrayRequest, array_requests, script
@@ -48,13 +49,14 @@ def submit_cells(options: SubmitOptions) -> None:
         chosen = cells_to_submit(options, plan, out)
         requests = _requests(chosen.cells, profile, request)
         if options.dry_run:
-            _print_scripts(requests, request)
+            _print_scripts(requests, request, plan.name)
             return
         if chosen.cells:
             _preflight(requests, options, out)
             _confirm(requests, options, out)
             made = _submit(options, plan, chosen, requests, profile, out)
         _close_or_follow(options, plan, chosen, made, profile, out)
+        tending.share(request.store, plan.name)
     _report(made, options.as_json, out)
 
 
@@ -73,6 +75,7 @@ def _submit(
 ) -> Submission:
     """Write the submission down, with the round that comes after it, and hand it to the executor."""
     request = options.request
+    out.print(f"writing down {counted(len(chosen.cells), 'cell')} …")
     jobs, _ = make_jobs(plan, chosen.cells, request, retry="diverged" in options.states)
     if len(jobs) < len(chosen.cells):
         raise BenchError("nothing was submitted: another process has finished some of these cells; try again")
@@ -80,7 +83,15 @@ def _submit(
     made = record_submission(request.store, plan.name, requests, with_threads(jobs, plan.name, ids, profile.cpus))
     if chosen.goes_on:
         _again(options).note(request.store, made)
-    send(request.store, made, lambda array: _print_accepted(array, out))
+    most = max((one.profile.parallel or 0 for one in requests), default=0)
+    send(request.store, made, lambda array: _print_accepted(array, out), hold=most > 0)
+    if count := rolling.waiting(made):
+        why = next(array.deferred for array in made.arrays if array.deferred)
+        out.print(
+            f"{counted(count, 'cell')} wait for room in the queue ({why}): jobs that end submit them, and so does `wait`"
+        )
+    if most and requests[0].profile.executor == "slurm":
+        out.print(f"at most {counted(most, 'cell')} of this grid at a time, over all its arrays")
     return made
 
 
@@ -103,10 +114,10 @@ def _requests(cells: list[PlannedCell], profile: Profile, request: Request) -> l
     return requests
 
 
-def _print_scripts(requests: list[ArrayRequest], request: Request) -> None:
+def _print_scripts(requests: list[ArrayRequest], request: Request, plan_name: str) -> None:
     folder = records.folder(request.store).resolve()
     for number, one in enumerate(requests):
-        name = f"bench-SUBMISSION-{number}"
+        name = job_name(plan_name, "SUBMISSION", number, [planned.cell.id for planned in one.cells])
         text = script(one.profile, folder / "SUBMISSION" / "jobs", folder / "code" / "SNAPSHOT", name, one.tasks)
         sys.stdout.write(f"# {name}: {counted(len(one.cells), 'cell')} in {counted(one.tasks, 'task')}\n{text}\n")
 

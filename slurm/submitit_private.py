@@ -28,6 +28,13 @@ def sbatch_script(command: str, folder: Path, parameters: Mapping[str, object], 
     return str(_make_sbatch_string(command=command, folder=folder, **asked))
 
 
+def read_pickle(folder: Path, job: str) -> Any:
+    """Return the first argument of what a job runs; the others as for :func:`write_pickle`."""
+    from submitit.core.utils import DelayedSubmission, JobPaths
+
+    return DelayedSubmission.load(JobPaths(folder, job_id=job).submitted_pickle).args[0]
+
+
 def write_pickle(folder: Path, job: str, function: Callable[..., object], *arguments: object) -> None:
     """Write what a job runs to where it looks for it, unless it is there already.
 

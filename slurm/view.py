@@ -6,21 +6,27 @@ Looking writes nothing. An end that only Slurm saw is shown, and :func:`settle` 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.store import clock
+from bench.store.failures import Fault
 from bench.store.run import Run, State
 from bench.store.status import GridStatus, StatusRow, totals
 from bench.store.ticket import read_ticket
 from slurm import commands, records, rounds
 from slurm.commands import FINAL, SlurmError, SlurmJob
-from slurm.records import Array, Submission
-from slurm.task import TRY_AGAIN
+from slurm.records import Array, NodeFailure, Submission
+from slurm.task import ASK_OUTSIDE, NO_STORE, TRY_AGAIN, WRONG_SETUP
 
 DELAY = 60.0  # seconds in which Slurm's commands may not show a job yet that the controller has accepted
 LAUNCH_FAILED = "launch failed requeued held"
+LOST = ("NODE_FAIL", "BOOT_FAIL")  # ends that no cell is to blame for
+LAUNCHED_IN_VAIN = ("FAILED", "BOOT_FAIL", "NODE_FAIL")  # ends that count against a node where no cell had begun
+
+
+Jobs = Mapping[tuple[str, str], SlurmJob]
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,16 @@ class UnrecordedEnd:
         submission: whose job it was.
         state: what it means for the cell.
         reason: one line.
+        node: which failed it before it began; "" where that is not known, or not the node's fault.
+        again: nothing is wrong with the cell; it may be submitted again by itself.
     """
 
     cell: str
     submission: str
     state: State
     reason: str
+    node: str = ""
+    again: bool = False
 
 
 @dataclass
@@ -50,7 +60,7 @@ class SlurmView:
         ends: what Slurm saw end and no file tells.
         held: jobs that Slurm holds because a node failed to launch them.
         bad_nodes: nodes that fail cells, with the reason.
-        now: the time by the clock of the store.
+        seen: the submissions of the cells, and Slurm's jobs by id and name.
     """
 
     error: str | None = None
@@ -58,10 +68,7 @@ class SlurmView:
     ends: list[UnrecordedEnd] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     bad_nodes: dict[str, str] = field(default_factory=dict)
-    now: float = 0.0
-
-
-Jobs = Mapping[tuple[str, str], SlurmJob]
+    seen: tuple[list[Submission], Jobs] = field(default_factory=lambda: ([], {}))
 
 
 def add_view(store: Path, status: GridStatus) -> SlurmView:
@@ -73,22 +80,23 @@ def add_view(store: Path, status: GridStatus) -> SlurmView:
     """
     rows: list[StatusRow] = [row for row in status["cells"] if row.get("submission")]
     known = {name: records.read_submission(store, name) for name in sorted({row["submission"] for row in rows})}
-    view = SlurmView(bad_nodes=records.bad_nodes(records.failures(store)), now=clock.now(store))
-    jobs = _jobs([made for made in known.values() if made is not None], view)
+    submissions = [made for made in known.values() if made is not None]
+    jobs, error = look(submissions)
+    view = SlurmView(error, seen=(submissions, jobs))
     for row in rows:
         made = known[row["submission"]]
         if made is not None and row["array"] < len(made.arrays):
-            _add_to_row(row, made, jobs, view)
+            add_to_row(store, row, made, jobs, view)
         else:
             row["in_queue"] = False
             view.contradictions.append(
                 f"{row['id']}: the record of its submission {row['submission']} is gone; submit it again"
             )
+    view.bad_nodes = records.bad_nodes([*records.failures(store), *failures(store, view.ends)])
     view.held = [job for row in rows if LAUNCH_FAILED in (row.get("reason") or "") and (job := row.get("job"))]
     status["contradictions"], status["slurm_error"] = view.contradictions, view.error
     status["held"], status["bad_nodes"] = view.held, view.bad_nodes
-    found = [one for one in known.values() if one is not None]
-    said = [line for one in found if (line := rounds.said(store, one, None if view.error else jobs))]
+    said = [line for one in submissions if (line := rounds.said(store, one, None if view.error else jobs))]
     if said and any(row["state"] != State.DONE.value for row in reported(status)):
         status["next_round"] = list(dict.fromkeys(said))
     status["totals"] = totals(status["cells"], status["stale"])
@@ -100,18 +108,19 @@ def reported(status: GridStatus) -> list[StatusRow]:
     return [row for row in status["cells"] if "trial" not in row["coords"]]
 
 
-def _jobs(submissions: list[Submission], view: SlurmView) -> Jobs:
-    """Ask Slurm for the jobs of submissions; why it doesn't answer goes to `view`."""
+def look(submissions: Sequence[Submission]) -> tuple[Jobs, str | None]:
+    """Ask Slurm for the jobs of submissions, by id and name; return also why it doesn't answer, or None."""
     arrays = [array for made in submissions for array in made.arrays]
     ids = {array.job_id for array in arrays if isinstance(array.job_id, str)}
     if not ids:
-        return {}
+        return {}, None
     try:
         names = {*(array.name for array in arrays), *(rounds.name(made) for made in submissions if made.next)}
-        return {**_ended(ids), **commands.queue(names)}
+        known = commands.queue(names)
     except SlurmError as error:
-        view.error = str(error)
-        return {}
+        return {}, str(error)
+    waiting = {key: job for key, job in known.items() if job.in_queue}
+    return {**known, **_ended(ids), **waiting}, None  # the queue is up to date, accounting may not be but says more
 
 
 def _ended(ids: set[str]) -> Jobs:
@@ -122,14 +131,27 @@ def _ended(ids: set[str]) -> Jobs:
 
 
 def job_of(array: Array, index: int) -> str | None:
-    """Return Slurm's id of a task; None where it is not known, or where the executor is local."""
+    """Return Slurm's id of the task of an array's cell; None where it is not known, or where the executor is local."""
     if not isinstance(array.job_id, str):
         return None
-    return f"{array.job_id}_{index}" if array.tasks > 1 else array.job_id
+    return f"{array.job_id}_{index // array.pack}" if array.tasks > 1 else array.job_id
 
 
-def _add_to_row(row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -> None:
+def add_to_row(store: Path, row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -> None:
+    """Add to a cell's row what Slurm says of its job; ends and contradictions go to the view.
+
+    Args:
+        store: the run store.
+        row: of a cell whose ticket is of the submission.
+        made: the submission.
+        jobs: what Slurm knows, by id and name.
+        view: takes what is found.
+    """
     array = made.arrays[row["array"]]
+    if array.deferred and row["state"] == State.QUEUED.value:
+        waits = f"waits for room in the queue ({array.deferred})"
+        row |= {"job": None, "slurm": None, "in_queue": True, "reason": waits}
+        return
     if isinstance(array.job_id, list):
         _add_local(row, made, array.job_id, view)
         return
@@ -140,10 +162,11 @@ def _add_to_row(row: StatusRow, made: Submission, jobs: Jobs, view: SlurmView) -
         if not row.get("node") and found.node:
             row["node"] = found.node
         if found.state == "PENDING" and found.reason:
-            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {found.reason}"]))
-        _compare(row, found, view)
+            why = "other cells of the grid (--parallel)" if array.held and "Held" in found.reason else found.reason
+            row["reason"] = "; ".join(filter(None, [row.get("reason"), f"waits: {why}"]))
+        _compare(row, found, view, lambda: _setup_failure(store, made, found.id))
     elif view.error is None:
-        row["in_queue"] = view.now - made.time < DELAY
+        row["in_queue"] = clock.now(store) - made.time < DELAY
         if not row["in_queue"] and row["state"] == State.QUEUED.value:
             view.contradictions.append(f"{row['id']}: the files say queued, Slurm knows no job {job}; submit it again")
 
@@ -157,8 +180,8 @@ def _add_local(row: StatusRow, made: Submission, pids: list[int], view: SlurmVie
         _show_end(row, State.FAILED, "its process on this machine has ended without starting it; see `logs`", view)
 
 
-def _compare(row: StatusRow, found: SlurmJob, view: SlurmView) -> None:
-    """Compare the state that the files tell with Slurm's."""
+def _compare(row: StatusRow, found: SlurmJob, view: SlurmView, setup: Callable[[], str]) -> None:
+    """Compare the state that the files tell with Slurm's; `setup` reads which set-up line failed."""
     files = row["state"]
     if found.in_queue:
         if files == State.DONE.value and found.state == "RUNNING":
@@ -171,18 +194,48 @@ def _compare(row: StatusRow, found: SlurmJob, view: SlurmView) -> None:
         view.contradictions.append(
             f"{row['id']}: Slurm says {found.state}, but a process on {row.get('node')} still runs it"
         )
-    elif files == State.PREEMPTED.value and found.reason.startswith(f"exit code {TRY_AGAIN}:"):
-        row["reason"] = f"{row['reason']}; its job could not requeue itself, submit goes on with it"
     elif files in (State.QUEUED.value, State.PREEMPTED.value):
-        where = f" on {found.node}" if found.node else ""
+        _compare_end(row, found, view, setup)
+
+
+def _compare_end(row: StatusRow, found: SlurmJob, view: SlurmView, setup: Callable[[], str]) -> None:
+    """Show what the end of a job means for its cell, which says that it waits for a job to go on."""
+    began, where = row["state"] == State.PREEMPTED.value, f" on {found.node}" if found.node else ""
+    never = "" if began else found.node  # a node that ends jobs before their cells begin
+    if found.code == NO_STORE:
+        reason = f"its job could not write the store{where} (see $TMPDIR/bench-*.log there); submit goes on with it"
+        _show_end(row, State.PREEMPTED, reason, view, never, again=True)
+    elif found.code in (TRY_AGAIN, ASK_OUTSIDE) and began:
+        row["reason"] = f"{row['reason']}; its job could not requeue itself, submit goes on with it"
+    elif found.code in (TRY_AGAIN, ASK_OUTSIDE):
+        _show_end(row, State.PREEMPTED, f"its job ended{where} before it began; submit goes on with it", view)
+    elif found.code == WRONG_SETUP:
+        reason = setup() or f"a set-up line of the profile failed{where}"
+        _show_end(row, State.FAILED, f"{reason}; see `logs`", view)
+    else:
         if found.state == "COMPLETED":
             view.contradictions.append(f"{row['id']}: Slurm says COMPLETED, the files have no result")
         reason = f"Slurm says {found.state}{where} ({found.reason}); see `logs`"
-        _show_end(row, State(FINAL[found.state]), reason, view)
+        vain = found.state in LAUNCHED_IN_VAIN and bool(never)
+        again = vain or found.state in LOST
+        _show_end(row, State(FINAL[found.state]), reason, view, never if vain else "", again)
 
 
-def _show_end(row: StatusRow, state: State, reason: str, view: SlurmView) -> None:
-    view.ends.append(UnrecordedEnd(row["id"], row["submission"], state, reason))
+def _setup_failure(store: Path, made: Submission, job: str) -> str:
+    try:
+        path = made.path(store) / "jobs" / f"{job}_0_log.setup"
+        return " ".join(path.read_text("utf-8", errors="replace").splitlines()[-1].split())
+    except (OSError, IndexError):
+        return ""
+
+
+def failures(store: Path, ends: Iterable[UnrecordedEnd]) -> list[NodeFailure]:
+    """Return the failures of nodes among ends that only Slurm saw."""
+    return [NodeFailure(end.node, end.cell, end.reason, clock.now(store)) for end in ends if end.node]
+
+
+def _show_end(row: StatusRow, state: State, reason: str, view: SlurmView, node: str = "", again: bool = False) -> None:
+    view.ends.append(UnrecordedEnd(row["id"], row["submission"], state, reason, node, again))
     row |= {"state": state.value, "reason": reason}
 
 
@@ -200,7 +253,13 @@ def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
         with run.claim() as mine:
             ticket = read_ticket(run)
             if mine and ticket is not None and ticket.submission == end.submission and not run.is_done():
-                run.write_state(end.state, reason=end.reason, submission=end.submission)
+                fault = Fault.NODE.value if end.again else None
+                alive = (
+                    {"time": known["time"]} if "time" in (known := run.last_state()) else {}
+                )  # of the process itself
+                run.write_state(end.state, reason=end.reason, submission=end.submission, fault=fault, **alive)
+                if end.node:
+                    records.note_failure(store, end.node, end.cell, end.reason)
                 count += 1
     return count
 

@@ -56,8 +56,8 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     (Room("bench.cli", "the verbs"),),
     (Room("slurm", "submission to a cluster, and its verbs, which the registry finds"),),
 )
-# One job may submit another one, for a cell that its node failed: a late import up the stairs.
-EXCEPTIONS = {("slurm.job", "slurm.submit")}
+# One job may submit another one, for a cell that its node failed or another job lost: late imports up the stairs.
+EXCEPTIONS = {("slurm.job", "slurm.moving"), ("slurm.job", "slurm.tending")}
 # The harness names these modules of plug-in packages; everything else there goes through the registry.
 CONTRACTS = (
     *("methods.base", "methods.networks.weights"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -31,12 +31,14 @@ class Backend:
     Attributes:
         verbs: functions that become commands, in the order of ``--help``.
         lists: what ``list`` can list of it.
+        hours: what a grid's jobs had allocated so far, as `status --hours --json` shows it; None where nothing is known.
         view: adds to a grid's status what the backend knows of the grid's jobs; it reads only.
     """
 
     verbs: tuple[Callable[..., None], ...]
     lists: Mapping[str, Callable[[], list[ListEntry]]]
     view: Callable[[Path, GridStatus], None]
+    hours: Callable[[Path, GridStatus], dict[str, Any] | None]
 
 
 def backends() -> list[Backend]:

@@ -160,12 +160,18 @@ def status(
     request: Request,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
     every: ALL = False,
+    hours: Annotated[bool, typer.Option("--hours", help="What it has taken so far, by method and state.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Show the state of every cell of a grid: from the files of its runs, and Slurm's view beside them."""
     if not watch:
         disable_gc()
     state = viewed(request)
+    if hours:
+        from bench.cli.hours import show_hours
+
+        show_hours(request, state, as_json)
+        return
     if as_json:
         print_json(state)
         return
@@ -212,6 +218,8 @@ def print_remarks(out: Console, state: GridStatus) -> None:
         )
     for line in state.get("next_round", []):
         out.print(line)
+    if moves := [row["moves"] for row in state["cells"] if row.get("moves")]:
+        out.print(f"infrastructure failures: {counted(len(moves), 'cell')} submitted again, {sum(moves)} times in all")
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
 
@@ -254,14 +262,29 @@ def status_table(state: GridStatus, every: bool) -> Table:
 
 def _line(row: StatusRow, extra: list[str]) -> list[str]:
     """Return what the table shows of a cell."""
-    from bench.store.rounding import went_on
+    from bench.store.rounding import mixed_code, went_on
 
     step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
     rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
     miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
     end = [str(row.get(key) or "") for key in extra]
-    said = "; ".join(filter(None, [row.get("reason"), went_on(row.get("hardware"))]))
+    notes = [row.get("reason"), retried(row), silence(row), went_on(row.get("hardware")), mixed_code(row.get("codes"))]
+    said = "; ".join(filter(None, notes))
     return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end, said]
+
+
+def silence(row: StatusRow) -> str:
+    """Say how long a running cell has given no sign of life, where that is longer than a step should take."""
+    from bench.store.status import SILENT
+
+    age = row.get("silent_seconds", 0.0)
+    return f"no heartbeat for {duration(age)}" if age > SILENT else ""
+
+
+def retried(row: StatusRow) -> str:
+    """Say how often a cell was submitted again by itself, because of a failure that wasn't its fault."""
+    times = row.get("moves", 0)
+    return f"infrastructure retry {times}" if times else ""
 
 
 def cell_eta(row: StatusRow) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.data.roots import DataRoots, as_mapping, name_of
+from bench.files import concurrently
 from bench.plan.cells import Plan, PlannedCell
 from bench.plan.request import Request
 from bench.store.cells import write_cell
@@ -23,14 +24,15 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
     """
     roots = as_mapping(DataRoots.parse(request.data), sorted({name_of(c.cell.dataset.spec()) for c in cells}))
     resources = plan.grid.resources.model_dump(mode="json")
-    jobs, done = [], 0
-    for planned in cells:
+    store = str(request.store.resolve())
+
+    def written(planned: PlannedCell) -> Job | None:
         run = Run(request.store / planned.cell.id)
         if run.is_done():
             run.discard_checkpoint()
-            done += 1
-            continue
+            return None
         write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
-        job = Job(str(request.store.resolve()), planned.cell.id, roots, resources, retry, until=planned.until)
-        jobs.append(job)
-    return jobs, done
+        return Job(store, planned.cell.id, roots, resources, retry, until=planned.until)
+
+    jobs = [job for job in concurrently(written, cells) if job is not None]
+    return jobs, len(cells) - len(jobs)

@@ -7,6 +7,7 @@ plans.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -38,6 +39,7 @@ from bench.store.summary import CellSummary, Summary
 from bench.store.throughput import workload
 from bench.store.trials import outcome
 
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What makes a summary: a change of this code makes kept ones void.
 _ROOMS = ("methods", "datasets", "bench/spec", "bench/data", "bench/plan")
 _FILES = ("bench/__init__.py", "bench/config.py", "bench/store/summary.py", "bench/store/throughput.py")
@@ -156,20 +158,26 @@ def plan_and_keep(request: Request, absent: bool = False) -> tuple[Plan, Summary
 
     Args:
         request: what was asked for.
-        absent: data needn't be here, see :func:`resolve_grid`.
+        absent: for a view: data needn't be here (see :func:`resolve_grid`), and the store may be one that only its owner
+            can write.
 
     Raises:
         BenchError: anything wrong with the grid or the data; nothing is written then.
+        OSError: if the store can't be written.
     """
     plan = resolve_grid(request, absent)
-    for manifest in plan.manifests.values():
-        keep_split(request.store, manifest)
-    for content in plan.contents.values():
-        keep_content(request.store, content)
     summary = summarise(plan, request.store)
     if not absent:
         summary = summary.model_copy(update={"checked": True})
-    keep(request, summary)
+    try:
+        for manifest in plan.manifests.values():
+            keep_split(request.store, manifest)
+        for content in plan.contents.values():
+            keep_content(request.store, content)
+        keep(request, summary)
+    except OSError as error:
+        if not absent or error.errno not in _UNWRITABLE:
+            raise
     return plan, summary
 
 
@@ -218,7 +226,7 @@ def find_summary(request: Request) -> Summary:
             raise BenchError(done.stderr.strip())
         if done.returncode:
             raise RuntimeError(f"planning failed:\n{done.stderr}")
-        known = read_kept(request)
+        known = Summary.model_validate_json(done.stdout) if done.stdout else read_kept(request)
         if known is None:  # its name contains a hash of the code
             raise BenchError("the code changed while the grid was being planned; run the command again")
     return known

@@ -22,7 +22,7 @@ from bench.store.run import Run, State
 
 CACHE = Path(".cache", "frame.parquet")
 # Raise it when the meaning of a column changes, so that caches written before are rebuilt.
-CACHE_FORMAT = b"4"
+CACHE_FORMAT = b"5"
 
 # A run is read again when one of these differs: (mtime in ns, size in bytes, inode) of the files that mark a change.
 # The inode tells two files apart that were renamed into place within one tick of the file system's clock.

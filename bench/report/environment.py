@@ -46,6 +46,7 @@ FACTS = (
     *(Fact(name, name, ("packages", name)) for name in _PACKAGES),
     Fact("python", "Python", ("python",)),
     Fact("commit", "commit"),
+    Fact("mixed_code", "mixed code: the code within a run"),
     Fact("device_model", "device"),
     Fact("threads", "number of threads", ("threads",), "cpu"),
     Fact("cpu_capability", "CPU instruction set", ("cpu_capability",), "cpu"),
@@ -85,6 +86,8 @@ def _on_cpu(attempt: Mapping[str, Any]) -> bool:
 def _combined(attempt: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the facts that aren't simply a value of an attempt."""
     yield "commit", _commit(attempt)
+    code = attempt.get("code_sha256")
+    yield "mixed_code", str(code)[:8] if code else None  # kept only where a run has more than one
     yield "device_model", attempt.get("cpu" if _on_cpu(attempt) else "device")
     plugins = attempt.get("plugins")
     for name, digest in sorted(plugins.items()) if isinstance(plugins, dict) else ():
@@ -117,13 +120,15 @@ def _that_count(attempts: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, 
 
 def values(attempts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return the values of each fact in the order of the attempts, those that follow themselves once."""
-    found = dict[str, list[str]]()
+    found: dict[str, list[str]] = {"mixed_code": []}
     for attempt in _that_count(attempts):
         for column, value in (*_simple(attempt), *_combined(attempt)):
             if value is not None:
                 known, said = found.setdefault(column, []), _words(value)
                 if known[-1:] != [said]:
                     known.append(said)
+    if len(found["mixed_code"]) < 2:
+        del found["mixed_code"]
     return found
 
 

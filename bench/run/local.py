@@ -41,14 +41,15 @@ class Event:
 
 def _enter(alive: Connection, job: Job, gpu: str | None, parent: Connection) -> None:
     """Run a cell in a child process, with everything printed going to the run's log; `alive` is closed by its end."""
-    _print_to(Run(Path(job.store) / job.cell_id).log)
+    run = Run(Path(job.store) / job.cell_id)
+    _print_to(run.log)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
     try:
         run_cell(job)
-    except OSError as error:
-        if is_away(error):
+    except Exception as error:
+        if is_away(error, run.cell):
             sys.exit(AWAY)
         raise
     with contextlib.suppress(OSError):  # a full disk takes no more of what was printed

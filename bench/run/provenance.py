@@ -195,6 +195,7 @@ def describe() -> dict[str, object]:
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": usable_cores(),
+        "side_by_side": int(os.environ.get("BENCH_SIDE_BY_SIDE", "1")),
         "kernel_variables": {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ},
         "slurm": {k[6:].lower(): os.environ[k] for k in SLURM_FACTS if k in os.environ} or None,
     }

@@ -10,6 +10,7 @@ import os
 import socket
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +21,20 @@ from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
-from bench.patience import exists
+from bench.patience import exists, is_away
 from bench.run import provenance
 from bench.run.hooks import Hooks, Lost
+from bench.run.patience import outlast
 from bench.run.signals import Signals
 from bench.spec.cell import Cell
 from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
+from bench.store.hours import before
 from bench.store.job import Job
-from bench.store.rounding import as_it_began, began_anew, go_on
-from bench.store.run import Run, State
+from bench.store.rounding import as_it_began, began_anew, facts, go_on
+from bench.store.run import Run, State, StateRecord
 from bench.store.ticket import read_ticket
 
 if TYPE_CHECKING:
@@ -52,12 +55,32 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
         job: which cell, and how.
         signals: of a caller that listens already; None listens while the cell runs.
 
+    Where the store is away for a while, the run waits and goes on from its checkpoint (:mod:`bench.run.patience`).
+
     Raises:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
         OSError: if the store can't even take the state.
     """
     streams.make_usable()
     run = Run(Path(job.store) / job.cell_id)
+    away = partial(is_away, place=run.cell)
+    try:
+        return outlast(run, lambda: _attempt(run, job, signals), away, signals)
+    except Exception as error:
+        if not away(error):
+            raise
+        return _given_up(run, error)
+
+
+def _given_up(run: Run, error: Exception) -> State:
+    """Note that a run stopped because a file system is away; raises OSError where the store takes not even that."""
+    with run.claim() as mine:
+        if mine:
+            run.write_state(State.PREEMPTED, reason=classify(error, run.cell).reason)
+    return State.PREEMPTED if mine else State.RUNNING
+
+
+def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
@@ -78,20 +101,20 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
             submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
             run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
             if signals is not None:
-                return _guarded(run, job, signals)
+                return _guarded(run, job, signals, known)
             signals = Signals()
             with signals.listening():
-                return _guarded(run, job, signals)
+                return _guarded(run, job, signals, known)
 
 
-def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
-    """Train, and turn whatever happens into a state."""
+def _guarded(run: Run, job: Job, signals: Signals, known: StateRecord) -> State | None:
+    """Train, and turn whatever happens into a state; `known` is the state that the run was left in."""
     from bench.train.loop import Stopped
     from bench.train.step import Diverged
 
     hooks = Hooks(run, job, signals)
     try:
-        _train(run, job, hooks)
+        _train(run, job, hooks, known)
     except Lost:
         return None
     except Diverged as error:
@@ -104,19 +127,22 @@ def _guarded(run: Run, job: Job, signals: Signals) -> State | None:
         run.write_state(State.PREEMPTED, step=error.step, reason=str(error))
         return State.PREEMPTED
     except Exception as error:
+        if is_away(error, run.cell):
+            streams.say(traceback.format_exc())
+            raise
         failure = classify(error)
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
         streams.say(traceback.format_exc())
         at_once = hooks.first is None and failure.fault is not Fault.INPUT
-        facts = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
-        run.write_state(failure.state, reason=failure.reason, **facts)
+        said = {"at_once": at_once, "fault": failure.fault.value, "device_lost": failure.device_lost}
+        run.write_state(failure.state, reason=failure.reason, **said)
         return failure.state
     return State.DONE
 
 
-def _train(run: Run, job: Job, hooks: Hooks) -> None:
+def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
     resources = as_it_began(run, Resources(**job.resources))
     from bench.train.setup import model, set_up_torch, torch_environment
 
@@ -127,10 +153,13 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
         )
     device = set_up_torch(resources, cell.numerics)
     numerics = {**torch_environment(device), "compile": resources.compile}
-    hardware = go_on(run, resources, device.type, model(device))
+    described = provenance.describe()
+    here = (run, resources, device.type, model(device), str(described["code_sha256"]))
+    noted = go_on(*here)
     goes_on = exists(run.checkpoint)  # else what earlier attempts were computed with is not in the result
-    attempt = run.record_attempt({**provenance.describe(), **numerics, "goes_on": goes_on})
-    run.write_state(State.RUNNING, attempt=attempt, hardware=hardware, at_once=None, fault=None, device_lost=None)
+    attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on, "before": before(known)})
+    anew = {"at_once": None, "fault": None, "device_lost": None, "from_step": None}
+    run.write_state(State.RUNNING, attempt=attempt, **anew, **facts(noted))
     from bench.run.recorder import Recorder
     from bench.train.build import build_reader
 
@@ -142,8 +171,10 @@ def _train(run: Run, job: Job, hooks: Hooks) -> None:
     recorder = Recorder(run, hooks.still_ours)
     try:
         trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
-        if trainer.stepper.done == 0 and len(hardware) > 1:
-            run.write_state(State.RUNNING, hardware=began_anew(run, resources, device.type, model(device)))
+        first = trainer.stepper.done
+        if first == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
+            noted = began_anew(*here)
+        run.write_state(State.RUNNING, step=first, from_step=first, **facts(noted))
         trainer.train()
     finally:
         recorder.close()

@@ -6,12 +6,12 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
-from bench.errors import BenchError, MachineError
-from bench.patience import is_away
+from bench.errors import BenchError, MachineError, causes
+from bench.patience import away
 from bench.store.run import State, StateRecord
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -111,32 +111,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return named or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None)
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what it came from: a library that fails to write may raise something of its own."""
-    seen: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and not any(found is one for one in seen):
-        yield found
-        seen.append(found)
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
-
-
 def _in_words(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
 
 
-def classify(error: Exception) -> Failure:
-    """Return what an exception means for the run that it ended."""
+def classify(error: Exception, place: Path | None = None) -> Failure:
+    """Return what an exception means for the run that it ended; `place` is as for ``bench.patience.is_away``."""
     whole, reason = " ".join(str(error).split()), _in_words(error)
     if is_out_of_memory(error):
         return Failure(State.OUT_OF_MEMORY, reason, Fault.CELL)
     for cause in causes(error):
         if (isinstance(cause, OSError) and cause.errno in _FULL) or any(text in str(cause) for text in _FULL_TEXTS):
             return Failure(State.FAILED, f"the disk is full: {_in_words(cause)}", Fault.CELL)
-        if is_away(cause):  # nothing is wrong with the cell, which goes on later
-            why = f"the file system did not answer ({_in_words(cause)}); run again to go on"
-            return Failure(State.PREEMPTED, why, Fault.CELL)
+    if (unanswered := away(error, place)) is not None:  # nothing is wrong with the cell, which goes on later
+        why = f"the file system did not answer ({_in_words(unanswered)}); run again to go on"
+        return Failure(State.PREEMPTED, why, Fault.CELL)
     if _NOT_DETERMINISTIC in whole:  # torch's own advice, `warn_only`, isn't for a benchmark
         operator = whole.split(_NOT_DETERMINISTIC)[0].removesuffix(" ")
         return Failure(State.FAILED, f"{operator}: not deterministic on CUDA; {_DETERMINISTIC_ADVICE}", Fault.INPUT)

@@ -63,10 +63,12 @@ def _is_gone(run: Run, state: StateRecord) -> bool:
 def _with_ticket(state: StateRecord, ticket: Ticket) -> StateRecord:
     kind, older = State(state["state"]), state.get("submission") != ticket.submission
     state = {**state, "submission": ticket.submission, "array": ticket.array, "index": ticket.index}
+    if ticket.moves:
+        state["moves"] = ticket.moves
     if kind in (State.DONE, State.RUNNING):
         return state
     if ticket.cancelled is not None and (older or kind in (State.PENDING, State.PREEMPTED)):
-        return {**state, "state": State.CANCELLED.value, "reason": "cancelled; submit goes on with it"}
+        return {**state, "state": State.CANCELLED.value, "reason": "cancelled; `submit --cancelled` goes on with it"}
     if older:
         return {**state, "state": State.QUEUED.value, "reason": None}
     return state

@@ -19,12 +19,14 @@ class Rounding(TypedDict, total=False):
         threads, compile: of the run's first attempt; every later one has the same.
         device: kind of the device on which the run went on last, `cpu` or `cuda`.
         models: models of the devices on which the run was trained, in order; one after the other differs.
+        codes: hashes of the code that trained it (``bench.run.provenance.code_digest``), likewise.
     """
 
     threads: int
     compile: Compile
     device: str
     models: list[str]
+    codes: list[str]
 
 
 def as_it_began(run: Run, resources: Resources) -> Resources:
@@ -40,14 +42,15 @@ def as_it_began(run: Run, resources: Resources) -> Resources:
     return resources.model_copy(update={"threads": threads, "compile": compiled})
 
 
-def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
-    """Note the device of an attempt that is about to begin, and return the models of all of them, in order.
+def go_on(run: Run, resources: Resources, device: str, model: str, code: str) -> Rounding:
+    """Note device and code of an attempt that is about to begin, and return what is noted of all of them.
 
     Args:
         run: the run; where it has no checkpoint it begins anew.
         resources: from :func:`as_it_began`.
         device: its kind, `cpu` or `cuda`.
         model: its model's name.
+        code: hash of the code.
 
     Raises:
         MachineError: if the run has a checkpoint from a device of the other kind, and `resources` don't name this one.
@@ -65,24 +68,38 @@ def go_on(run: Run, resources: Resources, device: str, model: str) -> list[str]:
             f"the run began on {kept['models'][-1]} ({before}) and would go on on {model} ({device}), which rounds "
             f"differently: run it where there is a {before} device, or insist with `device: {device}` (resources)"
         )
-    models = kept.get("models", [])
-    return _note(run, resources, device, models if models[-1:] == [model] else [*models, model])
+    return _note(run, resources, device, _with(kept.get("models", []), model), _with(kept.get("codes", []), code))
 
 
-def began_anew(run: Run, resources: Resources, device: str, model: str) -> list[str]:
+def began_anew(run: Run, resources: Resources, device: str, model: str, code: str) -> Rounding:
     """Note that an attempt began at the first step after all, its checkpoint being damaged; arguments as for `go_on`."""
-    return _note(run, resources, device, [model])
+    return _note(run, resources, device, [model], [code])
 
 
-def _note(run: Run, resources: Resources, device: str, models: list[str]) -> list[str]:
-    noted = Rounding(threads=resources.threads, compile=resources.compile, device=device, models=models)
+def facts(noted: Rounding) -> dict[str, list[str]]:
+    """Return the facts of a state that say on what, and with which code, a run was trained."""
+    return {"hardware": noted["models"], "codes": noted["codes"]}
+
+
+def _with(known: list[str], one: str) -> list[str]:
+    return known if known[-1:] == [one] else [*known, one]
+
+
+def _note(run: Run, resources: Resources, device: str, models: list[str], codes: list[str]) -> Rounding:
+    threads, compiled = resources.threads, resources.compile
+    noted = Rounding(threads=threads, compile=compiled, device=device, models=models, codes=codes)
     write_json(run.rounding, noted)
-    return models
+    return noted
 
 
 def went_on(models: list[str] | None) -> str | None:
     """Return in words that a run went on on other hardware: `began on A and went on on B`; None where it didn't."""
     return f"began on {models[0]} and went on on {', then '.join(models[1:])}" if models and len(models) > 1 else None
+
+
+def mixed_code(codes: list[str] | None) -> str | None:
+    """Return in words that a run went on with other code than began it; None where it didn't."""
+    return f"mixed code: {' → '.join(code[:8] for code in codes)}" if codes and len(codes) > 1 else None
 
 
 def _read(run: Run) -> Rounding:
@@ -94,13 +111,14 @@ def _read(run: Run) -> Rounding:
 
 
 def _began(run: Run) -> Rounding:
-    """Return what is kept of the run; the hardware from its last attempt where it wasn't noted yet."""
+    """Return what is kept of the run; hardware and code from its last attempt where they weren't noted yet."""
     kept = _read(run)
-    if "models" in kept or not exists(run.attempts):
+    if "codes" in kept or not exists(run.attempts):
         return kept
-    attempts = list(read_jsonl(run.attempts))
-    if not attempts or "device" not in attempts[-1]:
+    last = ([*read_jsonl(run.attempts)] or [{}])[-1]
+    if "code_sha256" in last:
+        kept = {**kept, "codes": [str(last["code_sha256"])]}
+    if "models" in kept or "device" not in last:
         return kept
-    last = attempts[-1]
     on_cpu = last["device"] == "cpu"
     return {**kept, "device": "cpu" if on_cpu else "cuda", "models": [str(last["cpu" if on_cpu else "device"])]}

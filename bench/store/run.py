@@ -47,12 +47,15 @@ class StateFacts(TypedDict):
         it_per_s: optimizer steps per second.
         miou: of the last evaluation, in percent.
         host, node, pid: where the process runs; `node` is Slurm's name.
-        time: of the record (seconds since the epoch).
+        from_step: the step at which the last attempt began; None before it has got so far.
+        time: of the record (seconds since the epoch); of the last one before that where only Slurm saw the end.
         gone: the state says running, but its process isn't there.
         submission, array, index: the place in a submission to a cluster.
+        moves: how often it was submitted again by itself, after a failure that wasn't its fault.
         at_once: it failed before its first step, through no fault of the input.
         fault: whose fault a failure is, one of ``bench.store.failures.Fault``.
         hardware: models of the devices that it was trained on, in order.
+        codes: hashes of the code that trained it, in order.
         device_lost: nothing worked on the device any more in the process that failed.
     """
 
@@ -69,10 +72,13 @@ class StateFacts(TypedDict):
     submission: NotRequired[str]
     array: NotRequired[int]
     index: NotRequired[int]
+    from_step: NotRequired[int | None]
+    moves: NotRequired[int]
     at_once: NotRequired[bool | None]
     fault: NotRequired[str | None]
     device_lost: NotRequired[bool | None]
     hardware: NotRequired[list[str]]
+    codes: NotRequired[list[str]]
 
 
 class StateRecord(StateFacts):
@@ -200,9 +206,9 @@ class Run:
             return {"state": State.PENDING.value}
 
     def write_state(self, state: State, **facts: Any) -> None:
-        """Record the state. Facts not given are kept from the last record, except the reason."""
-        old = {k: v for k, v in self.last_state().items() if k not in ("state", "reason")}
-        write_json(self.state, {**old, "reason": None, **facts, "state": state.value, "time": time.time()})
+        """Record the state. Facts not given are kept from the last record, except reason and time."""
+        old = {k: v for k, v in self.last_state().items() if k not in ("state", "reason", "time")}
+        write_json(self.state, {**old, "reason": None, "time": time.time(), **facts, "state": state.value})
 
     def record_attempt(self, environment: Mapping[str, object]) -> int:
         """Append an attempt's environment, and bring it onto the disk; return the attempt's number, from 1."""

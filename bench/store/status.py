@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +13,13 @@ from typing_extensions import NotRequired, TypedDict  # typing has NotRequired f
 
 from bench.files import read_json
 from bench.spec.identities import changed
+from bench.store import clock
 from bench.store.contents import changes_between
 from bench.store.liveness import current_state
 from bench.store.run import Run, State, StateFacts
 from bench.store.summary import CellSummary, Coords, Summary
+
+SILENT = 60.0  # seconds without a heartbeat, which comes every two, after which the pace of a cell isn't known any more
 
 
 class StaleRow(TypedDict):
@@ -30,7 +34,9 @@ class StaleRow(TypedDict):
 class StatusRow(StateFacts):
     """The state of a cell: what planning says of it, what its run recorded, and Slurm's view where a job has it.
 
-    `step` is the number of optimizer steps done, `it_per_s` iterations per second, `miou` of the last evaluation in %.
+    `step` is the number of optimizer steps done, `it_per_s` iterations per second (None where a cell that runs has given
+    no sign of life for long), `silent_seconds` the time since that by the clock of the store, `miou` of the last
+    evaluation in %.
     :func:`slurm.view.add_view` adds `job`, `slurm` and `in_queue`.
     """
 
@@ -42,6 +48,7 @@ class StatusRow(StateFacts):
     facts: NotRequired[dict[str, str]]
     deviations: NotRequired[list[str]]
     step: int
+    silent_seconds: NotRequired[float]
     job: NotRequired[str | None]
     slurm: NotRequired[str | None]
     in_queue: NotRequired[bool | None]
@@ -89,7 +96,13 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
 
 
 def _row(store: Path, cell: CellSummary) -> StatusRow:
-    state: dict[str, Any] = dict(current_state(Run(store / cell.id)))
+    run = Run(store / cell.id)
+    state: dict[str, Any] = dict(current_state(run))
+    if state["state"] == State.RUNNING.value:
+        with contextlib.suppress(FileNotFoundError):  # it is just being replaced
+            state["silent_seconds"] = max(clock.age(run.state, store), 0.0)
+            if state["silent_seconds"] > SILENT:
+                state["it_per_s"] = None
     iterations = cell.iterations or 0
     done = iterations if state["state"] == State.DONE.value else int(state.get("step") or 0)
     planned: dict[str, Any] = {"id": cell.id, "slug": cell.slug, "order": cell.order, "coords": cell.coords}

@@ -31,7 +31,7 @@ def failing(times: int, code: int, then: Callable[..., Any]) -> Callable[..., An
     return call
 
 
-@pytest.mark.parametrize("code", sorted(patience.AWAY))
+@pytest.mark.parametrize("code", sorted(patience.IN_SECONDS))
 def test_what_passes_is_waited_for(code: int) -> None:
     assert patience.patiently(failing(3, code, lambda: 7)) == 7
     with pytest.raises(OSError, match=os.strerror(code)):
@@ -42,6 +42,27 @@ def test_what_passes_is_waited_for(code: int) -> None:
 def test_what_does_not_pass_is_raised_at_once(code: int) -> None:
     with pytest.raises(OSError, match=os.strerror(code)):
         patience.patiently(failing(1, code, lambda: 7))
+
+
+@pytest.mark.parametrize("code", sorted(patience.AWAY))
+def test_a_file_system_that_is_away_is_told_by_what_an_error_came_from(code: int) -> None:
+    error = RuntimeError("the library could not write")
+    error.__cause__ = OSError(code, os.strerror(code))
+    assert patience.is_away(error) and patience.is_away(error.__cause__)
+    assert not patience.is_away(RuntimeError("unrelated"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ENOTDIR])
+def test_what_is_missing_is_away_where_all_of_it_is(tmp_path: Path, code: int) -> None:
+    error, place = OSError(code, os.strerror(code)), tmp_path / "cell.json"
+    assert patience.is_away(error, place) and not patience.is_away(error)
+    place.touch()
+    assert not patience.is_away(error, place)
+
+
+def test_a_full_disk_and_a_refusal_are_not_away(tmp_path: Path) -> None:
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM):
+        assert not patience.is_away(OSError(code, os.strerror(code)), tmp_path / "missing")
 
 
 def test_an_error_is_no_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ class Cluster:
     Args:
         folder: its state.
         port: its first port.
+
+    Attributes:
+        root: the checkout whose verbs are run.
     """
 
     def __init__(self, folder: Path, port: int = 17817) -> None:
-        self.folder, self.port = folder, port
+        self.folder, self.port, self.root = folder, port, ROOT
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "etc" / "slurm.conf"),
@@ -43,8 +46,15 @@ class Cluster:
         subprocess.run([SCRIPTS / "down", self.folder, "--wipe"], env=self.environment, check=False)
 
     def slurm(self, *command: str, check: bool = False) -> str:
-        """Run one of Slurm's commands."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=check, timeout=60)
+        """Run one of Slurm's commands and return what it printed; nothing where it doesn't end, unless `check` is set."""
+        try:
+            done = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, check=check, timeout=60
+            )
+        except subprocess.TimeoutExpired:
+            if check:
+                raise
+            return ""
         return done.stdout
 
     def bench(self, *arguments: Any, code: int | None = 0, **more: str) -> str:
@@ -53,9 +63,8 @@ class Cluster:
         Raises:
             AssertionError: if it ends with another exit code than `code` (None: any).
         """
-        command = [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
         done = subprocess.run(
-            command,
+            self._command(arguments),
             env={**self.environment, **more},
             cwd="/",
             capture_output=True,
@@ -65,6 +74,14 @@ class Cluster:
         )
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def begin(self, *arguments: Any) -> subprocess.Popen[bytes]:
+        """Start ``python bench.py …`` and return its process; what it prints is lost."""
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(self._command(arguments), env=self.environment, cwd="/", stdout=nothing, stderr=nothing)
+
+    def _command(self, arguments: Sequence[Any]) -> list[str]:
+        return [sys.executable, str(self.root / "bench.py"), *map(str, arguments)]
 
     def pid(self, daemon: str) -> int:
         """Return a daemon's process id, e.g. of ``slurmd.n2``."""
@@ -102,3 +119,21 @@ def wait_until(condition: Any, seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.5)
+
+
+def is_worker(pid: int) -> bool:
+    """Tell whether a process is a cell's Python, not the srun or the shell above it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"python" in words[0] and b"submitit.core._submit" in words
+
+
+def ancestors(pid: int, name: str) -> Iterator[int]:
+    """Yield the ancestors of a process that have a name, the nearest first."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                yield pid

@@ -18,7 +18,7 @@ from bench.files import read_json, read_jsonl
 from bench.store.run import Run
 from slurm import records
 from tests.slurm import chaos
-from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.cluster import ROOT, Cluster, is_worker, wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -126,22 +126,22 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     for number, entry in enumerate(slow):
         entry["pause"] = 5.0 + number / 100  # four different cells
     grid = Grid(cluster, tmp_path, {"method": [*bad, *slow], "protocol": ["full"], "seed": [0]})
-    grid("submit", "--only", "method=cancelled")
-    grid("submit", "--only", "method=killed")
     grid("submit", "--only", "method=timed", "--profile", profile(tmp_path, time=1, grace=45, max_requeues=0))
     grid("submit", "--only", "method=held", "--profile", profile(tmp_path, options={"hold": True}))
     for how in ("nan", "memory", "bug", "disk"):
         grid("submit", "--only", f"method={how}")
+    grid("submit", "--only", "method=cancelled")  # these two last: they must still run when it is their turn
+    grid("submit", "--only", "method=killed")
 
     def state() -> dict[str, dict[str, Any]]:
         return {row["coords"]["method"]: row for row in grid.rows()}
 
-    wait_until(lambda: state()["cancelled"]["state"] == "running", 60, "the cell to be cancelled runs")
+    wait_until(lambda: state()["cancelled"]["state"] == "running", 120, "the cell to be cancelled runs")
     grid("cancel", "--only", "method=cancelled")
     grid("cancel", "--only", "method=held")
     wait_until(lambda: state()["killed"].get("step", 0) >= 1, 90, "the cell to be killed has taken a step")
     # an operator cancels behind our back, and a process is killed as the kernel does it
-    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if chaos.is_worker(p))
+    (worker,) = (p for p in cluster.processes({"SLURM_JOB_ID": state()["killed"]["job"]}) if is_worker(p))
     os.kill(worker, 9)
     ended = {"nan", "memory", "bug", "disk", "timed", "killed", "cancelled", "held"}
     wait_until(lambda: not {"running", "queued"} & {state()[n]["state"] for n in ended}, 180, "all have ended")
@@ -163,11 +163,11 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
     assert "Slurm says FAILED" in rows["killed"]["reason"]
     log = grid("logs", "--cell", rows["bug"]["id"])
     assert "a bug" in log and "Traceback" in log and "failed: ZeroDivisionError" in log
-    # `retry` takes what it is told and nothing else; a cancelled cell goes on with `submit`
+    # `retry` takes what it is told and nothing else; a cancelled cell goes on with `submit --cancelled`
     said = grid("retry", "--state", "oom", "--dry-run")
     assert said.startswith("left alone") and "1 cell in 1 task" in said
-    said = grid("submit", "--dry-run")
-    assert "2 cells in 2 tasks" in said
+    assert "left alone: 2 cancelled" in grid("submit", "--dry-run")
+    assert "2 cells in 2 tasks" in grid("submit", "--cancelled", "--dry-run")
     text = grid("status")
     assert all(word in text for word in ("timed-out", "out-of-memory", "diverged", "cancelled", "failed"))
 
@@ -175,7 +175,13 @@ def test_every_ending_has_its_state_and_its_log(cluster: Cluster, tmp_path: Path
 def test_a_bad_node_is_named_and_the_cells_go_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     methods = [{"name": "bad", "how": "not", "node": "n1", "pause": 0.01 * i} for i in range(3)]
     grid = Grid(cluster, tmp_path, {"method": methods, "protocol": ["full"], "seed": [0]})
-    grid("submit", "--profile", profile(tmp_path, options={"nodelist": "n1"}, max_moves=0), "--only", "seed=0")
+    grid(
+        "submit",
+        "--profile",
+        profile(tmp_path, options={"nodelist": "n1"}, retries={"infrastructure": 0}),
+        "--only",
+        "seed=0",
+    )
     grid("wait", code=1)
     assert grid.states() == ["failed"] * 3
     status = json.loads(grid("status", "--json"))
@@ -274,11 +280,14 @@ def test_a_time_limit_shorter_than_the_run_is_no_obstacle(cluster: Cluster, limi
 
 
 def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> None:
-    found = chaos.run(cluster, tmp_path, cells=60, seconds=60)
+    try:
+        found = chaos.run(cluster, tmp_path, cells=24, seconds=150)
+    finally:
+        cluster.root = ROOT
     print(json.dumps(found, indent=1))
-    assert found["totals"] == {"done": 60}
+    assert found["totals"] == {"done": 24}, found["reasons"]
     assert found["different"] == []
-    assert found["attempts"] > 60  # it was disturbed
+    assert found["attempts"] >= 32 and found["cells_aimed_at"] >= 8  # it was disturbed
 
 
 def test_a_local_submission_outlives_its_shell(cluster: Cluster, tmp_path: Path) -> None:

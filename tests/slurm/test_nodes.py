@@ -85,7 +85,7 @@ def test_only_what_is_no_input_error_counts_against_a_node(
 
     monkeypatch.setenv("SLURMD_NODENAME", "n1")
     monkeypatch.setattr("bench.run.worker.load_split", fail)
-    monkeypatch.setattr("slurm.submit.move", lambda store, run, job, node, moves: moved.append(node))
+    monkeypatch.setattr("slurm.moving.move", lambda store, run, job, node, moves: moved.append(node))
     run_task(task)
     store = Path(task.jobs[0].store)
     assert Run(store / task.jobs[0].cell_id).read_state()["at_once"] is counts
@@ -96,7 +96,7 @@ def test_a_node_that_breaks_after_some_steps_loses_its_cell(tmp_path: Path, monk
     monkeypatch.setenv("BENCH_PLUGINS", f"{TOY}:{TOY.with_name('bad_methods.py')}")
     monkeypatch.setenv("SLURMD_NODENAME", "n1")
     task, moved = submitted(tmp_path, "{axes: {method: [{bad: {how: ecc}}]}, recipe: {schedule: {iterations: 6}}}"), []
-    monkeypatch.setattr("slurm.submit.move", lambda store, run, job, node, moves: moved.append(node))
+    monkeypatch.setattr("slurm.moving.move", lambda store, run, job, node, moves: moved.append(node))
     run_task(task)
     state = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id).read_state()
     assert (state["at_once"], state["fault"], state["device_lost"]) == (False, "node", True)

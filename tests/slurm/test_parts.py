@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.store.activity import is_open
@@ -26,6 +27,7 @@ from slurm.profiles import Profile, minutes, profile_names, read_profile
 from slurm.records import Array, NodeFailure, Submission, bad_nodes
 from slurm.request import array_requests, script
 from slurm.resubmit import choose
+from slurm.submit import record_submission
 from slurm.view import add_view, settle
 from tests.slurm.test_task import submitted
 
@@ -76,6 +78,11 @@ def test_an_unquoted_clock_time_is_not_a_number_of_minutes(tmp_path: Path) -> No
         ("environment: {'A B': x}", "environment variable"),
         ("options: {'--nice': 1}", "without the dashes"),
         ("gpus: a100", "type:number"),
+        ("gpus: 2", "a cell trains on one GPU"),
+        ("gpus: 'a100:4'", "a cell trains on one GPU"),
+        ("options: {job-name: mine}", "the harness sets --job-name itself"),
+        ("options: {array: 0-9}", "the harness sets --array itself"),
+        ("options: {mem: 3G}", "write the profile's key `memory`"),
         ("extends: nothing", "unknown profile"),
         ("extends: ./p.yaml", "extends itself"),
     ],
@@ -106,7 +113,25 @@ def test_values_can_not_break_out_of_the_script(tmp_path: Path) -> None:
     profile = Profile(environment={"X": "$(touch /tmp/hacked) 'quoted'"}, constraint="a;rm -rf /")
     text = script(profile, tmp_path, tmp_path, "bench-x-0", 1)
     assert "#SBATCH --constraint='a;rm -rf /'" in text
-    assert """export X='$(touch /tmp/hacked) '"'"'quoted'"'"''""" in text
+    path = records.keep_variables(tmp_path / "environment.sh", profile.environment)
+    done = subprocess.run(["sh", "-c", f". {path}; printenv X"], capture_output=True, text=True, check=True)
+    assert done.stdout == "$(touch /tmp/hacked) 'quoted'\n"
+
+
+def test_a_profiles_variables_are_for_its_owner_alone(tmp_path: Path) -> None:
+    """They may be secrets: neither records nor scripts have them, and the file that has them has mode 600."""
+    (path := tmp_path / "g.yaml").write_text(GRID)
+    request = Request(str(path), (), (), tmp_path / "store")
+    plan = make_plan(request)
+    profile = read_profile("cpu").model_copy(update={"environment": {"TOKEN": "s3cret"}})
+    requests = array_requests(plan.cells, profile, str(path), 100)
+    jobs, _ = make_jobs(plan, plan.cells, request, retry=False)
+    made = record_submission(request.store, "g", requests, jobs)
+    holders = [p for p in request.store.rglob("*") if p.is_file() and b"s3cret" in p.read_bytes()]
+    assert [str(p) for p in sorted(holders)] == sorted(array.variables for array in made.arrays)
+    assert {p.stat().st_mode & 0o777 for p in holders} == {0o600}
+    assert "s3cret" not in script(profile, tmp_path, tmp_path, "bench-x-0", 1)
+    assert records.keep_variables(tmp_path / "none.sh", {}) == "" and not (tmp_path / "none.sh").exists()
 
 
 ROOT = Path(__file__).parents[2]
@@ -221,10 +246,12 @@ def test_two_submitters_at_once(tmp_path: Path) -> None:
 
 def test_accounting_writes_many_tasks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "7_[3-5,8%2]|a|CANCELLED by 0|None assigned|0:0\n7_1|a|COMPLETED|n1|0:0\n7_2|a|RUNNING|n2|0:0\n"
+    said += "7_[10-20:4%3]|a|CANCELLED by 0|None assigned|0:0\n7_[30-31,...%2]|a|CANCELLED by 0|None assigned|0:0\n"
     monkeypatch.setattr(commands, "ask", lambda *_: said)
     found = commands.accounts(["7"])
+    cancelled = {3, 4, 5, 8, 10, 14, 18, 30, 31}
     assert {job: known.state for (job, _), known in found.items()} == {
-        "7_3": "CANCELLED", "7_4": "CANCELLED", "7_5": "CANCELLED", "7_8": "CANCELLED", "7_1": "COMPLETED",
+        "7_1": "COMPLETED", **{f"7_{index}": "CANCELLED" for index in cancelled}
     }  # fmt: skip
 
 
@@ -266,13 +293,13 @@ def test_what_slurm_alone_saw_end_is_shown_by_a_look_and_written_by_settle(
     assert "is gone" in view.contradictions[0]
 
 
-def test_what_parallel_promises_holds_over_all_arrays(tmp_path: Path) -> None:
+def test_nodes_that_fail_cells_are_excluded_beside_those_of_the_profile(tmp_path: Path) -> None:
     path = tmp_path / "g.yaml"
     path.write_text(GRID)
     plan = make_plan(Request(str(path), (), (), tmp_path / "store"))
     profile = read_profile("cpu").model_copy(update={"parallel": 8, "exclude": "n7"})
     requests = array_requests(plan.cells, profile, str(path), 2, ["n1"])
-    assert [b.profile.parallel for b in requests] == [2, 2, 2, 2]
+    assert [b.profile.parallel for b in requests] == [8, 8, 8, 8]  # of all arrays together, see slurm.sharing
     assert {b.profile.exclude for b in requests} == {"n7,n1"}
 
 

@@ -60,12 +60,13 @@ def test_a_link_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_name_logs_by_patterns_of_their_own_alone(tmp_path: Path, name: str, tasks: int) -> None:
     text = script(Profile(), tmp_path / name / "jobs", tmp_path / name / "code", "bench-1", tasks)
-    pattern = "%A_%a_0_log.out" if tasks > 1 else "%j_0_log.out"
-    (line,) = [line for line in text.splitlines() if line.startswith("#SBATCH --output=")]
+    pattern = "%A_%a_%t_log.out" if tasks > 1 else "%j_%t_log.out"
     folder = str(plain(tmp_path / name / "jobs", link=False))
-    assert shlex.split(line.partition("=")[2]) == [f"{folder}/{pattern}"]
-    words = shlex.split(text.splitlines()[-2] if not text.splitlines()[-1] else text.splitlines()[-1])
-    assert f"{folder}/{pattern.replace('_0_', '_%t_')}" in words and words[-1] == folder
+    lines = [line for line in text.splitlines() if line]
+    assert f"bench_jobs={shlex.quote(folder)}" in lines  # where the script itself logs
+    words = shlex.split(lines[-1])
+    assert f"{folder}/{pattern}" in words and words[-1] == folder
+    assert not any(str(tmp_path) in line for line in lines if line.startswith("#SBATCH"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,6 +58,44 @@ def test_submit_records_ends_unless_it_only_shows_scripts(tmp_path: Path, monkey
     assert current_state(run)["state"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("job", "state", "reason"),
+    [
+        ("9|N/A|bench-s-0|BOOT_FAIL|n2|None", "failed", "Slurm says BOOT_FAIL on n2"),
+        ("9|N/A|bench-s-0|TIMEOUT|n2|TimeLimit", "timed-out", "Slurm says TIMEOUT on n2 (TimeLimit)"),
+    ],
+)
+def test_without_accounting_the_controller_tells_how_a_job_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, state: str, reason: str
+) -> None:
+    run, arguments = in_slurms_hands(tmp_path)
+    asked = f'case "$*" in *"-t all"*) echo "{job}";; esac'  # other questions are about what runs and waits
+    fake_slurm(tmp_path / "bin", monkeypatch, squeue=asked, sacct="echo no accounting >&2; exit 1", sbatch="exit 1")
+    (row,) = json.loads(bench("status", *arguments))["cells"]
+    assert (row["state"], row["in_queue"]) == (state, False) and reason in row["reason"]
+    assert reason in bench("wait", *arguments[:-1], code=1, stdout=True)
+    assert current_state(run)["state"] == state
+
+
+def test_cancelled_cells_go_on_only_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, arguments = in_slurms_hands(tmp_path)
+    fake_slurm(tmp_path / "bin", monkeypatch)
+    ticket = read_ticket(run)
+    assert ticket is not None
+    ticket.cancel(run)
+    cpu, grid = ["--profile", "cpu", "--dry-run"], arguments[:-1]
+    said = bench("submit", *grid, *cpu)
+    assert "left alone: 1 cancelled; `submit --cancelled` goes on with cancelled ones" in said
+    assert "SBATCH" not in said
+    again = bench("submit", *grid, *cpu, "--cancelled")
+    assert "1 cell in 1 task" in again and "left alone" not in again
+    for states in ("cancelled", "failed,cancelled"):
+        said = bench("retry", *grid, *cpu, "--state", states, code=2)
+        assert said == "error: --state cancelled: `submit --cancelled` goes on with cells that were cancelled\n"
+    (row,) = json.loads(bench("status", *arguments))["cells"]
+    assert (row["state"], row["reason"]) == ("cancelled", "cancelled; `submit --cancelled` goes on with it")
+
+
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
     run, arguments = in_slurms_hands(tmp_path)
     path = records.folder(run.path.parent) / "s" / "submission.json"

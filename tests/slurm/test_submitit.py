@@ -22,7 +22,7 @@ def test_the_script_maker_takes_what_a_profile_asks_for() -> None:
     assert make is not None, "submitit has no _make_sbatch_string any more: slurm/submitit_private.py needs another way"
     known = set(inspect.signature(make).parameters)
     profile = Profile(partition="p", account="a", qos="q", gpus=1, constraint="c", exclude="n1", exclusive=True)
-    asked = {key.removeprefix("slurm_") for key in parameters(profile, Path("code"), "name")}
+    asked = {key.removeprefix("slurm_") for key in parameters(profile, Path("folder"), Path("code"), "name")}
     asked -= set(submitit_private._RENAMED)
     missing = (asked | set(submitit_private._RENAMED.values()) | {"command", "folder", "map_count"}) - known
     assert not missing, f"submitit's script maker takes {sorted(missing)} no more: see slurm/submitit_private.py"

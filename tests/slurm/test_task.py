@@ -18,12 +18,13 @@ from bench.files import read_jsonl
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
+from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.ticket import Ticket
-from slurm.job import _is_cancelled, run_task
+from slurm.job import run_task
+from slurm.stopping import Cause, judged
 from slurm.task import Task
 from tests.conftest import TOY
-from tests.slurm.fakes import fake_slurm
 
 ROOT = Path(__file__).parents[2]
 GRID = """
@@ -96,7 +97,7 @@ def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
 LANE = """
 import pickle, sys
 from pathlib import Path
-from slurm.job import _is_cancelled, run_task
+from slurm.job import run_task
 print("a process", flush=True)
 print(run_task(pickle.loads(Path(sys.argv[1]).read_bytes())))
 """
@@ -110,7 +111,9 @@ def test_after_a_lost_device_a_lane_goes_on_in_a_new_process(tmp_path: Path, mon
     pickled.write_bytes(pickle.dumps(lane))
     command = [sys.executable, "-c", LANE, str(pickled)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    first, lost, second, ends = done.stdout.splitlines()
+    printed = done.stdout.splitlines()
+    first, lost, second, ends = (line for line in printed if not line.startswith("20"))  # those begin with a time
+    assert any(f"{lane.jobs[1].cell_id}: done, step 2 of 2" in line for line in printed)
     assert first == second == "a process"
     assert lost.startswith("the device is lost")
     assert ends == str([f"{lane.jobs[0].cell_id}: is failed", f"{lane.jobs[1].cell_id}: done"])
@@ -120,27 +123,62 @@ def test_a_job_that_is_stopped_while_it_waits_is_requeued(tmp_path: Path, monkey
     """Else it would count as completed, and nobody would go on when the first process dies."""
     task, requeued = submitted(tmp_path), list[str]()
     run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
-    monkeypatch.setattr("slurm.job._requeue", lambda: requeued.append("yes"))
+    monkeypatch.setattr("slurm.stopping.why", lambda grace: Cause.PREEMPTED)
+    monkeypatch.setattr("slurm.stopping.requeue", lambda: requeued.append("yes"))
     monkeypatch.setattr("slurm.job.time.sleep", lambda _: os.kill(os.getpid(), signal.SIGUSR2))
     monkeypatch.setattr("bench.run.worker.run_cell", lambda job, signals: State.RUNNING)
     assert run_task(task) == [f"{run.id}: running"]
     assert requeued == ["yes"]
 
 
+ENDS = "EndTime=2026-11-27T02:36:18"
+NOW = time.mktime((2026, 11, 27, 2, 33, 0, 0, 0, -1))  # 198 seconds before
+
+
 @pytest.mark.parametrize(
-    ("facts", "cancelled"),
-    [  # as `scontrol show job -o` of Slurm 22.05 has them while a job's processes handle their TERM
-        ("JobState=COMPLETING Reason=None Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:34:56", True),  # scancel
-        ("JobState=COMPLETING Reason=TimeLimit Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:37:54", False),
-        ("JobState=COMPLETING Reason=None Restarts=1 ExitCode=0:0 EndTime=Unknown", False),  # scontrol requeue
-        ("JobState=SIGNALING Reason=None Restarts=0 ExitCode=0:0 EndTime=2026-11-27T02:36:18", False),  # preempted
-        ("JobState=CANCELLED Reason=None Restarts=0 ExitCode=0:15 EndTime=2026-11-27T02:34:56", True),
-        ("", False),
+    ("facts", "restarts", "cause"),
+    [  # as `scontrol show job -o` of Slurm 22.05 has them while a job's processes handle a signal
+        ("JobState=COMPLETING Reason=None Restarts=0 EndTime=2026-11-27T02:33:00", 0, Cause.CANCELLED),  # scancel
+        ("JobState=CANCELLED Reason=None Restarts=0 EndTime=2026-11-27T02:33:00", 0, Cause.CANCELLED),
+        ("JobState=COMPLETING Reason=None Restarts=3 EndTime=2026-11-27T02:33:00", 3, Cause.CANCELLED),
+        ("JobState=COMPLETING Reason=TimeLimit Restarts=0 EndTime=2026-11-27T02:33:00", 0, Cause.TIME_LIMIT),
+        (f"JobState=RUNNING Reason=None Restarts=0 {ENDS} PreemptTime=None", 0, Cause.SIGNALLED),  # scancel --signal
+        (f"JobState=RUNNING Reason=None Restarts=0 {ENDS} PreemptTime=2026-11-27T02:33:00", 0, Cause.PREEMPTED),
+        (f"JobState=SIGNALING Reason=None Restarts=0 {ENDS}", 0, Cause.PREEMPTED),
+        ("JobState=RUNNING Reason=None Restarts=0 EndTime=2026-11-27T02:34:59 PreemptTime=None", 0, Cause.TIME_LIMIT),
+        ("JobState=RUNNING Reason=None Restarts=0 EndTime=Unknown PreemptTime=None", 0, Cause.SIGNALLED),  # no limit
+        ("JobState=COMPLETING Reason=None Restarts=1 EndTime=Unknown", 0, Cause.REQUEUED),  # scontrol requeue
     ],
 )
-def test_a_cancelled_job_is_told_from_one_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str, cancelled: bool
+def test_why_a_job_was_signalled(facts: str, restarts: int, cause: Cause) -> None:
+    assert judged(dict(word.split("=") for word in facts.split()), restarts, NOW, grace=30) is cause
+
+
+@pytest.mark.parametrize(
+    ("cause", "state", "code"),
+    [
+        (Cause.CANCELLED, "cancelled", None),
+        (Cause.SIGNALLED, "preempted", 75),
+        (Cause.UNKNOWN, "preempted", 75),
+        (Cause.TIME_LIMIT, "timed-out", None),  # its max_requeues are used up
+    ],
+)
+def test_what_a_person_ended_stays_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Cause, state: str, code: int | None
 ) -> None:
-    fake_slurm(tmp_path, monkeypatch, scontrol=f"echo 'JobId=7 JobName=bench-s-0 {facts} TimeLimit=00:01:00'")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert _is_cancelled() is cancelled
+    monkeypatch.setenv("BENCH_PLUGINS", f"{TOY}:{TOY.with_name('bad_methods.py')}")
+    monkeypatch.setattr("slurm.stopping.why", lambda grace: cause)
+    monkeypatch.setattr("slurm.stopping.requeue", lambda: pytest.fail("it requeued itself"))
+    task = submitted(tmp_path, "{axes: {method: [{bad: {how: stop}}]}, recipe: {schedule: {iterations: 8}}}")
+    task = replace(task, max_requeues=0)
+    if code is None:
+        run_task(task)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            run_task(task)
+        assert ended.value.code == code
+    found = current_state(Run(Path(task.jobs[0].store) / task.jobs[0].cell_id))
+    assert (found["state"], found["step"]) == (state, 5)
+    assert {"cancelled": "scancel", "preempted": "SIGTERM", "timed-out": "max_requeues is 0"}[state] in str(
+        found["reason"]
+    )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.report.description.model import UNKNOWN, RunFacts, joined, number
+from bench.store.hours import FAILURE, PREEMPTION, total
 
+LOST = (PREEMPTION, FAILURE)
 KINDS = {"cuda": "GPU", "cpu": "CPU"}
 
 
@@ -37,6 +39,7 @@ def figures(runs: Sequence[RunFacts]) -> dict[str, Any]:
         "runs_begun_not_counted": sum(run.attempts > 0 for run in runs) - sum(run.attempts > 0 for run in counted),
         "first_began": min(began).isoformat() if began else None,
         "last_ended": max(ended).isoformat() if ended else None,
+        "attempts": total(run.spent for run in runs if run.spent).as_hours(),
         "peak_memory_bytes": {KINDS[kind]: max(values) for kind, values in memory.items() if values},
     }
 
@@ -56,12 +59,27 @@ def compute(runs: Sequence[RunFacts]) -> str:
         )
         left = found["runs_begun_not_counted"]
         text += f" ({left} began)." if left else "."
+    text += _attempts(found["attempts"])
     peaks = joined(f"{peak / 1e9:.1f} GB ({kind})" for kind, peak in found["peak_memory_bytes"].items())
     text += f" Peak memory of a run: {peaks or UNKNOWN}."
     if found["first_began"] and found["last_ended"]:
         first, last = (found[key][:16].replace("T", " ") for key in ("first_began", "last_ended"))
         text += f" The first run began at {first}, the last one ended at {last} UTC."
     return text
+
+
+def _attempts(found: dict[str, float]) -> str:
+    """Say what all attempts took, those of runs without a result too, and what was lost."""
+    if not found["hours"]:
+        return ""
+    lost = [f"{hours_text(found[f'lost_to_{why}'])} to {why}" for why in LOST if found[f"lost_to_{why}"]]
+    unknown = found["attempts_without_end"]
+    without = f" (of {number(unknown, 'attempt')} no end is known)" if unknown else ""
+    return (
+        f" All {number(found['attempts'], 'attempt')} together took {hours_text(found['hours'])} hours{without}, "
+        f"{hours_text(found['core_hours'])} core-hours and {hours_text(found['gpu_hours'])} GPU-hours"
+        + (f"; lost of them: {joined(lost)}." if lost else ".")
+    )
 
 
 def hours(found: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.files import read_json, read_jsonl
+from bench.files import read_json
 from bench.report import notes, records
 from bench.report.cache import load_rows
 from bench.report.description.model import DataFacts, GridFacts, RunFacts, SplitFacts
@@ -20,6 +20,7 @@ from bench.report.environment import parsed
 from bench.report.records import Record
 from bench.report.tally import tally
 from bench.store.contents import kept_content
+from bench.store.hours import attempts_of, spent
 from bench.store.run import Run
 from bench.store.summary import CellSummary, Summary
 
@@ -67,21 +68,13 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _attempts(run: Run) -> list[dict[str, Any]]:
-    """Return the recorded attempts at a run, in order; none where they are missing or damaged."""
-    try:
-        return [row for row in read_jsonl(run.attempts) if isinstance(row, dict)]
-    except (ValueError, OSError):
-        return []
-
-
 def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: Mapping[str, Any]) -> RunFacts:
     run = Run(store / cell.id)
     identity: Mapping[str, Any] = summary.identity(cell)
     if not run.path.is_dir():
         split, data = _hash(identity.get("split")), cell.data_sha256
         return RunFacts(cell, record.run.state, record.run.status, identity, split=split, data=data)
-    tries, known = _attempts(run), _mapping(run.cell)
+    tries, known = attempts_of(run), _mapping(run.cell)
     last = tries[-1] if tries else {}
     on_cpu = last.get("device") == "cpu"
     identity = identity or known.get("identity") or {}
@@ -107,8 +100,10 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         classes=len(json.loads(record.classes or "[]")),
         commit=str(last.get("git_sha") or ""),
         dirty=bool(last.get("git_dirty")),
+        spent=spent(tries, _mapping(run.state)) if tries else None,
         merged=(run.path / "origin.json").exists(),
         went_on=len(parsed(record.environment).get("device_model", ())) > 1,
+        mixed_code="mixed_code" in parsed(record.environment),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.report.tally import Tally
 from bench.report.tuning.standing import Searched
+from bench.store.hours import Spent
 from bench.store.summary import CellSummary, Tuning
 
 UNKNOWN = "unknown"
@@ -32,8 +33,10 @@ class RunFacts:
         labelled, unlabelled: images; None where it isn't done.
         classes: number of classes; 0 where it isn't done.
         commit, dirty: of the code in its last attempt, "" where unknown; and whether that had changes.
+        spent: what all its attempts took; None where it has none.
         merged: it came from another store.
         went_on: it began on other hardware.
+        mixed_code: it began with other code.
     """
 
     cell: CellSummary
@@ -56,8 +59,10 @@ class RunFacts:
     classes: int = 0
     commit: str = ""
     dirty: bool = False
+    spent: Spent | None = None
     merged: bool = False
     went_on: bool = False
+    mixed_code: bool = False
 
     @property
     def done(self) -> bool:

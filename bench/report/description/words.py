@@ -176,6 +176,8 @@ def runs(grid: GridFacts) -> str:
     text = f"Done: {done:,} of {number(len(found), 'planned run')}. {statistics(found)}"
     if went := sum(run.went_on for run in found):
         text += f" {number(went, 'run')} went on on other hardware than it began on."
+    if changed := sum(run.mixed_code for run in found):
+        text += f" {number(changed, 'run')} went on with other code than began it (mixed code)."
     if again := sum(run.attempts > 1 for run in found):
         text += f" {number(again, 'run')} took more than one attempt; a resumed run goes on exactly where it was."
     if merged := sum(run.merged for run in found):

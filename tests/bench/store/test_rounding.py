@@ -10,8 +10,14 @@ from bench.cli.grids import _line
 from bench.errors import BenchError, MachineError
 from bench.files import append_jsonl, read_json, write_json
 from bench.spec.sections import Resources
-from bench.store.rounding import as_it_began, began_anew, go_on, went_on
+from bench.store import rounding
+from bench.store.rounding import as_it_began, mixed_code, went_on
 from bench.store.run import Run
+
+
+def go_on(run: Run, resources: Resources, device: str, model: str, code: str = "c") -> list[str]:
+    return rounding.go_on(run, resources, device, model, code)["models"]
+
 
 CPU, AUTO = Resources(device="cpu", threads=2), Resources(threads=2)
 
@@ -32,7 +38,8 @@ def test_other_models_are_noted_in_order(run: Run) -> None:
     models = go_on(run, AUTO, "cuda", "NVIDIA A100")
     assert models == ["NVIDIA A100", "NVIDIA H100", "NVIDIA A100"]
     assert went_on(models) == "began on NVIDIA A100 and went on on NVIDIA H100, then NVIDIA A100"
-    assert read_json(run.rounding) == {"threads": 2, "compile": False, "device": "cuda", "models": models}
+    kept = {"threads": 2, "compile": False, "device": "cuda", "models": models, "codes": ["c"]}
+    assert read_json(run.rounding) == kept
     assert went_on(models[:1]) is went_on([]) is went_on(None) is None
 
 
@@ -69,8 +76,24 @@ def test_a_gpus_run_from_before_this_version_is_not_mixed_with_its_numerics(tmp_
 
 
 def test_a_run_that_begins_anew_has_one_model(run: Run) -> None:
-    assert began_anew(run, CPU, "cpu", "EPYC") == ["EPYC"]
+    assert rounding.began_anew(run, CPU, "cpu", "EPYC", "d")["models"] == ["EPYC"]
     assert go_on(run, AUTO, "cpu", "EPYC") == ["EPYC"]
+
+
+def test_other_code_is_noted_in_order_unless_the_run_begins_anew(run: Run) -> None:
+    for code in ("c", "d", "d"):
+        noted = rounding.go_on(run, AUTO, "cuda", "NVIDIA A100", code)
+    assert noted["codes"] == ["c", "d"] and mixed_code(noted["codes"]) == "mixed code: c → d"
+    assert rounding.began_anew(run, AUTO, "cuda", "NVIDIA A100", "d")["codes"] == ["d"]
+    assert mixed_code(["d"]) is mixed_code(None) is None
+
+
+def test_the_code_of_runs_from_before_it_was_noted_is_that_of_their_last_attempt(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_json(run.rounding, {"threads": 2, "compile": False, "device": "cpu", "models": ["EPYC"]})
+    append_jsonl(run.attempts, {"device": "cpu", "cpu": "EPYC", "code_sha256": "c"})
+    run.checkpoint.touch()
+    assert rounding.go_on(run, CPU, "cpu", "EPYC", "d")["codes"] == ["c", "d"]
 
 
 def test_cuda_graphs_are_left_behind_with_the_gpu(tmp_path: Path) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
+import pytest
+
+from bench.cli.grids import _line
 from bench.store.run import Run, State
-from bench.store.status import grid_status
+from bench.store.status import SILENT, grid_status
 from bench.store.summary import CellSummary, Summary
 
 
@@ -33,6 +38,28 @@ def test_a_row_holds_what_was_planned_and_what_was_recorded(tmp_path: Path) -> N
     assert (first["state"], first["step"], first["iterations"]) == ("preempted", 4, 10)  # planned iterations win
     assert (found["totals"], found["progress"]) == ({"preempted": 1, "pending": 1}, 0.2)
     json.dumps(found)
+
+
+def test_a_process_that_is_silent_has_no_pace_by_the_clock_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process still has its lock. Its machine's clock, which may be wrong, says nothing of how long that is."""
+    run = Run(tmp_path / "a-0123456789")
+    with run.claim():
+        with monkeypatch.context() as wrong:
+            wrong.setattr(time, "time", lambda: 1e9)
+            run.write_state(State.RUNNING, step=4, it_per_s=78.5, attempt=1)
+        (alive,) = grid_status(tmp_path, summary(cell("a")))["cells"]
+        assert alive["silent_seconds"] < SILENT and alive["it_per_s"] == 78.5
+        written = time.time() - 200
+        os.utime(run.state, (written, written))
+        found = grid_status(tmp_path, summary(cell("a")))
+    (silent,) = found["cells"]
+    assert silent["state"] == "running" and silent["it_per_s"] is None
+    assert silent["silent_seconds"] == pytest.approx(200, abs=30)
+    assert found["eta_seconds"] is None
+    assert _line(silent, [])[3:5] == ["", ""] and "no heartbeat for 3 min" in _line(silent, [])[-1]
+    assert "no heartbeat" not in _line(alive, [])[-1] and _line(alive, [])[3] == "78.5"
 
 
 def test_a_run_of_this_grid_that_is_no_longer_planned_is_stale(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_parts_are_compiled_and_names_stay(grid_file: Path) -> None:
 def test_a_resumed_run_keeps_what_it_began_with(grid_file: Path, mode: Compile) -> None:
     run = Run(grid_file.parent)
     first = as_it_began(run, Resources(threads=3, compile=mode))
-    go_on(run, first, "cpu", "a CPU")
+    go_on(run, first, "cpu", "a CPU", "code")
     again = as_it_began(run, Resources(threads=1, cache_mb=7))
     assert (again.threads, again.compile, again.cache_mb) == (first.threads, first.compile, 7) == (3, mode, 7)
 
