@@ -42,7 +42,7 @@ class NanGradient(_Supervised):
 
 @register("method", "no_predictor")
 class NoPredictor(_Supervised):
-    """predicts"""
+    """learns, predicts"""
 
     @property
     def predictor(self) -> nn.Module:
@@ -92,7 +92,8 @@ class Rounds(_Supervised):
     """trains in bf16"""
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return {"square": self.student(batch.labelled.image).square().mean()}
+        dtype = self.student(batch.labelled.image).dtype
+        return {name: loss.to(dtype) for name, loss in super().losses(batch).items()}
 
 
 @register("method", "waits")
