@@ -16,14 +16,14 @@ LIMIT = 900.0  # seconds without a new step after which a run no longer waits
 LONGEST = 60.0  # seconds between two looks, which begin at one second
 
 
-def outlast(run: Run, attempt: Callable[[], T], away: Callable[[Exception], bool], signals: Signals | None) -> T:
+def outlast(run: Run, attempt: Callable[[], T], away: Callable[[Exception], bool], signals: Signals) -> T:
     """Call `attempt` until it doesn't fail because the file system is away; wait longer each time, until a limit.
 
     Args:
         run: whose directory must be writable before the next attempt.
         attempt: goes on with the run.
         away: tells such failures.
-        signals: that end the waiting, where somebody listens.
+        signals: that end the waiting.
 
     Raises:
         Exception: the last failure of that kind, or at once any other.
@@ -49,10 +49,10 @@ def _step(run: Run, known: int) -> int:
         return known
 
 
-def _came_back(run: Run, pause: float, deadline: float, signals: Signals | None) -> bool:
+def _came_back(run: Run, pause: float, deadline: float, signals: Signals) -> bool:
     """Wait for a pause, and then until the run's directory can be written; tell whether it can."""
     until = time.monotonic() + pause
-    while time.monotonic() < deadline and (signals is None or signals.received is None):
+    while time.monotonic() < deadline and signals.received is None:
         time.sleep(min(1.0, pause))
         if time.monotonic() >= until:
             if _writable(run):

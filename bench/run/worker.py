@@ -48,20 +48,26 @@ if TYPE_CHECKING:
 def run_cell(job: Job, signals: Signals | None = None) -> State | None:
     """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
 
-    A cell that is done is not touched; one that another process works on is left to it (`running` is returned), and so is
-    one that another process has taken over in the meantime (None is returned).
+    Where its store is away, it waits (:mod:`bench.run.patience`). A cell that is done is not touched; one that another process
+    works on is left to it (`running` is returned), or has taken over in the meantime (None is returned).
 
     Args:
         job: which cell, and how.
         signals: of a caller that listens already; None listens while the cell runs.
-
-    Where the store is away for a while, the run waits and goes on from its checkpoint (:mod:`bench.run.patience`).
 
     Raises:
         BenchError: if the cell's directory holds no cell of this version. Everything later becomes a state.
         OSError: if the store can't even take the state.
     """
     streams.make_usable()
+    if signals is not None:
+        return _run(job, signals)
+    signals = Signals()
+    with signals.listening():  # while it waits for its store too
+        return _run(job, signals)
+
+
+def _run(job: Job, signals: Signals) -> State | None:
     run = Run(Path(job.store) / job.cell_id)
     away = partial(is_away, place=run.cell)
     try:
@@ -80,7 +86,7 @@ def _given_up(run: Run, error: Exception) -> State:
     return State.PREEMPTED if mine else State.RUNNING
 
 
-def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
+def _attempt(run: Run, job: Job, signals: Signals) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
@@ -100,11 +106,7 @@ def _attempt(run: Run, job: Job, signals: Signals | None) -> State | None:
             where = {"host": socket.gethostname(), "node": os.environ.get("SLURMD_NODENAME"), "pid": os.getpid()}
             submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
             run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
-            if signals is not None:
-                return _guarded(run, job, signals, known)
-            signals = Signals()
-            with signals.listening():
-                return _guarded(run, job, signals, known)
+            return _guarded(run, job, signals, known)
 
 
 def _guarded(run: Run, job: Job, signals: Signals, known: StateRecord) -> State | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.run import patience
 from bench.run.recorder import Recorder
+from bench.run.signals import Signals
 from bench.run.worker import run_cell
 from bench.store.job import Job
 from bench.store.run import Run, State
@@ -101,6 +103,23 @@ def test_a_store_that_stays_away_leaves_the_cell_preempted(job: Job, monkeypatch
     assert run_cell(job) is State.DONE
 
 
+def test_a_signal_ends_the_waiting(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its store is away for good: `timeout -s INT 8 bench.py run` must end all the same."""
+
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+
+    def away() -> Exception:
+        if timer.ident is None:  # once
+            timer.start()
+        return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    failing_checkpoints(monkeypatch, set(range(2, 1000)), away)
+    monkeypatch.setattr(patience, "LIMIT", 1e6)
+    assert run_cell(job) is State.PREEMPTED
+    timer.join()
+    assert len(list(read_jsonl(run_of(job).attempts))) < 4
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ENOENT, errno.ENOSPC])
 def test_other_errors_fail_at_once(job: Job, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     failing_checkpoints(monkeypatch, {2}, lambda: OSError(code, os.strerror(code)))
@@ -117,7 +136,7 @@ def test_the_time_between_two_looks_grows(job: Job, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(patience, "_writable", lambda run: looks.append(now[0]))
     with pytest.raises(OSError, match="Stale"):
-        patience.outlast(run_of(job), failing_always, lambda error: True, None)
+        patience.outlast(run_of(job), failing_always, lambda error: True, Signals())
     gaps = [later - earlier for earlier, later in zip([0.0, *looks], looks, strict=False)]
     assert gaps[:6] == [1, 2, 4, 8, 16, 32] and set(gaps[6:]) == {60}
     assert patience.LIMIT - patience.LONGEST <= looks[-1] <= patience.LIMIT
