@@ -59,11 +59,11 @@ class Signals:
         self.received = number
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen while the context lasts; only the main thread of a process can.
+    def listening(self) -> Iterator[Signals]:
+        """Listen, as the context's value, while it lasts; only the main thread of a process can.
 
         A signal that the process was started to ignore stays ignored: Ctrl-C where a script put it in the background, HUP
         under ``nohup``.
         """
         with _handled(STOP_SIGNALS, self._note):
-            yield
+            yield self

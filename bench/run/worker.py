@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 def run_cell(job: Job, signals: Signals | None = None) -> State | None:
     """Bring a cell to its end, or to a checkpoint if a signal asks; return its state.
 
-    Where its store is away, it waits (:mod:`bench.run.patience`). A cell that is done is not touched; one that another process
-    works on is left to it (`running` is returned), or has taken over in the meantime (None is returned).
+    Where its store is away, it waits (:mod:`bench.run.patience`). A cell that is done is not touched; one that another
+    process works on is left to it (`running` is returned), or has taken over in the meantime (None is returned).
 
     Args:
         job: which cell, and how.
@@ -60,11 +60,10 @@ def run_cell(job: Job, signals: Signals | None = None) -> State | None:
         OSError: if the store can't even take the state.
     """
     streams.make_usable()
-    if signals is not None:
-        return _run(job, signals)
-    signals = Signals()
-    with signals.listening():  # while it waits for its store too
-        return _run(job, signals)
+    if signals is None:
+        with Signals().listening() as signals:  # while it waits for its store too
+            return _run(job, signals)
+    return _run(job, signals)
 
 
 def _run(job: Job, signals: Signals) -> State | None:
