@@ -25,7 +25,7 @@ from methods.ema import BufferPolicy
 from methods.losses.segmentation import confident_loss
 from methods.mixing import Boxes, box_mask, combine
 from methods.student import StudentOutput, Target
-from methods.teacher import TeacherConfig, TeacherMethod, with_visible_labels
+from methods.teacher import TeacherConfig, TeacherMethod
 
 
 class AugSegConfig(TeacherConfig):
@@ -78,8 +78,7 @@ class AugSeg(TeacherMethod):
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
         with phase("teacher"):
-            scores = with_visible_labels(self.teacher_scores(unlabelled), unlabelled.visible_labels)
-            confidence, label = scores.max(dim=1)
+            scores, confidence, label = self.pseudo_labels(unlabelled)
         with phase("augment"):
             inside, strong = unlabelled.inside(), unlabelled.strong
             maps = (torch.where(inside, label, IGNORE_INDEX), IGNORE_INDEX), (confidence * inside, 0.0)

@@ -97,14 +97,18 @@ class TeacherMethod(StudentMethod):
             logits = self.teacher(unlabelled.weak)
         return resize(logits, unlabelled.weak.shape[2:]).softmax(dim=1)
 
+    def pseudo_labels(self, unlabelled: Unlabelled) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the teacher's probabilities (B, K, H, W), sure of visible labels, their maximum and its class (B, H, W)."""
+        scores = with_visible_labels(self.teacher_scores(unlabelled), unlabelled.visible_labels)
+        return (scores, *scores.max(dim=1))
+
     @torch.no_grad()
     def unlabelled_target(self, batch: Batch) -> Target:
         """Return the strong view of the unlabelled images with the teacher's pseudo-labels."""
         unlabelled = batch.unlabelled
         assert unlabelled is not None, "the loader gives unlabelled images where uses_unlabelled is True"
         with phase("teacher"):
-            scores = with_visible_labels(self.teacher_scores(unlabelled), unlabelled.visible_labels)
-            confidence, label = scores.max(dim=1)
+            scores, confidence, label = self.pseudo_labels(unlabelled)
             if self.config.confidence == "8bit":
                 confidence = in_8_bits(confidence)
             if self.ignores_padding:

@@ -94,7 +94,7 @@ def spec_path(spec: str) -> Path:
     shipped = GRIDS / f"{spec}.yaml"
     path = shipped if "/" not in spec and shipped.is_file() else Path(spec)
     if not path.is_file():
-        raise BenchError(f"{spec}: no such memory sweep; the one that ships is bench/grids/memory.yaml")
+        raise BenchError(f"{spec}: no such memory sweep; those that ship are memory and memory-voc, in bench/grids")
     return path
 
 

@@ -50,16 +50,12 @@ class _Points:
     out: list[int]
 
 
-def _of_loss(rows: Sequence[Mapping[str, Any]], series: str) -> _Points:
-    own = [row for row in rows if row["series"] == series and row["pixels"]]
-    done = [(row["pixels"], row["extra_bytes"]) for row in own if row["state"] == "done"]
-    return _Points(sorted(done), [row["pixels"] for row in own if row["state"] == "out-of-memory"])
-
-
-def _of_step(rows: Sequence[Mapping[str, Any]], series: str) -> _Points:
-    own = [row for row in rows if row["series"] == series and row["pixels"] and "step" in row]
-    done = [(row["pixels"], row["step"]["peak_bytes"]) for row in own if row["step"]["state"] == "done"]
-    return _Points(sorted(done), [row["pixels"] for row in own if row["step"]["state"] == "out-of-memory"])
+def _points(rows: Sequence[Mapping[str, Any]], series: str, part: str | None, key: str) -> _Points:
+    """Return a series' bytes under a key of its rows, or of a part of them that some have."""
+    own = [row for row in rows if row["series"] == series and row["pixels"] and (part is None or part in row)]
+    found = [(row["pixels"], row if part is None else row[part]) for row in own]
+    done = [(pixels, measured[key]) for pixels, measured in found if measured["state"] == "done"]
+    return _Points(sorted(done), [pixels for pixels, measured in found if measured["state"] == "out-of-memory"])
 
 
 def _panel(
@@ -133,8 +129,10 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str
     """
     rows, limit, base = found["rows"], float(found["limit_bytes"]), found.get("base")
     looks = style.line_styles(dict.fromkeys(row["series"] for row in rows))
-    steps = {name: points for name in looks if (points := _of_step(rows, name)) != _Points([], [])}
-    losses = {name: _of_loss(rows, name) for name in looks if name not in steps or found["slopes"][name] is not None}
+    every = {name: _points(rows, name, "step", "peak_bytes") for name in looks}
+    steps = {name: points for name, points in every.items() if points != _Points([], [])}
+    alone = [name for name in looks if name not in steps or found["slopes"][name] is not None]
+    losses = {name: _points(rows, name, None, "extra_bytes") for name in alone}
     with style.styled():
         count = 1 + bool(steps) + (runs is not None)
         figure, panels = style.panels(count, "", share_y=False)
