@@ -287,7 +287,7 @@ def test_a_grid_in_chaos_comes_back_whole(cluster: Cluster, tmp_path: Path) -> N
     print(json.dumps(found, indent=1))
     assert found["totals"] == {"done": 24}, found["reasons"]
     assert found["different"] == []
-    assert found["attempts"] >= 28 and found["cells_aimed_at"] >= 5  # it was disturbed
+    assert found["attempts"] >= 32 and found["cells_aimed_at"] >= 8  # it was disturbed
 
 
 def test_a_local_submission_outlives_its_shell(cluster: Cluster, tmp_path: Path) -> None:
