@@ -1,4 +1,4 @@
-"""Text on its way out: for terminals that can't show every character, without what they would take for a command."""
+"""Text on its way out: for terminals that can't show every character, without what they would take for a command; times."""
 
 from __future__ import annotations
 
@@ -72,3 +72,13 @@ def fitting(text: str, encoding: str | None, errors: str = REPLACE) -> str:
     """Return a text with what an encoding lacks replaced; `errors` is one of this module's handlers, or Python's."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, errors).decode(encoding)
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as people do: ``42 s``, ``7 min``, ``3 h 05 min``."""
+    if seconds is None:
+        return "–"
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -53,6 +53,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("bench.run", "one attempt at a cell: worker, signals, recorder, local processes, doctor"),
     ),
     (Room("bench.report", "tables, verdicts beside papers, formats, figures"),),
+    (Room("bench.page", "a grid's page, as a file and served: tables, charts, cells, hours as HTML"),),
     (Room("bench.cli", "the verbs"),),
     (Room("slurm", "submission to a cluster, and its verbs, which the registry finds"),),
 )
@@ -64,7 +65,7 @@ CONTRACTS = (
     *("datasets.base", "datasets.content", "datasets.split", "datasets.proposal"),
 )
 # What must start fast: no module here imports torch, not even late.
-TORCH_FREE = ("bench.spec", "bench.store", "bench.data", "bench.plan", "bench.report", "bench.cli")
+TORCH_FREE = ("bench.spec", "bench.store", "bench.data", "bench.plan", "bench.report", "bench.page", "bench.cli")
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from bench.cli import check, data, grids, inspect, memory, reports, share, speed, splits, tune
+from bench.cli import check, data, grids, inspect, memory, page, reports, share, speed, splits, tune
 from bench.cli.backend import backends
 
 app = typer.Typer(
@@ -20,7 +20,18 @@ app = typer.Typer(
 VERBS: tuple[Callable[..., None], ...] = (
     *(grids.plan, grids.run, grids.status),
     *(verb for backend in backends() for verb in backend.verbs),
-    *(reports.table, reports.plot, tune.tune, share.describe, share.bundle, share.merge, memory.memory, speed.speed),
+    *(
+        reports.table,
+        reports.plot,
+        page.report,
+        page.serve,
+        tune.tune,
+        share.describe,
+        share.bundle,
+        share.merge,
+        memory.memory,
+        speed.speed,
+    ),
     *(data.list_entries, splits.split, check.check, inspect.evaluate, inspect.doctor),
 )
 for verb in VERBS:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.text import ESCAPE, REPLACE, fitting, without_commands
+from bench.text import duration as duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,16 +51,6 @@ def print_json(value: Any) -> None:
 def counted(number: int, noun: str) -> str:
     """Write ``1 cell``, ``2 cells``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds as people do: ``42 s``, ``7 min``, ``3 h 05 min``."""
-    if seconds is None:
-        return "–"
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def projection_text(projection: Projection) -> str:

@@ -63,3 +63,14 @@ def read_logged(store: Path, ids: Iterable[str], quantity: str) -> dict[str, Cur
     if not found:
         raise unknown("logged quantity", quantity, names)
     return found
+
+
+def read_all(run: Run) -> dict[str, dict[str, Curve]]:
+    """Return all that one run logged, by `losses` and `logged` and then by quantity, sorted by step; empty where nothing."""
+    found: dict[str, dict[str, Curve]] = {}
+    for kind in ("losses", "logged"):
+        for step, row in _lines(run.metrics, kind):
+            for name, value in row.items() if isinstance(row, dict) else ():
+                with contextlib.suppress(ValueError, TypeError):
+                    found.setdefault(kind, {}).setdefault(str(name), {})[step] = float(value)
+    return {kind: {name: dict(sorted(curve.items())) for name, curve in of.items()} for kind, of in found.items()}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.arrays import UInt8, spread
 from bench.errors import BenchError, unknown
 from bench.report.metrics import Margins, of_images
+from bench.report.records import is_seed
 from bench.store.confusion import Confusion, ImageCounts
 from bench.store.summary import CellSummary
 
@@ -51,6 +52,24 @@ def beside(cells: Sequence[CellSummary], methods: Sequence[str] | None, done: Ma
     raise BenchError(
         f"no split and seed has runs of {', '.join(wanted)} that are all done; fewer by --methods, or --only"
     )
+
+
+def of_each_budget(cells: Sequence[CellSummary], drawable: Mapping[str, bool]) -> list[CellSummary]:
+    """Return cells of one split and seed for each label budget, and any other axis: that at which most can be drawn.
+
+    Args:
+        cells: a grid's, in its order.
+        drawable: whether a run can be drawn, by id.
+    """
+    groups: dict[tuple[tuple[str, str], ...], dict[tuple[str, ...], list[CellSummary]]] = {}
+    for cell in cells:
+        axes = [axis for axis in sorted(cell.coords) if axis not in _BESIDE]
+        budget = tuple((axis, str(cell.coords[axis])) for axis in axes if not is_seed(axis))
+        seeds = tuple(str(cell.coords[axis]) for axis in axes if is_seed(axis))
+        found = groups.setdefault(budget, {}).setdefault(seeds, [])
+        if drawable[cell.id]:
+            found.append(cell)
+    return [cell for by_seed in groups.values() for cell in max(by_seed.values(), key=len)]
 
 
 def image_score(truth: UInt8, predicted: UInt8, classes: int) -> float | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report import notes
 from bench.report.curves import Curve
@@ -20,27 +20,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def _shared(runs: Sequence[Curve]) -> list[int]:
-    """Return the steps that every run has reached, sorted."""
-    return sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+class Spread(NamedTuple):
+    """Mean, least and greatest of several runs' curves at one step."""
+
+    step: int
+    mean: float
+    low: float
+    high: float
+
+
+def spread_of(runs: Sequence[Curve]) -> list[Spread]:
+    """Return mean, least and greatest at each step that every run has reached."""
+    steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+    values = [[run[step] for run in runs] for step in steps]
+    return [Spread(step, math.fsum(v) / len(v), min(v), max(v)) for step, v in zip(steps, values, strict=True)]
 
 
 def _convergence_line(axes: Axes, runs: Sequence[Curve], look: style.LineStyle, place: int) -> None:
-    steps = _shared(runs)
-    values = [[run[step] for run in runs] for step in steps]
+    found = spread_of(runs)
+    steps = [at.step for at in found]
     every = max(1, len(steps) // 6)
     axes.plot(
         steps,
-        [math.fsum(v) / len(v) for v in values],
+        [at.mean for at in found],
         color=look.colour,
         linestyle=look.line,
         marker=look.marker,
         markevery=(place % every, every),
     )
     if len(runs) > 1:
-        axes.fill_between(
-            steps, [min(v) for v in values], [max(v) for v in values], color=look.colour, alpha=0.15, lw=0
-        )
+        low, high = [at.low for at in found], [at.high for at in found]
+        axes.fill_between(steps, low, high, color=look.colour, alpha=0.15, lw=0)
 
 
 def _chosen(cell: TableCell, curves: Mapping[str, Curve]) -> list[Curve]:
@@ -49,7 +59,7 @@ def _chosen(cell: TableCell, curves: Mapping[str, Curve]) -> list[Curve]:
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """One line of a convergence plot: its name, the curves behind it, and whether their runs are done."""
 
     name: str
@@ -57,15 +67,16 @@ class _Line:
     done: bool
 
 
-def _lines(section: Section, at: int, curves: Mapping[str, Curve]) -> list[_Line]:
+def lines_of(section: Section, at: int, curves: Mapping[str, Curve]) -> list[Line]:
+    """Return the lines of a section's column: of each row, those of its runs that have curves."""
     found = [
-        _Line(scores.row_name(row), _chosen(row.cells[at], curves), bool(row.cells[at].done)) for row in section.rows
+        Line(scores.row_name(row), _chosen(row.cells[at], curves), bool(row.cells[at].done)) for row in section.rows
     ]
     return [line for line in found if line.runs]
 
 
 def _convergence_panel(
-    axes: Axes, title: str, lines: Sequence[_Line], styles: Mapping[str, style.LineStyle], without: str
+    axes: Axes, title: str, lines: Sequence[Line], styles: Mapping[str, style.LineStyle], without: str
 ) -> None:
     axes.set_title(title)
     axes.set_xlabel("iterations")
@@ -98,7 +109,7 @@ def convergence(
     """
     table, styles = scores.styled_table(runs, grid, None)
     places = {
-        f"{notes.name(section.keys)}, {column.title}": _lines(section, at, curves)
+        f"{notes.name(section.keys)}, {column.title}": lines_of(section, at, curves)
         for section in table.sections
         for at, column in enumerate(section.columns)
     }

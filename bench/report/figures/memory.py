@@ -43,23 +43,23 @@ def scores(store: Path, runs: Runs, rows: Sequence[Mapping[str, Any]]) -> Points
 
 
 @dataclass(frozen=True)
-class _Points:
+class Measured:
     """One series in one panel: (pixels, bytes) that were measured, and the pixels at which memory ran out."""
 
     done: list[tuple[int, float]]
     out: list[int]
 
 
-def _points(rows: Sequence[Mapping[str, Any]], series: str, part: str | None, key: str) -> _Points:
+def measured_points(rows: Sequence[Mapping[str, Any]], series: str, part: str | None, key: str) -> Measured:
     """Return a series' bytes under a key of its rows, or of a part of them that some have."""
     own = [row for row in rows if row["series"] == series and row["pixels"] and (part is None or part in row)]
     found = [(row["pixels"], row if part is None else row[part]) for row in own]
     done = [(pixels, measured[key]) for pixels, measured in found if measured["state"] == "done"]
-    return _Points(sorted(done), [pixels for pixels, measured in found if measured["state"] == "out-of-memory"])
+    return Measured(sorted(done), [pixels for pixels, measured in found if measured["state"] == "out-of-memory"])
 
 
 def _panel(
-    axes: Axes, title: str, points: Mapping[str, _Points], looks: Mapping[str, style.LineStyle], limit: float
+    axes: Axes, title: str, points: Mapping[str, Measured], looks: Mapping[str, style.LineStyle], limit: float
 ) -> None:
     """Draw pixels against bytes, both on log scales; at the limit, hollow and with an arrow, what ran out of memory."""
     axes.set_title(title)
@@ -129,10 +129,10 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str
     """
     rows, limit, base = found["rows"], float(found["limit_bytes"]), found.get("base")
     looks = style.line_styles(dict.fromkeys(row["series"] for row in rows))
-    every = {name: _points(rows, name, "step", "peak_bytes") for name in looks}
-    steps = {name: points for name, points in every.items() if points != _Points([], [])}
+    every = {name: measured_points(rows, name, "step", "peak_bytes") for name in looks}
+    steps = {name: points for name, points in every.items() if points != Measured([], [])}
     alone = [name for name in looks if name not in steps or found["slopes"][name] is not None]
-    losses = {name: _points(rows, name, None, "extra_bytes") for name in alone}
+    losses = {name: measured_points(rows, name, None, "extra_bytes") for name in alone}
     with style.styled():
         count = 1 + bool(steps) + (runs is not None)
         figure, panels = style.panels(count, "", share_y=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _BudgetAxis:
+class BudgetAxis:
     """The x axis of a panel: one position per column of the table, None where no run has told it yet."""
 
     positions: list[float | None]
@@ -30,13 +30,14 @@ class _BudgetAxis:
 
     @property
     def known(self) -> list[float]:
+        """The positions that are known."""
         return [x for x in self.positions if x is not None]
 
 
-def _budgets(section: Section) -> _BudgetAxis:
+def budget_axis(section: Section) -> BudgetAxis:
     """Return labelled images, or labelled pixels where budgets differ in these alone (partial labels)."""
-    images = _BudgetAxis([column.images or None for column in section.columns], "images")
-    pixels = _BudgetAxis([column.pixels or None for column in section.columns], "pixels")
+    images = BudgetAxis([column.images or None for column in section.columns], "images")
+    pixels = BudgetAxis([column.pixels or None for column in section.columns], "pixels")
     return pixels if len(set(pixels.known)) > len(set(images.known)) else images
 
 
@@ -44,7 +45,7 @@ def _count(x: float) -> str:
     return f"{x:,.0f}" if x < 1e6 else f"{x / 1e6:.3g} M"
 
 
-def _ticks(axes: Axes, section: Section, budgets: _BudgetAxis) -> None:
+def _ticks(axes: Axes, section: Section, budgets: BudgetAxis) -> None:
     known = budgets.known
     at = zip(budgets.positions, section.columns, strict=True)
     ticks = sorted({(x, column.keys["labels"]) for x, column in at if x is not None})
@@ -62,7 +63,7 @@ def _ticks(axes: Axes, section: Section, budgets: _BudgetAxis) -> None:
 
 
 def _ratio_lines(
-    axes: Axes, section: Section, budgets: _BudgetAxis, styles: Mapping[str, style.LineStyle], which: str
+    axes: Axes, section: Section, budgets: BudgetAxis, styles: Mapping[str, style.LineStyle], which: str
 ) -> None:
     known = budgets.known
     # Points of the same budget stand side by side, so that their error bars can be told apart.
@@ -87,7 +88,7 @@ def _ratio_lines(
 
 def _ratio_panel(axes: Axes, section: Section, styles: Mapping[str, style.LineStyle], which: str) -> None:
     axes.set_title(notes.name(section.keys))
-    budgets = _budgets(section)
+    budgets = budget_axis(section)
     axes.set_xlabel(f"label budget: labelled {budgets.unit} (log scale)")
     if not budgets.known:
         axes.set_xticks([])

@@ -1,0 +1,262 @@
+"""The charts of a page, before they are drawn: the numbers that tables and plots show, and the words for each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bench.report import notes
+from bench.report.curves import Curve
+from bench.report.figures import scores, style
+from bench.report.figures.convergence import lines_of, spread_of
+from bench.report.figures.ratio import BudgetAxis, budget_axis
+from bench.report.model import Column, Row, Section, Table, TableCell
+
+if TYPE_CHECKING:
+    from bench.report.figures.style import LineStyle
+
+SIDE_BY_SIDE = (
+    0.012  # of the width of a chart: how far points of one budget stand apart, so that their bars can be told
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a line.
+
+    Attributes:
+        x, y: where it stands; `y` is NaN where the line is broken.
+        text: what it says when it is pointed at.
+        low, high: ends of its bar, or of the line's band here.
+        hollow: it stands for fewer runs than were planned.
+    """
+
+    x: float
+    y: float
+    text: str
+    low: float | None = None
+    high: float | None = None
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line.
+
+    Attributes:
+        marked: its points have marks; else it is a line alone.
+        joined: its points are joined.
+        band: `low` and `high` of its points are a band, not bars.
+        shift: its place beside the others, in parts of the chart's width.
+    """
+
+    name: str
+    look: LineStyle
+    points: tuple[Point, ...]
+    marked: bool = True
+    joined: bool = True
+    band: bool = False
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes. `x_ticks` are values and their labels; without any, round numbers are taken."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    x_ticks: tuple[tuple[float, str], ...] = ()
+    log_x: bool = False
+    log_y: bool = False
+    from_zero: bool = False
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels with one legend, and what marks, bars and bands mean."""
+
+    title: str
+    about: str
+    panels: tuple[Panel, ...]
+
+    @property
+    def legend(self) -> dict[str, Line]:
+        """The lines by name, each once."""
+        lines = {line.name: line for panel in self.panels for line in panel.lines}
+        return lines if len(lines) > 1 or any(len(panel.lines) > 1 for panel in self.panels) else {}
+
+
+Looks = Mapping[str, "LineStyle"]
+
+
+def looks(table: Table) -> dict[str, LineStyle]:
+    """Return a style per row of a grid's table: that which `plot` draws it in."""
+    return style.line_styles(dict.fromkeys(scores.row_name(row) for section in table.sections for row in section.rows))
+
+
+def ratio(table: Table, styles: Looks, score: str) -> Chart:
+    """Return the score over the label budget, of the table under its headline rule; `score` names it."""
+    panels = tuple(_ratio_panel(section, styles, table.rule.name, score) for section in table.sections)
+    return Chart("Score over the label budget", f"mean ± standard deviation; rule '{table.rule.name}'", panels)
+
+
+def _ratio_panel(section: Section, styles: Looks, rule: str, score: str) -> Panel:
+    budgets = budget_axis(section)
+    labels = [column.keys["labels"] for column in section.columns]
+    ticks = {x: label for x, label in zip(budgets.positions, labels, strict=True) if x is not None}
+    without = [label for x, label in zip(budgets.positions, labels, strict=True) if x is None]
+    rows = section.rows if budgets.known else ()
+    lines = tuple(
+        Line(scores.row_name(row), styles[scores.row_name(row)], _over_budgets(row, section.columns, budgets, rule))
+        for row in rows
+    )
+    return Panel(
+        notes.name(section.keys),
+        f"label budget: labelled {budgets.unit} (log scale)",
+        f"{score} (%)",
+        _apart(lines),
+        tuple((x, _tick(ticks[x], x)) for x in sorted(ticks)),
+        log_x=True,
+        note=f"no run done: {', '.join(without)}" if without else "",
+    )
+
+
+def _tick(label: str, x: float) -> str:
+    count = f"{x:,.0f}" if x < 1e6 else f"{x / 1e6:.3g} M"
+    return label if label == count else f"{label}: {count}"
+
+
+def _apart(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Return lines whose points of one budget stand side by side."""
+    middle = (len(lines) - 1) / 2
+    return tuple(replace(line, shift=SIDE_BY_SIDE * (i - middle)) for i, line in enumerate(lines))
+
+
+def _over_budgets(row: Row, columns: Sequence[Column], budgets: BudgetAxis, rule: str) -> tuple[Point, ...]:
+    places = zip(budgets.positions, columns, row.cells, strict=True)
+    known = sorted(((x, column, cell) for x, column, cell in places if x is not None), key=lambda place: place[0])
+    return tuple(_point(x, cell, rule, column.title) for x, column, cell in known)
+
+
+def _point(x: float, cell: TableCell, rule: str, where: str) -> Point:
+    """Return a table's cell as a point."""
+    stat = cell.stats[rule]
+    if stat.mean is None:
+        return Point(x, math.nan, "")
+    text, hollow = f"{where}: {stat.text}", not cell.complete
+    if stat.sd is None:
+        return Point(x, stat.mean, text, hollow=hollow)
+    return Point(x, stat.mean, text, stat.mean - stat.sd, stat.mean + stat.sd, hollow)
+
+
+def convergence(table: Table, styles: Looks, curves: Mapping[str, Curve], score: str) -> Chart:
+    """Return the score over iterations as `plot convergence` draws it: mean of the runs, band from least to greatest."""
+    panels = []
+    for section in table.sections:
+        for at, column in enumerate(section.columns):
+            lines = tuple(
+                Line(line.name, styles[line.name], _mean_of(line.runs), marked=False, band=len(line.runs) > 1)
+                for line in lines_of(section, at, curves)
+            )
+            where = f"{notes.name(section.keys)}, {column.title}"
+            panels.append(Panel(where, "iterations", f"{score} (%)", lines))
+    about = "line: mean; band: least to greatest; where no run is done: unfinished runs"
+    return Chart("Score over iterations", about, tuple(panels))
+
+
+def _mean_of(runs: Sequence[Curve]) -> tuple[Point, ...]:
+    points = []
+    for at in spread_of(runs):
+        ends = f" ({at.low:.1f} to {at.high:.1f}, {len(runs)} runs)" if len(runs) > 1 else ""
+        points.append(Point(at.step, at.mean, f"{at.step:,}: {at.mean:.1f}{ends}", at.low, at.high))
+    return tuple(points)
+
+
+def sweeps(table: Table, score: str) -> Iterator[Chart]:
+    """Yield a chart for each axis of numbers, but label budgets, that is part of a table's rows: the score over it."""
+    axes = dict.fromkeys(axis for section in table.sections for axis in section.row_axes if axis != "method")
+    for axis in axes:
+        panels = tuple(_sweep_panels(table, axis, score))
+        if panels:
+            yield Chart(f"Score over {axis}", f"mean ± standard deviation; rule '{table.rule.name}'", panels)
+
+
+def _sweep_panels(table: Table, axis: str, score: str) -> Iterator[Panel]:
+    for section in table.sections:
+        rows = [(x, row) for row in section.rows if (x := _number(row.keys.get(axis, ""))) is not None]
+        values = sorted({x for x, _ in rows})
+        if len(values) < 2:
+            continue
+        wide = min(values) > 0 and max(values) / min(values) >= 10
+        rest = {id(row): _rest(row, axis) for _, row in rows}
+        styles = style.line_styles(dict.fromkeys(rest.values()))
+        for at, column in enumerate(section.columns):
+            lines = tuple(_sweep_line(rows, rest, name, at, axis, table.rule.name, styles[name]) for name in styles)
+            ticks = tuple((x, f"{x:g}") for x in values)
+            where = f"{notes.name(section.keys)}, {column.title}"
+            yield Panel(
+                where, axis + (" (log scale)" if wide else ""), f"{score} (%)", _apart(lines), ticks, log_x=wide
+            )
+
+
+def _rest(row: Row, axis: str) -> str:
+    return scores.row_name(replace(row, keys={key: value for key, value in row.keys.items() if key != axis}))
+
+
+def _sweep_line(
+    rows: Sequence[tuple[float, Row]],
+    rest: Mapping[int, str],
+    name: str,
+    at: int,
+    axis: str,
+    rule: str,
+    look: LineStyle,
+) -> Line:
+    mine = sorted(((x, row) for x, row in rows if rest[id(row)] == name), key=lambda pair: pair[0])
+    points = (_point(x, row.cells[at], rule, f"{axis} {x:g}") for x, row in mine)
+    return Line(name, look, tuple(point for point in points if not math.isnan(point.y)))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def losses(curves: Mapping[str, Curve], title: str, most: int) -> Panel:
+    """Return what one run logged over its iterations, at most about `most` points of each quantity."""
+    styles = style.line_styles(curves)
+    lines = tuple(
+        Line(name, styles[name], tuple(_thinned(curve, most)), marked=False) for name, curve in curves.items()
+    )
+    return Panel(title, "iterations", "", lines)
+
+
+def _thinned(curve: Curve, most: int) -> Iterator[Point]:
+    steps = list(curve)
+    every = max(1, -(-len(steps) // most))
+    kept = steps[::every]
+    for step in kept if not steps or kept[-1] == steps[-1] else [*kept, steps[-1]]:
+        yield Point(step, curve[step], f"{step:,}: {curve[step]:.4g}")
+
+
+def breaks(points: Iterable[Point]) -> Iterator[list[Point]]:
+    """Yield the stretches of a line between its gaps."""
+    found: list[Point] = []
+    for point in points:
+        if math.isnan(point.y):
+            if found:
+                yield found
+            found = []
+        else:
+            found.append(point)
+    if found:
+        yield found
