@@ -1,4 +1,7 @@
-"""``python -m tests.parity``: every comparison that the given checkouts allow, written to results/measured/parity.json."""
+"""``python -m tests.parity``: every comparison that the given checkouts allow, written to results/measured/parity.json.
+
+Figures of checkouts that aren't given stay there as they are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 import torch
 import torchvision
 
-from bench.files import REPOSITORY, write_json
+from bench.files import REPOSITORY, read_json, write_json
 from tests.parity.checkouts import NAMES, VARIABLE, checkout, missing
 from tests.parity.test_parity import COMPARED
 
@@ -45,12 +48,13 @@ def main() -> int:
         fine = "" if all(value <= most for value in differences.values()) else f"   above {most:g}"
         said = ", ".join(f"{what} {value:.1e}" for what, value in differences.items())
         print(f"{name}, {compare.__name__} ({time.monotonic() - begin:.0f} s): {said}{fine}", flush=True)
+    kept = read_json(OUT) or {"greatest_differences": {}, "checkouts": {}}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
     write_json(
         OUT,
         {
-            "greatest_differences": found,
-            "checkouts": {name: commit(path) for name, path in there.items()},
+            "greatest_differences": {**kept["greatest_differences"], **found},
+            "checkouts": {**kept["checkouts"], **{name: commit(path) for name, path in there.items()}},
             "versions": {**versions, "numpy": np.__version__},
         },
     )

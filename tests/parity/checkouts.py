@@ -6,14 +6,13 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 VARIABLE = "BENCH_PARITY"
-NAMES = ("reco", "classmix", "cutmix-semisup-seg")
-_OWN = ("module_list", "build_data", "network", "utils", "data", "model")  # names that checkouts share
+NAMES = ("reco", "classmix", "cutmix-semisup-seg", "unimatch", "torchsemiseg")
 
 
 def checkout(name: str) -> Path | None:
@@ -29,19 +28,26 @@ def missing(name: str) -> str:
 
 
 @contextmanager
-def imported(name: str, *modules: str) -> Iterator[tuple[ModuleType, ...]]:
-    """Import modules of a checkout by their dotted names, and forget them afterwards."""
+def imported(name: str, *modules: str, within: Sequence[str] = (".",)) -> Iterator[tuple[ModuleType, ...]]:
+    """Import modules of a checkout by their dotted names, and forget them afterwards; `within` it, from these folders."""
     path = checkout(name)
     assert path is not None, missing(name)
-    before = set(sys.modules)
-    sys.path.insert(0, str(path))
+    before, search = set(sys.modules), [str((path / folder).resolve()) for folder in within]
+    sys.path[:0] = search
     try:
         yield tuple(importlib.import_module(module) for module in modules)
     finally:
-        sys.path.remove(str(path))
-        for loaded in set(sys.modules) - before:
-            if loaded.split(".")[0] in _OWN:
+        for folder in search:
+            sys.path.remove(folder)
+        places = {loaded: _place(sys.modules[loaded]) for loaded in set(sys.modules) - before}
+        for loaded, place in places.items():
+            if place.startswith(str(path.resolve())):
                 del sys.modules[loaded]
+
+
+def _place(module: ModuleType) -> str:
+    """Return where a module or a namespace package lies; nothing for what lies nowhere."""
+    return str(getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), ""))
 
 
 def from_file(name: str, file: str) -> ModuleType:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.parity import others, reco, reco_network, reco_steps
+from tests.parity import cps, others, reco, reco_network, reco_steps, unimatch
 from tests.parity.checkouts import checkout, missing
 
 EXACT, SINGLE = 1e-12, 1e-6  # float64 on both sides; float32 on theirs
@@ -20,6 +20,9 @@ COMPARED: list[tuple[str, Callable[[], reco.Found], float]] = [
     ("classmix", others.classmix_loss, SINGLE),
     ("classmix", others.classmix_mask, 0),
     ("cutmix-semisup-seg", others.teacher, 1e-5),
+    ("unimatch", unimatch.fixmatch, EXACT),
+    ("unimatch", unimatch.unimatch, EXACT),
+    ("torchsemiseg", cps.cps, EXACT),
 ]
 
 
