@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.errors import BenchError
 from bench.report.figures.qualitative import GAP, TEXT, Row, coloured, draw
-from bench.report.pictures import beside, choose, image_score
+from bench.report.pictures import beside, choose, image_score, of_each_budget
 from bench.store.confusion import Confusion, ImageCounts
 from bench.store.summary import CellSummary
 
@@ -76,3 +76,10 @@ def test_runs_of_one_split_and_seed_stand_beside_each_other() -> None:
         beside(cells, None, {c.id: c.id.startswith("a") for c in cells})
     with pytest.raises(BenchError, match="method 'a' has 2 runs of one split and seed"):
         beside([*cells, cell("a", "6", 0)], ["a"], done)
+
+
+def test_each_budget_shows_the_seed_at_which_most_can_be_drawn() -> None:
+    cells = [cell(m, labels, seed) for labels in ("6", "9") for m in ("a", "b") for seed in (0, 1)]
+    drawable = {c.id: True for c in cells} | {"b60": False, "a91": False}
+    assert [c.id for c in of_each_budget(cells, drawable)] == ["a61", "b61", "a90", "b90"]
+    assert of_each_budget(cells, dict.fromkeys(drawable, False)) == []
