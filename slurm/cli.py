@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.backend import Backend, ListEntry
-from bench.cli.grids import totals, viewed
+from bench.cli.grids import viewed
 from bench.cli.options import JSON, ONLY, matching, takes_request
 from bench.cli.output import console, counted, duration, print_json
 
@@ -114,6 +114,7 @@ def wait(
     as_json: JSON = False,
 ) -> None:
     """Wait until no cell of a grid runs or waits any more; exit code 0 if all that are reported are done, 1 if not."""
+    from bench.cli.states import totals
     from bench.store.activity import is_open
     from slurm import resubmit, rounds, tending
     from slurm.commands import SlurmError

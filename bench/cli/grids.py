@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import ALL, JSON, ONLY, SHOWN, disable_gc, takes_request
-from bench.cli.output import console, counted, duration, print_json, print_warnings, projection_text
+from bench.cli.options import ALL, IDS, JSON, ONLY, SHOWN, disable_gc, takes_request
+from bench.cli.output import console, counted, print_json, print_warnings, projection_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from collections.abc import Callable
+
+    from rich.console import Console, RenderableType
 
     from bench.cost.predict import Prediction
     from bench.plan.request import Request
-    from bench.store.status import GridStatus, StatusRow
+    from bench.store.status import GridStatus
     from bench.store.summary import Summary
 
 
@@ -25,6 +26,7 @@ def plan(
     request: Request,
     as_json: JSON = False,
     every: ALL = False,
+    ids: IDS = False,
     predict: Annotated[bool, typer.Option("--predict", help="Predict each cell's peak memory; kept.")] = False,
     gpu_memory: Annotated[
         float | None,
@@ -61,6 +63,8 @@ def plan(
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **more})
         return
+    from bench.cli.states import plan_table, totals
+
     out, count = console(), len(summary.cells)
     out.print(summary.name, style="bold", end="")
     out.print(f": {summary.title}")
@@ -69,8 +73,8 @@ def plan(
     out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
     out.print(f"{_steps(summary)}; {projection_text(projection)}")
     print_warnings(out, summary.warnings)
-    for cell in summary.cells[: None if every else SHOWN]:
-        out.print(f"  {cell.id}{describe(found.get(cell.id))}")
+    predicted = {cell_id: describe(one).strip() for cell_id, one in found.items()}
+    out.print(plan_table(summary.cells, None if every else SHOWN, predicted, ids))
     if count > SHOWN and not every:
         out.print(f"  … {count - SHOWN} more (--all)")
     for line in (*advised, *said):
@@ -110,6 +114,7 @@ def run(
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what went wrong.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped.
@@ -117,20 +122,24 @@ def run(
     Exit code 1 if a cell failed, 75 if time (--for) was too short for all.
     """
     from bench import locks
-    from bench.cli.rounds import Rounds, report, runnable
+    from bench.cli.rounds import Rounds, report, runnable, said_owner
     from bench.plan.leaving import choose_among_done
     from bench.plan.summary import make_plan
     from bench.run.limit import read_time
     from bench.run.provenance import git_problem
     from bench.run.signals import Interrupted
-    from bench.store.activity import grid_activity
+    from bench.store.activity import grid_activity, owners
 
     out, begin = console(stderr=as_json), time.monotonic()
+    out.quiet = quiet
     rounds = Rounds(request, workers, retry, out, None if limit is None else read_time(limit))
     planned = make_plan(request)
     print_warnings(out, planned.warnings)
     if with_what_is_there:
         planned = choose_among_done(planned, request)
+    rounds.others = owners(request.store, planned.name)
+    for owner in rounds.others:
+        out.print(f"{planned.name} is being run by {said_owner(owner)}; this run takes the cells that nobody has yet")
     with grid_activity(request.store, planned.name):
         print_warnings(out, [*filter(None, [git_problem(), locks.problem(request.store)])])
         try:
@@ -160,10 +169,13 @@ def status(
     request: Request,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
     every: ALL = False,
+    ids: IDS = False,
     hours: Annotated[bool, typer.Option("--hours", help="What it has taken so far, by method and state.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Show the state of every cell of a grid: from the files of its runs, and Slurm's view beside them."""
+    from bench.cli.states import status_table
+
     if not watch:
         disable_gc()
     state = viewed(request)
@@ -177,19 +189,31 @@ def status(
         return
     out = console()
     if watch:
-        state = _watch(request, state, every, out)
+        state = _watch(request, state, out, lambda seen: status_table(seen, every, out.width, ids))
     else:
-        out.print(status_table(state, every))
+        out.print(status_table(state, every, out.width, ids))
     print_remarks(out, state)
 
 
-def _watch(request: Request, state: GridStatus, every: bool, out: Console) -> GridStatus:
-    """Show the table again every two seconds until nothing works on the grid; return the last status."""
+def _watch(
+    request: Request, state: GridStatus, out: Console, drawn: Callable[[GridStatus], RenderableType]
+) -> GridStatus:
+    """Show the table again every two seconds until nothing works on the grid; return the last status.
+
+    Of a grid that has no run yet, the first is waited for.
+    """
     from rich.live import Live
 
     from bench.store.activity import active, is_open
 
-    with Live(status_table(state, every), console=out, auto_refresh=False) as live:
+    waits = False
+    while not (_begun(state) or active(request.store, state["grid"])):
+        if not waits:
+            waits = True
+            out.print(f"no cell of {state['grid']} has begun; waiting for `run` or `submit` (Ctrl-C ends it)")
+        time.sleep(2)
+        state = viewed(request)
+    with Live(drawn(state), console=out, auto_refresh=False) as live:
         # A `run` may be between two cells. It is asked for first: what it ended before it went is in the status then.
         goes_on = active(request.store, state["grid"]) or any(is_open(row) for row in state["cells"])
         while goes_on:
@@ -197,8 +221,13 @@ def _watch(request: Request, state: GridStatus, every: bool, out: Console) -> Gr
             goes_on = active(request.store, state["grid"])
             state = viewed(request)
             goes_on = goes_on or any(is_open(row) for row in state["cells"])
-            live.update(status_table(state, every), refresh=True)
+            live.update(drawn(state), refresh=True)
     return state
+
+
+def _begun(state: GridStatus) -> bool:
+    """Tell whether a cell has begun, or been submitted."""
+    return any(row["state"] != "pending" for row in state["cells"])
 
 
 def print_remarks(out: Console, state: GridStatus) -> None:
@@ -222,72 +251,3 @@ def print_remarks(out: Console, state: GridStatus) -> None:
         out.print(f"infrastructure failures: {counted(len(moves), 'cell')} submitted again, {sum(moves)} times in all")
     for node, reason in state.get("bad_nodes", {}).items():
         out.print(f"node {node} is left out of new submissions where others can take the job: {reason}")
-
-
-def totals(state: GridStatus) -> str:
-    """Write totals as ``3 done, 1 running``."""
-    return ", ".join(f"{n} {name}" for name, n in sorted(state["totals"].items()))
-
-
-# The place of each state in the table of `status`; those not named stand at 3.
-ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2}
-ORDER |= {"queued": 4, "done": 5}
-
-
-def status_table(state: GridStatus, every: bool) -> Table:
-    """Return the table of a grid's cells, those that need a look first."""
-    from rich.table import Table
-
-    rows = sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3))
-    extra = ("job", "Slurm", "node") if any(row.get("submission") for row in rows) else ()
-    lines = [_line(row, [heading.lower() for heading in extra]) for row in rows]
-    lines += [[row["id"], row["state"], *[""] * (5 + len(extra)), row.get("reason", "")] for row in state["stale"]]
-    hidden = 0 if every else max(len(lines) - SHOWN, 0)
-    caption = (
-        f"{totals(state)}; {100 * state['progress']:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
-    )
-    table = Table(
-        title=f"{state['grid']} ({counted(len(state['cells']), 'cell')})",
-        caption=caption + (f"; {hidden} more cells (--all)" if hidden else ""),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-    )
-    for heading in ("cell", "state", "step", "it/s", "ETA", "mIoU", "attempt", *extra, "reason"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "reason")
-    for line in lines[: len(lines) - hidden]:
-        table.add_row(*line)
-    return table
-
-
-def _line(row: StatusRow, extra: list[str]) -> list[str]:
-    """Return what the table shows of a cell."""
-    from bench.store.rounding import mixed_code, went_on
-
-    step = f"{row['step']}/{row['iterations']}" if "step" in row else ""
-    rate = f"{row['it_per_s']:.1f}" if row.get("it_per_s") else ""
-    miou = f"{row['miou']:.1f}" if row.get("miou") is not None else ""
-    end = [str(row.get(key) or "") for key in extra]
-    notes = [row.get("reason"), retried(row), silence(row), went_on(row.get("hardware")), mixed_code(row.get("codes"))]
-    said = "; ".join(filter(None, notes))
-    return [row["id"], row["state"], step, rate, cell_eta(row), miou, str(row.get("attempt", "")), *end, said]
-
-
-def silence(row: StatusRow) -> str:
-    """Say how long a running cell has given no sign of life, where that is longer than a step should take."""
-    from bench.store.status import SILENT
-
-    age = row.get("silent_seconds", 0.0)
-    return f"no heartbeat for {duration(age)}" if age > SILENT else ""
-
-
-def retried(row: StatusRow) -> str:
-    """Say how often a cell was submitted again by itself, because of a failure that wasn't its fault."""
-    times = row.get("moves", 0)
-    return f"infrastructure retry {times}" if times else ""
-
-
-def cell_eta(row: StatusRow) -> str:
-    """Return how long a running cell still takes at its present rate."""
-    rate = row.get("it_per_s")
-    return duration((row["iterations"] - row["step"]) / rate) if row["state"] == "running" and rate else ""

@@ -43,6 +43,8 @@ ONLY = Annotated[
 ]
 ALL = Annotated[bool, typer.Option("--all", help=f"List every cell, not only the first {SHOWN}.")]
 
+IDS = Annotated[bool, typer.Option("--ids", help="Also show the cells' ids, the names of their folders in the store.")]
+
 
 def store_path(store: Path | None) -> Path:
     """Return the store: the option, else ``BENCH_STORE``, else ``results/runs`` of this checkout."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
@@ -13,8 +16,10 @@ from bench.cli.progress import GridProgress
 from bench.plan.jobs import make_jobs
 from bench.plan.leaving import waiting
 from bench.run.limit import TimeLimit
-from bench.run.local import run_local
-from bench.store.run import Run, State
+from bench.run.local import Event, run_local
+from bench.run.signals import raising
+from bench.store.liveness import current_state
+from bench.store.run import Owner, Run, State
 from bench.store.threads import with_threads
 from bench.streams import say
 
@@ -37,6 +42,7 @@ class Rounds:
         cells, done: how many cells were asked for, and how many of them were done before.
         waiting: a line for each setting that couldn't be chosen.
         limit: of the time, None without one.
+        others: processes that run cells of the grid as well.
     """
 
     def __init__(self, request: Request, workers: int, retry: bool, out: Console, seconds: float | None = None) -> None:
@@ -46,6 +52,7 @@ class Rounds:
         self.trials: set[str] = set()
         self.cells = self.done = 0
         self.waiting: list[str] = []
+        self.others: list[Owner] = []
         self._tried: set[tuple[str, int | None]] = set()
 
     @property
@@ -81,8 +88,13 @@ class Rounds:
         jobs = self._with_threads(jobs, planned)
         if self.limit is not None:
             self.limit.cells = {c.cell.id: c.cell for c in cells}
-        with GridProgress(self.request.store, {j.cell_id: sizes[j.cell_id] for j in jobs}, self._out) as progress:
-            self.states |= run_local(jobs, min(self._workers, len(jobs)), progress.show, self.limit)
+        places = {c.cell.id: c.coords for c in cells}
+        iterations = {job.cell_id: sizes[job.cell_id] for job in jobs}
+        with GridProgress(self.request.store, iterations, places, self._out) as progress:
+            states = run_local(jobs, min(self._workers, len(jobs)), progress.show, self.limit)
+            if self.others:
+                states |= follow(self.request.store, states, progress)
+        self.states |= states
         return planned.tuned is not None and not (self.stopped or self.refused)
 
     def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
@@ -97,6 +109,36 @@ class Rounds:
                 "is faster; it decides rounding, so set it before the grid's first run, not in the middle"
             )
         return jobs
+
+
+def follow(store: Path, states: Mapping[str, State], progress: GridProgress) -> dict[str, State]:
+    """Show cells that other processes run until these end; return the states in which they were left.
+
+    Raises:
+        Interrupted: after Ctrl-C, TERM or HUP, which ends the looking alone.
+    """
+    waiting = [cell_id for cell_id, state in states.items() if state is State.RUNNING]
+    found: dict[str, State] = {}
+    with raising():
+        while waiting:
+            for cell_id in waiting:
+                state = State(current_state(Run(store / cell_id))["state"])
+                if state is not State.RUNNING:
+                    found[cell_id] = state
+                    progress.show(Event(cell_id, state, ()))
+            waiting = [cell_id for cell_id in waiting if cell_id not in found]
+            notes = {cell_id: f"by pid {Run(store / cell_id).owner().get('pid', '?')}" for cell_id in waiting}
+            progress.look(waiting, notes)
+            if waiting:
+                time.sleep(1)
+    return found
+
+
+def said_owner(owner: Owner) -> str:
+    """Say who runs a grid or a cell: `pid 12 on node3, since 2026-01-31 12:00`."""
+    since = owner.get("since")
+    when = f", since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M}" if since else ""
+    return f"pid {owner.get('pid', '?')} on {owner.get('host', '?')}{when}"
 
 
 def runnable(planned: Plan, only: str | None) -> list[PlannedCell]:
@@ -139,8 +181,7 @@ def report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
         run = Run(store / cell_id)
         reason = run.read_state().get("reason")
         if state is State.RUNNING:  # it was left to whoever claimed it first
-            owner = run.owner()
-            reason = f"another process runs it: pid {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            reason = f"another process runs it: {said_owner(run.owner())}"
         say(f"{cell_id}: {state.value}: {reason}")
     out_of_time = bool(early or rounds.refused)
     if out_of_time:

@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from torch import Tensor
 
 from bench.files import append_jsonl, read_json, sync, write_json
 from bench.patience import exists, read_bytes
+from bench.run.journal import Journal
 from bench.store.confusion import Confusion, confusion_path, save_confusion
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
@@ -22,6 +23,16 @@ from bench.train.checkpoint import Damaged
 if TYPE_CHECKING:
     from bench.train.loop import CheckpointContent, Row, Trainer
     from bench.train.meters import MemoryReport
+
+
+class Listener(Protocol):
+    """Who is told what is written of a run's training; it may do nothing that takes long or fails."""
+
+    def log(self, row: Row) -> None:
+        """Take a line of metrics."""
+
+    def log_timing(self, row: Row) -> None:
+        """Take a line of timing."""
 
 
 class Recorder:
@@ -36,14 +47,19 @@ class Recorder:
         self.run = run
         self._still_ours = still_ours
         self._writer = checkpoint.Writer(still_ours)
+        self._listeners: list[Listener] = []
 
     def log(self, row: Row) -> None:
         """Append a line to metrics.jsonl."""
         append_jsonl(self.run.metrics, row)
+        for listener in self._listeners:
+            listener.log(row)
 
     def log_timing(self, row: Row) -> None:
         """Append a line to timing.jsonl."""
         append_jsonl(self.run.timing, row)
+        for listener in self._listeners:
+            listener.log_timing(row)
 
     def log_memory(self, report: MemoryReport) -> None:
         """Write memory.json: what is measured of a step or of an evaluation, beside what is known of the other."""
@@ -102,6 +118,7 @@ class Recorder:
             trainer = make()
         with self.run.metrics.open("ab") as file:
             file.truncate(length)
+        self._listeners.append(Journal(trainer.cell.schedule.iterations, trainer.stepper.done))
         return trainer
 
     def _go_back(self, trainer: Trainer) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,10 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
-from bench.files import short_name
+from bench.files import read_json, short_name
 from bench.locks import is_locked, lock
-from bench.store.run import State
+from bench.store.run import Owner, State
 from bench.store.status import StatusRow
 
 
@@ -66,6 +68,16 @@ def _removed(path: Path) -> Iterator[None]:
 def active(store: Path, grid: str) -> bool:
     """Tell whether a process runs cells of a grid now, even where none of its cells happens to be running."""
     return any(is_locked(path) for path in _folder(store, grid).glob("*.lock"))
+
+
+def owners(store: Path, grid: str) -> list[Owner]:
+    """Return the processes that run cells of a grid now, as far as they have said who they are."""
+    found = []
+    for path in sorted(_folder(store, grid).glob("*.lock")):
+        with contextlib.suppress(OSError, ValueError):
+            owner = read_json(path) if is_locked(path) else None
+            found += [cast(Owner, owner)] if isinstance(owner, dict) else []
+    return found
 
 
 def is_open(row: StatusRow) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from typing_extensions import NotRequired, TypedDict  # typing has NotRequired from Python 3.11 on
 
 from bench.files import read_json
+from bench.spec.deviations import Deviation
 from bench.spec.identities import changed
 from bench.store import clock
 from bench.store.contents import changes_between
@@ -154,6 +155,8 @@ def _why_stale(store: Path, known: Mapping[str, Any], summary: Summary, cells: S
     found = [(changed(then, summary.identity(cell)), cell) for cell in cells]
     words, cell = min(found, key=lambda one: len(one[0]))
     data = str(known.get("data_sha256") or "")
+    if sets := _sets_that_explain(words, summary.deviations or ()):
+        return f"it lacks this call's --set {', '.join(sets)}"
     if "the data" not in words:
         return f"changed since: {', '.join(words)}" if words else ""
     words.remove("the data")
@@ -165,6 +168,18 @@ def _why_stale(store: Path, known: Mapping[str, Any], summary: Summary, cells: S
         else "it is from before data were part of a run's identity"
     )
     return f"the data changed: {what}" + (f"; changed since: {', '.join(others)}" if others else "")
+
+
+def _sets_that_explain(words: Sequence[str], deviations: Sequence[Deviation]) -> list[str]:
+    """Return this call's ``--set`` values where they, and what follows from them, are all that tells a run from a cell."""
+    keys = {deviation.key: deviation.value for deviation in deviations}
+
+    def set_here(word: str) -> bool:
+        changed_key = word.split(" ")[0]
+        return any(f"{changed_key}.".startswith(f"{key}.") or key.startswith(f"{changed_key}.") for key in keys)
+
+    rest = [word for word in words if word != "the label split"]
+    return [f"{key}={value}" for key, value in keys.items()] if rest and all(map(set_here, rest)) else []
 
 
 def _directories(store: Path) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +34,53 @@ def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Pat
     assert watch.returncode == 0
     assert "the end of [it]" in shown
     assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0  # and ends at once
+
+
+def test_watch_waits_for_a_run_that_has_not_begun(grid_file: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    plan = make_plan(Request(str(grid_file), (), (), store))
+    command = [sys.executable, str(ROOT / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert watch.stdout is not None
+    assert "no cell of small has begun; waiting" in watch.stdout.readline()
+    run = Run(store / plan.cells[0].cell.id)
+    run.path.mkdir(parents=True)
+    run.write_state(State.FAILED, reason="ended at once")
+    shown, _ = watch.communicate(timeout=30)
+    assert watch.returncode == 0 and "ended at once" in shown
+
+
+def test_another_run_of_the_grid_is_named_and_its_cells_are_followed(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.cli.app import app
+
+    store = tmp_path / "store"
+    (cell,) = make_plan(Request(str(grid_file), (), (), store)).cells
+    run = Run(store / cell.cell.id)
+
+    def run_local(*_: object) -> dict[str, State]:
+        run.write_state(State.RUNNING, step=3)
+        threading.Timer(1.5, lambda: run.write_state(State.PREEMPTED, step=5, reason="asked to stop")).start()
+        return {run.id: State.RUNNING}
+
+    monkeypatch.setattr("bench.cli.rounds.run_local", run_local)
+    with grid_activity(store, "small"), run.claim(), pytest.raises(SystemExit):
+        app(["run", str(grid_file), "--store", str(store)], standalone_mode=False)
+    said = capsys.readouterr()
+    assert f"small is being run by pid {os.getpid()} on {socket.gethostname()}, since 20" in said.out
+    assert "[1/1] supervised: preempted" in said.out and "asked to stop" in said.err
+    assert State(run.read_state()["state"]) is State.PREEMPTED
+
+
+def test_quiet_prints_nothing(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.cli.app import app
+
+    monkeypatch.setattr("bench.cli.rounds.run_local", lambda *_: {})
+    app(["run", str(grid_file), "--store", str(tmp_path / "store"), "--quiet"], standalone_mode=False)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_run_says_in_the_store_that_it_is_at_work(

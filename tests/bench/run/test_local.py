@@ -49,6 +49,11 @@ def command(grid: Path, store: Path) -> list[str]:
     return [sys.executable, str(REPOSITORY / "bench.py"), "run", str(grid), "--store", str(store)]
 
 
+def status_of(grid: Path, store: Path, *more: str) -> str:
+    words = [sys.executable, str(REPOSITORY / "bench.py"), "status", str(grid), "--store", str(store), *more]
+    return " ".join(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+
+
 @pytest.fixture
 def grid(tmp_path: Path) -> Path:
     content = yaml.safe_load(GRID)
@@ -167,6 +172,12 @@ def test_what_does_not_identify_a_run_is_taken_from_the_grid_of_today(tmp_path: 
     assert subprocess.run(changed, capture_output=True, check=False).returncode == 0
     cell = read_json(run.cell)
     assert cell["spec"]["evaluation"]["batch_size"] == 1 and cell["identity"] == identity and run.result.exists()
+    log = run.log.read_text()
+    assert " step 0/2: begins" in log and " step 2/2: loss " in log and " step 2/2: evaluation: mIoU " in log
+    assert "it lacks this call's --set schedule.iterations=3" in status_of(
+        grid, store, "--set", "schedule.iterations=3"
+    )
+    assert "changed since: schedule.iterations 2, now 40" in status_of(grid, store)
 
 
 def test_a_checkpoint_left_by_a_kill_after_the_result_goes_with_the_next_run(tmp_path: Path, grid: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.grids import _line
+from bench.cli.states import _facts
 from bench.errors import BenchError, MachineError
 from bench.files import append_jsonl, read_json, write_json
 from bench.spec.sections import Resources
@@ -105,6 +105,6 @@ def test_cuda_graphs_are_left_behind_with_the_gpu(tmp_path: Path) -> None:
 
 def test_status_says_it_beside_the_reason() -> None:
     row = {"id": "c", "state": "running", "step": 1, "iterations": 2, "hardware": ["A", "B"], "reason": None}
-    assert _line(row, [])[-1] == "began on A and went on on B"  # type: ignore[arg-type]
-    assert _line({**row, "reason": "why"}, [])[-1] == "why; began on A and went on on B"  # type: ignore[typeddict-item]
-    assert _line({**row, "hardware": ["A"]}, [])[-1] == ""  # type: ignore[typeddict-item]
+    assert _facts(row, ())["reason"] == "began on A and went on on B"
+    assert _facts({**row, "reason": "why"}, ())["reason"] == "why; began on A and went on on B"
+    assert _facts({**row, "hardware": ["A"]}, ())["reason"] == ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.grids import _line
+from bench.cli.states import _facts
 from bench.store.run import Run, State
 from bench.store.status import SILENT, grid_status
 from bench.store.summary import CellSummary, Summary
@@ -58,8 +58,9 @@ def test_a_process_that_is_silent_has_no_pace_by_the_clock_of_the_store(
     assert silent["state"] == "running" and silent["it_per_s"] is None
     assert silent["silent_seconds"] == pytest.approx(200, abs=30)
     assert found["eta_seconds"] is None
-    assert _line(silent, [])[3:5] == ["", ""] and "no heartbeat for 3 min" in _line(silent, [])[-1]
-    assert "no heartbeat" not in _line(alive, [])[-1] and _line(alive, [])[3] == "78.5"
+    assert (_facts(silent, ())["it/s"], _facts(silent, ())["ETA"]) == ("", "")
+    assert "no heartbeat for 3 min" in _facts(silent, ())["reason"]
+    assert "no heartbeat" not in _facts(alive, ())["reason"] and _facts(alive, ())["it/s"] == "78.5"
 
 
 def test_a_run_of_this_grid_that_is_no_longer_planned_is_stale(tmp_path: Path) -> None:
