@@ -9,7 +9,7 @@ from bench.arrays import UInt8, spread
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.page.pictures import Predicted, Shown
+    from bench.page.pictures import Mask, Predicted, Shown
     from bench.plan.request import Request
     from bench.store.run import Run
     from bench.store.summary import CellSummary
@@ -26,7 +26,7 @@ class _Samples:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     images: dict[str, tuple[UInt8, UInt8]] = field(default_factory=dict)
-    masks: dict[str, list[tuple[str, UInt8, str]]] = field(default_factory=dict)
+    masks: dict[str, list[Mask]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, evaluator: Evaluator, count: int) -> _Samples:
@@ -37,12 +37,13 @@ class _Samples:
             made.images[name] = evaluator.reader.image(name), evaluator.reader.mask(name)
         return made
 
-    def add(self, name: str, evaluator: Evaluator) -> None:
-        """Predict the images with a run of this name.
+    def add(self, run: str, name: str, evaluator: Evaluator) -> None:
+        """Predict the images with a run of this id and name.
 
         Raises:
             BenchError: if the run is scored on other images.
         """
+        from bench.page.pictures import Mask
         from bench.report.pictures import image_score
 
         if not set(self.ids) <= set(evaluator.ids):
@@ -51,7 +52,7 @@ class _Samples:
             mask = evaluator.predict(image)
             score = image_score(self.images[image][1], mask, len(self.classes))
             said = "no labelled pixel" if score is None else f"mIoU {score:.1f}"
-            self.masks.setdefault(image, []).append((name, mask, said))
+            self.masks.setdefault(image, []).append(Mask(run, name, mask, said))
 
     def predicted(self) -> list[Predicted]:
         """Return the images with all predictions."""
@@ -109,7 +110,7 @@ def _predict(request: Request, run: Run, cell: CellSummary, name: str, count: in
     evaluator = Evaluator.open(run, WHICH, DataRoots.parse(request.data))
     dataset = str(cell.coords["dataset"])
     samples = found.get(dataset) or _Samples.of(evaluator, count)
-    samples.add(name, evaluator)
+    samples.add(run.id, name, evaluator)
     found[dataset] = samples
 
 

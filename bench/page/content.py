@@ -104,6 +104,12 @@ class Page:
         """The number of reported cells that are done."""
         return self.cells.states.get("done", 0)
 
+    @property
+    def pictured(self) -> frozenset[str]:
+        """The ids of the runs that have sample predictions."""
+        samples = (sample for gallery in self.galleries for sample in gallery.samples)
+        return frozenset(one.run for sample in samples for one in sample.predictions)
+
 
 def gather_page(asked: Asked, summary: Summary, state: GridStatus, galleries: Sequence[Gallery] = ()) -> Page:
     """Return all that a page shows; half of the grid, or all of it, may be missing.

@@ -30,8 +30,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run predicts for an image: the run's name, the picture, and its score in words."""
+    """What a run predicts for an image: the run's id and name, the picture, and its score in words."""
 
+    run: str
     name: str
     picture: Picture
     caption: str
@@ -57,13 +58,23 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """A mask (H, W) predicted by a run: the run's id and name, and its score in words."""
+
+    run: str
+    name: str
+    mask: UInt8
+    caption: str
+
+
+@dataclass(frozen=True)
 class Predicted:
-    """An image (H, W, 3), its truth (H, W), and masks (H, W) of runs by name, each with its score in words."""
+    """An image (H, W, 3), its truth (H, W), and the mask (H, W) that each run predicts."""
 
     name: str
     image: UInt8
     truth: UInt8
-    masks: Sequence[tuple[str, UInt8, str]]
+    masks: Sequence[Mask]
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ def _gallery(shown: Shown, longest: int) -> Gallery:
             one.name,
             _picture(one.image, longest, _PHOTO),
             mask(one.truth),
-            tuple(Prediction(name, mask(predicted), caption) for name, predicted, caption in one.masks),
+            tuple(Prediction(of.run, of.name, mask(of.mask), of.caption) for of in one.masks),
         )
         for one in shown.images
     )

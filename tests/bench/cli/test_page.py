@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.data.roots import DataRoots
 from bench.files import REPOSITORY
-from bench.page.pictures import BYTES, Predicted, Shown, galleries
+from bench.page.pictures import BYTES, Mask, Predicted, Shown, galleries
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
@@ -68,6 +68,8 @@ def test_the_page_shows_what_each_run_predicts_pixel_by_pixel(ran: Request, tmp_
     html = Path(facts["file"]).read_text()
     assert Path(facts["file"]).name == "grid-report.html" and len(html.encode()) == facts["bytes"]
     shown = pictures(html)
+    for path in ran.store.glob("*/result.json"):
+        assert html.count(f'href="#cell-{path.parent.name}"') == 2 and f'id="cell-{path.parent.name}"' in html
     assert len(shown) == 2 * (2 + 2)  # images × (photo, truth, two methods)
     for run in (Run(path.parent) for path in ran.store.glob("*/result.json")):
         evaluator = Evaluator.open(run, "last", DataRoots.parse(()))
@@ -96,7 +98,7 @@ def test_pictures_get_smaller_until_they_fit() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (600, 900, 3)).astype(np.uint8)
     mask = rng.integers(0, 3, (600, 900)).astype(np.uint8)
-    one = Predicted("a", noise, mask, [(f"method {n}", mask, "mIoU 1.0") for n in range(30)])
+    one = Predicted("a", noise, mask, [Mask("", f"method {n}", mask, "mIoU 1.0") for n in range(30)])
     (gallery,) = galleries([Shown("toy", ("a", "b", "c"), PALETTE, [one])], most=BYTES // 5)
     (sample,) = gallery.samples
     every = [sample.image, sample.truth, *(prediction.picture for prediction in sample.predictions)]
