@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def _with_details(
     return replace(
         cell,
         groups=tuple(group for group in groups if group.facts),
-        curves=tuple(_curves(run)),
+        curves=_curves(run),
         log=_log(run),
         spec=yaml.safe_dump(dict(known.identity), sort_keys=False, allow_unicode=True) if known.identity else "",
     )
@@ -246,11 +247,19 @@ def _environment(columns: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield fact(name).label, str(columns[name])
 
 
-def _curves(run: Run) -> Iterator[Drawing]:
-    for title, curves in read_all(run).items():
-        drawing = draw(losses(curves, title, POINTS), WIDTH, HEIGHT)
-        if drawing is not None:
-            yield drawing
+def _curves(run: Run) -> tuple[Drawing, ...]:
+    try:
+        status = run.metrics.stat()
+    except OSError:
+        return ()
+    return _curves_of(run.path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2 * DETAILED)
+def _curves_of(run: Path, changed: int, size: int) -> tuple[Drawing, ...]:
+    """Return the drawings of a run whose metrics.jsonl was changed then and is so long: a page that is served asks often."""
+    drawn = (draw(losses(curves, title, POINTS), WIDTH, HEIGHT) for title, curves in read_all(Run(run)).items())
+    return tuple(drawing for drawing in drawn if drawing is not None)
 
 
 def _log(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from bench.errors import BenchError
 
 LOOPBACK = "127.0.0.1"
+SHARE = 4  # times as long as a page takes to make, it isn't made again
 MADE = (
     "\N{WHITE SQUARE}\N{WHITE SQUARE}"  # stands for the time at which a page was made, which is no part of its content
 )
@@ -27,7 +29,7 @@ _HEADERS = {
 
 
 class Kept:
-    """A page that is made at most once in so many seconds.
+    """A page that is made at most once in so many seconds, and rarer where that takes long: training has the processor.
 
     Args:
         make: makes it; :data:`MADE` stands in it for the time.
@@ -47,10 +49,12 @@ class Kept:
         """
         with self._lock:
             if time.monotonic() >= self._again:
+                began = time.monotonic()
                 made = self._make()
                 self._tag = f'"{hashlib.sha256(made.encode()).hexdigest()[:32]}"'
                 self._text = made.replace(MADE, time.strftime("%Y-%m-%d %H:%M:%S"))
-                self._again = time.monotonic() + self._seconds
+                now = time.monotonic()
+                self._again = now + max(self._seconds, SHARE * (now - began))
             return self._text, self._tag
 
 
@@ -75,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _page(self) -> None:
         try:
             text, tag = self.page.get()
-        except BenchError as error:
+        except (BenchError, OSError) as error:  # a store may be away for a while
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
             return
         if self.headers.get("If-None-Match") == tag:
@@ -91,7 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET" and status is not HTTPStatus.NOT_MODIFIED:
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # the reader has gone
+                self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing: a reader asks every few seconds."""

@@ -70,7 +70,7 @@ def read_all(run: Run) -> dict[str, dict[str, Curve]]:
     found: dict[str, dict[str, Curve]] = {}
     for kind in ("losses", "logged"):
         for step, row in _lines(run.metrics, kind):
-            for name, value in row.items() if isinstance(row, dict) else ():
-                with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                for name, value in row.items():
                     found.setdefault(kind, {}).setdefault(str(name), {})[step] = float(value)
     return {kind: {name: dict(sorted(curve.items())) for name, curve in of.items()} for kind, of in found.items()}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from bench.errors import BenchError
-from bench.page.serve import MADE, Kept, server
+from bench.page.serve import MADE, SHARE, Kept, server
 
 Answer = tuple[int, str, dict[str, str]]
 
@@ -89,6 +91,28 @@ def test_head_has_the_headers_alone(served: Served) -> None:
 def test_what_is_wrong_with_the_grid_is_said(served: Served) -> None:
     served.error = "grid.yaml: line 3: the key 'x' is given twice"
     assert served.ask()[:2] == (503, "grid.yaml: line 3: the key 'x' is given twice\n")
+
+
+def test_a_store_that_is_away_is_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> str:
+        raise OSError(5, "Input/output error", "runs")
+
+    monkeypatch.setattr(served.server.RequestHandlerClass, "page", Kept(away, 0.0))
+    assert served.ask()[:2] == (503, "[Errno 5] Input/output error: 'runs'\n")
+
+
+def test_a_page_that_takes_long_is_made_rarely() -> None:
+    made: list[float] = []
+
+    def slow() -> str:
+        made.append(time.monotonic())
+        time.sleep(0.05)
+        return "page"
+
+    kept = Kept(slow, 0.0)
+    while len(made) < 3:
+        kept.get()
+    assert min(b - a for a, b in itertools.pairwise(made)) >= (1 + SHARE) * 0.05
 
 
 def test_a_taken_port_is_one_line(served: Served) -> None:

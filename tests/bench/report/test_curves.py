@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bench.errors import BenchError
-from bench.report.curves import read_curves, read_logged
+from bench.report.curves import read_all, read_curves, read_logged
+from bench.store.run import Run
 from tests.bench.report.conftest import Store
 
 
@@ -39,3 +42,22 @@ def test_losses_and_what_else_is_logged_are_curves_too(store: Store) -> None:
         BenchError, match="'confidnt' \\(did you mean 'confident'\\?\\); allowed: confident, supervised"
     ):
         read_logged(store.path, ids, "confidnt")
+
+
+def test_all_that_a_run_logged_is_read_by_kind_and_quantity(store: Store) -> None:
+    run = store.plan("reco", "20", 0)
+    run.mkdir(parents=True)
+    lines = [
+        {"step": 100, "losses": {"supervised": 1.0, "reco": 2.0}, "logged": {"confident share": 0.5}},
+        {"step": 100, "eval": {"miou": 3.0, "iou": []}},
+        {"step": 50, "losses": {"supervised": 4.0}},
+        {"step": 60, "losses": ["no", "mapping"]},
+        {"step": 70, "losses": {"supervised": "no number"}},
+    ]
+    (run / "metrics.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 110, "losses": {"su'
+    )
+    assert read_all(Run(run)) == {
+        "losses": {"supervised": {50: 4.0, 100: 1.0}, "reco": {100: 2.0}},
+        "logged": {"confident share": {100: 0.5}},
+    }
