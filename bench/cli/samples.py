@@ -75,20 +75,20 @@ def sample_predictions(request: Request, count: int, quiet: bool) -> tuple[list[
     from bench.cli.progress import progress_bar
     from bench.page.pictures import Shown
     from bench.plan.summary import find_summary
-    from bench.report import notes, records
     from bench.report.pictures import of_each_budget
+    from bench.report.rows import one_line
+    from bench.store.names import Names
     from bench.store.run import Run
 
     cells = find_summary(request).cells
     runs = {cell.id: Run(request.store / cell.id) for cell in cells}
     chosen = of_each_budget(cells, {name: _drawable(run) for name, run in runs.items()})
-    known = {record.run.id: record for record in records.load(request.store, cells).records}
-    axes = records.varying(list(known.values()), records.axes(cells)) or ["method"]
+    names = Names([cell.coords for cell in cells])
     found, left_out = dict[str, _Samples](), dict[str, int]()
     with progress_bar("sample predictions", quiet) as step:
         for done, cell in enumerate(chosen, 1):
             try:
-                _predict(request, runs[cell.id], cell, notes.where(known[cell.id], axes), count, found)
+                _predict(request, runs[cell.id], cell, one_line(names.name(cell.coords)), count, found)
             except BenchError as error:
                 left_out[str(error)] = left_out.get(str(error), 0) + 1
             step(done, len(chosen))

@@ -12,11 +12,12 @@ import yaml
 
 from bench.page.charts import losses
 from bench.page.drawing import Drawing, draw
-from bench.report import notes
 from bench.report.curves import read_all
 from bench.report.description.model import RunFacts
 from bench.report.environment import FACTS, PLUGIN, fact
-from bench.report.records import Record, Runs, pick, varying
+from bench.report.records import Record, Runs
+from bench.report.rows import STATES, one_line
+from bench.store.names import Names
 from bench.store.rounding import mixed_code, went_on
 from bench.store.run import Run
 from bench.store.status import GridStatus, StatusRow
@@ -26,8 +27,6 @@ DETAILED = 200  # cells of which everything is shown; of more, those that need a
 LOG_LINES, LOG_BYTES = 30, 4000  # of the end of a log
 POINTS = 60  # of a loss
 WIDTH, HEIGHT = 380, 190
-# The states that need a look first.
-_ORDER = ("failed", "diverged", "out-of-memory", "timed-out", "cancelled", "preempted", "stopped", "running", "queued")
 _COUNTS = (
     "labelled_images",
     "holdout_images",
@@ -120,29 +119,30 @@ def cells(
         rules: the rules whose scores are shown.
     """
     rows = {row["id"]: row for row in state["cells"]}
-    axes = varying(runs.records, runs.axes) or ["method"]
+    names = Names([run.cell.coords for run in facts])
     detailed = _detailed([rows[run.cell.id] for run in facts])
     found = []
     for record, known, columns in zip(runs.records, facts, frame, strict=True):
         row = rows[record.run.id]
-        cell = _cell(row, record, known, axes, rules)
+        cell = _cell(row, record, known, names, rules)
         found.append(_with_details(store, cell, record, known, columns, row) if cell.id in detailed else cell)
-    return Cells(tuple(axes), tuple(rules), tuple(found), len(found) - len(detailed))
+    return Cells(tuple(map(one_line, names.headings)), tuple(rules), tuple(found), len(found) - len(detailed))
 
 
 def _detailed(rows: Sequence[StatusRow]) -> set[str]:
-    begun = [row for row in rows if row["state"] != "pending"]
-    first = sorted(begun, key=lambda row: _ORDER.index(row["state"]) if row["state"] in _ORDER else len(_ORDER))
-    return {row["id"] for row in [*first, *(row for row in rows if row["state"] == "pending")][:DETAILED]}
+    """Return the ids of the cells that have details: those that stopped first, those that are pending last."""
+    order = [state for state in STATES if state != "pending"]
+    first = sorted(rows, key=lambda row: order.index(row["state"]) if row["state"] in order else len(order))
+    return {row["id"] for row in first[:DETAILED]}
 
 
-def _cell(row: StatusRow, record: Record, known: RunFacts, axes: Sequence[str], rules: Sequence[str]) -> CellView:
+def _cell(row: StatusRow, record: Record, known: RunFacts, names: Names, rules: Sequence[str]) -> CellView:
     said = [row.get("reason"), went_on(row.get("hardware")), mixed_code(row.get("codes"))]
     running = row["state"] == "running"
     return CellView(
         row["id"],
-        notes.where(record, axes),
-        pick(record, axes),
+        one_line(names.name(known.cell.coords)),
+        tuple(map(one_line, names.values(known.cell.coords))),
         row["state"],
         "; ".join(filter(None, said)),
         row["step"],

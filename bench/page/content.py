@@ -20,7 +20,7 @@ from bench.report.description.model import GridFacts, Item, Passage, SplitFacts
 from bench.report.description.words import passages
 from bench.report.environment import fact
 from bench.report.headline import rule
-from bench.report.model import Table
+from bench.report.model import STOPPED, Table
 from bench.report.rows import one_line
 from bench.report.tally import counted_values
 from bench.spec.grid import grid_path
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bench.page.pictures import Gallery
     from bench.store.summary import Summary
 
-ATTENTION = ("failed", "diverged", "out-of-memory", "timed-out", "cancelled")
 MAX_LINES = 40
 
 
@@ -158,11 +157,11 @@ def _problems(summary: Summary, state: GridStatus, listed: Cells, table: Table) 
     for line in table.warnings:
         yield Problem("warning", line)
     for cell in listed.cells:
-        if cell.state in ATTENTION:
+        if cell.state in STOPPED:
             yield Problem(
                 cell.state, f"{cell.name}: at step {cell.step:,}" + f": {cell.said}" * bool(cell.said), cell.id
             )
-    waiting = {name: count for name, count in listed.states.items() if name not in (*ATTENTION, "done")}
+    waiting = {name: count for name, count in listed.states.items() if name not in (*STOPPED, "done")}
     if waiting:
         said = ", ".join(f"{count} {name}" for name, count in waiting.items())
         yield Problem("missing", f"{sum(waiting.values())} of {len(listed.cells)} cells are not done yet: {said}.")

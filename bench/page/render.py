@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from bench import __version__
 from bench.page import drawing
-from bench.page.content import ATTENTION, Page
+from bench.page.content import Page
 from bench.page.results import HeatMap, shade
 from bench.page.shades import styles
 from bench.report.description.compute import hours_text
 from bench.report.formats.view import Line
+from bench.report.model import STOPPED
 from bench.text import duration, without_commands
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _badge(kind: str) -> str:
     """Return how the badge of a state, or of a kind of problem, looks."""
     if kind in _LOOKS:
         return _LOOKS[kind]
-    return "bad" if kind in ATTENTION else "" if kind in _QUIET else "warn"
+    return "bad" if kind in STOPPED else "" if kind in _QUIET else "warn"
 
 
 def _bases(maps: Iterable[HeatMap]) -> list[str]:

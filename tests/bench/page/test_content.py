@@ -149,3 +149,14 @@ def test_a_hundred_runs_stay_below_five_megabytes(store: Store, tmp_path: Path) 
     found = page(store, tmp_path)
     assert found.cells.without_details == 0
     assert len(render(found, "now").encode()) < 2_500_000  # as many bytes again are for pictures
+
+
+def test_of_many_cells_those_that_failed_have_details(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.page.cells.DETAILED", 2)
+    small(store)
+    found = page(store, tmp_path).cells
+    assert found.without_details == 6
+    assert {cell.state for cell in found.cells if cell.groups} == {"failed", "done"}
+    assert "8 cells; 6 without details" in written(store, tmp_path).read_text()
