@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, asked_for
+from bench.cli.formats import Select
 from bench.cli.options import DATA, JSON, STORE, make_request, store_path
 from bench.cli.output import console, print_json
-from bench.cli.reports import Select
 
 if TYPE_CHECKING:
     from bench.plan.request import Request

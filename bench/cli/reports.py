@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,33 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
-from bench.cli.options import JSON, disable_gc, takes_request
+from bench.cli.formats import RECORDED, Format, Select
+from bench.cli.options import JSON, ONLY, disable_gc, takes_request
 from bench.cli.output import console, deliver, print_json
 from bench.text import ESCAPE, REPLACE
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
-    from bench.report.model import Table
-    from bench.spec.sections import OtherEvaluation
-    from bench.store.summary import Summary
-
-
-class Format(str, Enum):
-    """The formats of ``table``."""
-
-    MD = "md"
-    CSV = "csv"
-    LATEX = "latex"
-    HTML = "html"
-    JSON = "json"
-
-
-class Select(str, Enum):
-    """Which evaluation is the headline."""
-
-    LAST = "last"
-    BEST = "best"
-    SELECTED = "selected"
 
 
 class Plot(str, Enum):
@@ -49,6 +28,7 @@ class Plot(str, Enum):
     VARIANCE = "variance"
     TUNING = "tuning"
     QUALITATIVE = "qualitative"
+    SWEEP = "sweep"
 
 
 class Pick(str, Enum):
@@ -62,7 +42,6 @@ class Pick(str, Enum):
 
 # What is done in a format about a character that the encoding lacks; elsewhere something like it is written.
 _LACKING = {Format.JSON: ESCAPE, Format.HTML: "xmlcharrefreplace"}
-RECORDED = (None, "miou")  # what every result has, so that no matrices are read for it
 COMPARE = Annotated[
     tuple[str, str] | None,
     typer.Option("--compare", metavar="A B", help="Difference A − B per split and seed instead."),
@@ -81,71 +60,6 @@ MARGIN = Annotated[
     typer.Option("--margin", metavar="MIOU", min=0.001, help="With --compare: what counts as no difference (1.0)."),
 ]
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
-
-
-def _made(
-    store: Path,
-    summary: Summary,
-    select: Select | None,
-    per_class: bool,
-    compare: tuple[str, str] | None,
-    asked: OtherEvaluation | None,
-    metric: str | None,
-    margin: float | None,
-    aggregate: bool,
-) -> Table:
-    from bench.report import pairs, records, tables
-
-    rule, runs, found = select.value if select else None, records.load(store, summary.cells), None
-    missing: list[str] = []
-    grid = summary
-    if asked is not None:
-        from bench.report.evaluated import evaluated
-
-        runs, missing = evaluated(runs, store, asked, rule or summary.select, as_options(asked))
-        grid = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
-    if metric not in RECORDED:
-        from bench.report import by_metric
-
-        runs, found = by_metric.scored(store, runs, metric, per_class)
-        grid = summary.model_copy(update={"published": None})  # whose figures are mIoU
-    if compare:
-        table = pairs.build(runs, grid, *compare, rule, margin)
-    else:
-        table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
-    if found is not None:
-        table = by_metric.explained(table, found, papers=summary.published is not None)
-    if summary.tuning is not None:
-        from bench.report.tuning.tables import with_trials
-
-        table = with_trials(table, store, summary, column=not (compare or per_class))
-    if aggregate:
-        from bench.report.overall import overall
-
-        said, facts = overall(runs, table.rule.name)
-        table = replace(table, notes=(*said, *table.notes), facts={**table.facts, **facts})
-    return replace(table, warnings=(*table.warnings, *missing))
-
-
-def _raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -> str:
-    """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
-    from bench.errors import BenchError
-    from bench.report import frame
-
-    if fmt not in (None, Format.CSV, Format.JSON):
-        raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
-    runs = frame.load(store, [*summary.trials, *summary.cells])
-    if summary.tuning is not None:
-        from bench.report.tuning.frame import with_trials
-
-        runs = with_trials(runs, store, summary)
-    if metric not in RECORDED:
-        from bench.report import by_metric
-
-        runs = runs.join(by_metric.columns(store, runs, metric))
-    if fmt is Format.JSON:
-        return f"{runs.to_json(orient='records', indent=1)}\n"
-    return str(runs.convert_dtypes().to_csv(index=False))
 
 
 @takes_request
@@ -167,6 +81,19 @@ def table(
     size: SIZE = None,
     stride: STRIDE = None,
     ignore: IGNORE = None,
+    only: ONLY = None,
+    rows: Annotated[
+        str | None, typer.Option("--rows", metavar="AXIS,…", help="Axes as rows, e.g. threshold (method).")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="AXIS,…", help="Axes as columns, e.g. seed (labels).")
+    ] = None,
+    headline_only: Annotated[
+        bool, typer.Option("--headline-only", help="The headline rule alone; so are md and latex anyway.")
+    ] = False,
+    every_rule: Annotated[
+        bool, typer.Option("--every-rule", help="The other rules too, also in md and latex.")
+    ] = False,
     each: Annotated[
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
@@ -179,6 +106,7 @@ def table(
     made so.
     """
     disable_gc()
+    from bench.cli.tables import Shape, made, named, raw, restricted
     from bench.errors import BenchError
     from bench.plan.summary import find_summary
     from bench.report.formats import terminal
@@ -195,16 +123,24 @@ def table(
         raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
     if metric not in RECORDED and asked is not None:
         raise BenchError(f"--metric {metric} {as_options(asked)}: matrices are kept of a run's own evaluation only")
-    summary, chosen = find_summary(request), Format.JSON if as_json else fmt
+    if (rows or columns) and (per_class or compare or each or aggregate):
+        raise BenchError(
+            "--rows, --columns: are for the main table; leave --per-class, --compare, --runs, --aggregate out"
+        )
+    if headline_only and every_rule:
+        raise BenchError("--headline-only and --every-rule: give one of them")
+    summary, chosen = restricted(find_summary(request), only), Format.JSON if as_json else fmt
+    written = chosen in (Format.MD, Format.LATEX) or (chosen is None and output is not None)
+    shape = Shape(named(rows), named(columns), headline_only or (written and not every_rule))
     if each:
-        text = _raw(request.store, summary, chosen, metric)
+        text = raw(request.store, summary, chosen, metric)
     else:
-        made = _made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate)
+        shown = made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate, shape)
         if chosen is None and output is None:
             screen = console()
-            screen.print(terminal.drawn(made, screen.width))
+            screen.print(terminal.drawn(shown, screen.width))
             return
-        text = render(made, (chosen or Format.MD).value)
+        text = render(shown, (chosen or Format.MD).value)
     deliver(text, output, _LACKING.get(chosen or Format.MD, REPLACE))
 
 
@@ -229,18 +165,23 @@ def plot(
             "--pick", help="`qualitative`: which images; best and worst are those of the last method beside the first."
         ),
     ] = None,
-    only: Annotated[
-        str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="`qualitative`: of these cells.")
+    only: Annotated[str | None, typer.Option("--only", metavar="KEY=VALUE,…", help="Of these cells.")] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="AXIS", help="`sweep`: over this axis, e.g. threshold.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
     """Draw a plot of a grid as PNG, SVG and PDF; also while it still runs."""
     from bench.errors import BenchError
 
-    of_pictures = {"methods": methods, "images": images, "pick": pick, "only": only}
+    of_pictures = {"methods": methods, "images": images, "pick": pick}
     for name, value in of_pictures.items():
         if value is not None and kind is not Plot.QUALITATIVE:
             raise BenchError(f"--{name}: it is for `plot qualitative`")
+    if (x is not None) != (kind is Plot.SWEEP):
+        raise BenchError("--x AXIS: it is for `plot sweep`, which needs it")
+    if only is not None and kind in (Plot.MEMORY, Plot.TUNING):
+        raise BenchError(f"--only: `plot {kind.value}` shows all there is; leave it out")
     if of is not None and kind is not Plot.CONVERGENCE:
         raise BenchError(f"--of {of}: it is for `plot convergence`")
 
@@ -257,18 +198,21 @@ def plot(
         which = (select or Select.LAST).value
         files = plot_qualitative(request, methods, only, (pick or Pick.SPREAD).value, images or "4", which, output)
     else:
-        files = _drawn(kind, request, output, select, of)
+        files = _drawn(kind, request, output, select, of, only, x)
     if as_json:
         print_json({"files": [str(f) for f in files]})
     else:
         console().print("wrote " + ", ".join(str(f) for f in files))
 
 
-def _drawn(kind: Plot, request: Request, output: Path, select: Select | None, of: str | None) -> list[Path]:
+def _drawn(
+    kind: Plot, request: Request, output: Path, select: Select | None, of: str | None, only: str | None, x: str | None
+) -> list[Path]:
+    from bench.cli.tables import restricted
     from bench.plan.summary import find_summary
     from bench.report import records
 
-    summary = find_summary(request)
+    summary = restricted(find_summary(request), only)
     if kind is Plot.TUNING:
         from bench.report.figures.tuning import tuning
 
@@ -278,6 +222,10 @@ def _drawn(kind: Plot, request: Request, output: Path, select: Select | None, of
         from bench.report.figures.ratio import ratio
 
         return ratio(runs, summary, output, rule)
+    if x is not None:
+        from bench.report.figures.sweep import sweep
+
+        return sweep(runs, summary, output, x, rule)
     if kind is Plot.RANKS:
         from bench.report.figures.ranks import ranks
 

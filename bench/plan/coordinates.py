@@ -26,10 +26,12 @@ def _options(raw: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def _label(kind: Kind, raw: Mapping[str, Any], axis_values: Sequence[Any]) -> str:
-    """Name a part in tables: its label; else its name, with its options if the axis has the name more than once."""
+    """Name a part in tables: its label; else a dataset's title; else its name, with its options if the axis repeats it."""
     if "label" in raw:
         return str(raw["label"])
-    same = [v for v in axis_values if part_mapping(kind, v, kind)["name"] == raw["name"]]
+    same = [mapping for v in axis_values if (mapping := part_mapping(kind, v, kind))["name"] == raw["name"]]
+    if raw.get("title") and len({str(mapping.get("title")) for mapping in same}) == len(same):
+        return str(raw["title"])
     return str(raw["name"]) + (_options(raw, [key for key in raw if key != "name"]) if len(same) > 1 else "")
 
 

@@ -171,6 +171,7 @@ class Table:
         warnings: whether the numbers may be compared at all.
         notes: how to read them.
         facts: what the notes say in numbers, for programs.
+        headline_only: leave the other rules out.
     """
 
     name: str
@@ -183,10 +184,13 @@ class Table:
     notes: tuple[str, ...]
     unfinished: tuple[Unfinished, ...]
     facts: Facts = field(default_factory=dict)
+    headline_only: bool = False
 
     @property
     def rules(self) -> list[str]:
         """The rules that are shown: the headline, `last` and `best`, and any other under which a run has a score."""
+        if self.headline_only:
+            return [self.rule.name]
         cells = (found for section in self.sections for row in section.rows for found in row.cells)
         scored = {name for found in cells for name, stat in found.stats.items() if stat.n}
         shown = [name for name in RULES if name in ("last", "best") or name in scored]
@@ -239,11 +243,11 @@ def _instead(cell: TableCell, rule: str, runs: Sequence[RunScore]) -> str:
 def best(cells: Sequence[TableCell], rule: str) -> list[bool]:
     """Return which cells hold the highest mean as shown; all of them on a tie.
 
-    Only cells with all of their runs done, and their values known, take part, and alone a cell is not the best of anything.
+    Only cells with all of their runs done, and their values known, take part. No cell is the best alone, or with a zero.
     """
     means = [
         -math.inf if mean is None or not cell.complete or cell.unknown(rule) else round(mean, 1)
         for cell, mean in ((cell, cell.stats[rule].mean) for cell in cells)
     ]
     rivals = [mean for mean in means if mean > -math.inf]
-    return [len(rivals) > 1 and mean == max(rivals) for mean in means]
+    return [len(rivals) > 1 and mean == max(rivals) and mean != 0 for mean in means]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bench.errors import BenchError, unknown
 from bench.report import differences, notes, variance
 from bench.report.gaps import with_gaps
 from bench.report.headline import RULES, rule
@@ -177,3 +178,54 @@ def per_class(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     n can be smaller than the number of runs that are done. Arguments and errors are those of :func:`build`.
     """
     return _table(runs, grid, select, _by_class, (*_SECTION, *_BUDGET), "row")
+
+
+def pivot(runs: Runs, grid: Summary, select: str | None, rows: Sequence[str], columns: Sequence[str]) -> Table:
+    """Return the scores with any axes as rows and columns: a section for each combination of the others, but seeds.
+
+    Args:
+        runs, grid, select: those of :func:`build`.
+        rows, columns: axes by their keys, or by the last word of one; an empty one is `method`, or `labels`.
+
+    Raises:
+        BenchError: if there is no such axis, or it is both; and what :func:`build` raises.
+    """
+    down = _axes(rows or ["method"], runs, "--rows")
+    across = _axes(columns or ["labels"], runs, "--columns")
+    if both := set(down) & set(across) - {"protocol"}:
+        raise BenchError(f"--rows, --columns: {', '.join(both)} is named for both")
+    used = {*down, *across, *(_BUDGET if "labels" in (*down, *across) else ())}
+    others = varying(runs.records, [axis for axis in runs.axes if axis not in used and not is_seed(axis)])
+
+    def layout(records: Sequence[Record], place: Mapping[str, str], _: Keys, runs: Runs) -> Section:
+        named = {axis: value for axis, value in place.items() if axis not in used}
+        items = [(pick(record, down), pick(record, across), record.run) for record in records]
+        return _section(
+            f"{notes.name(named)}: {runs.named} in % by {'label budget' if across == _BUDGET else ', '.join(across)}",
+            named,
+            down,
+            _budgets(records) if across == _BUDGET else _columns(across, [key for _, key, _ in items]),
+            items,
+            _mark_columns,
+        )
+
+    section_axes = tuple(dict.fromkeys([*(axis for axis in _SECTION if axis not in used), *others]))
+    return _table(runs, grid, select, layout, section_axes, "column")
+
+
+def _axes(wanted: Sequence[str], runs: Runs, option: str) -> Keys:
+    """Return the axes that are meant; a label budget is also its protocol."""
+    found = list[str]()
+    for name in wanted:
+        meant = [axis for axis in runs.axes if axis == name] or [
+            axis for axis in runs.axes if axis.rpartition(".")[2] == name
+        ]
+        if len(meant) != 1:
+            raise unknown(f"axis of {option}", name, runs.axes)
+        found += _BUDGET if meant[0] == "labels" else meant
+    return tuple(dict.fromkeys(found))
+
+
+def _columns(axes: Keys, keys: Iterable[Keys]) -> dict[Keys, Column]:
+    places = {key: dict(zip(axes, key, strict=True)) for key in dict.fromkeys(keys)}
+    return {key: Column(place, notes.name(place) or ", ".join(key)) for key, place in places.items()}
