@@ -193,7 +193,7 @@ def _of_run(known: RunFacts, columns: Mapping[str, Any], row: StatusRow) -> Iter
             yield label, f"{time:%Y-%m-%d %H:%M:%S} UTC"
     place = row.get("node") or row.get("host")
     if place:
-        yield "host", f"{place}, process {row.get('pid', '?')}"
+        yield "host", f"{place}, process {row['pid']}" if "pid" in row else str(place)
     if row.get("job"):
         yield "job", str(row["job"])
     if known.cell.deviations:

@@ -43,9 +43,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A named line.
+    """A line.
 
     Attributes:
+        name: in the legend; empty where there is one line and nothing to tell it from.
         marked: its points have marks; else it is a line alone.
         joined: its points are joined.
         band: `low` and `high` of its points are a band, not bars.
@@ -87,9 +88,8 @@ class Chart:
 
     @property
     def legend(self) -> dict[str, Line]:
-        """The lines by name, each once."""
-        lines = {line.name: line for panel in self.panels for line in panel.lines}
-        return lines if len(lines) > 1 or any(len(panel.lines) > 1 for panel in self.panels) else {}
+        """The lines that have a name, each once."""
+        return {line.name: line for panel in self.panels for line in panel.lines if line.name}
 
 
 Looks = Mapping[str, "LineStyle"]

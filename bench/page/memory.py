@@ -14,8 +14,6 @@ from bench.report.figures import style
 from bench.report.figures.memory import Measured, measured_points
 from bench.report.notes import name
 
-_ALL = "runs"
-
 
 def charts(store: Path, grid: str, runs: Sequence[RunFacts]) -> Iterator[Chart]:
     """Yield the charts of memory that there are numbers for.
@@ -43,13 +41,13 @@ def _peaks(runs: Sequence[RunFacts]) -> Iterator[Panel]:
             Point(methods.index(str(run.cell.coords["method"])) + 1, run.memory or 0.0, _said(run)) for run in known
         )
         if points:
-            look = style.line_styles([_ALL])[_ALL]
+            (look,) = style.line_styles([""]).values()
             ticks = tuple((place + 1.0, method) for place, method in enumerate(methods))
             yield Panel(
                 title,
                 "method",
                 "peak memory",
-                (Line(_ALL, look, points, joined=False),),
+                (Line("", look, points, joined=False),),
                 ticks,
                 from_zero=True,
                 unit="B",

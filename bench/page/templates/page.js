@@ -157,7 +157,7 @@
         const texts = line.dataset.texts.split("\t");
         return line.dataset.places.split(" ").filter(Boolean).map((place, at) => {
           const [x, y] = place.split(",").map(Number);
-          return { x, y, text: `${line.dataset.name}\n${texts[at]}`, line };
+          return { x, y, text: [line.dataset.name, texts[at]].filter(Boolean).join("\n"), line };
         });
       }).filter((found) => found.length));
     }
