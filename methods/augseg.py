@@ -25,7 +25,7 @@ from methods.ema import BufferPolicy
 from methods.losses.segmentation import confident_loss
 from methods.mixing import Boxes, box_mask, combine
 from methods.student import StudentOutput, Target
-from methods.teacher import TeacherConfig, TeacherMethod
+from methods.teacher import OnlyExact, TeacherConfig, TeacherMethod
 
 
 class AugSegConfig(TeacherConfig):
@@ -38,6 +38,7 @@ class AugSegConfig(TeacherConfig):
         ema_decay: 0.999; the authors have 0.996 on Cityscapes.
         teacher_buffers: the teacher runs in evaluation mode, with averaged batch-norm statistics.
         joint_forward: labelled and unlabelled images pass together.
+        confidence: always exact; 8 bits are the ReCo authors' own.
     """
 
     ranges: ClassVar[dict[str, dict[str, Any]]] = {
@@ -51,6 +52,7 @@ class AugSegConfig(TeacherConfig):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     teacher_buffers: BufferPolicy = "average"
     joint_forward: bool = True
+    confidence: OnlyExact = "exact"
 
 
 def certainty(scores: Tensor, inside: Tensor) -> Tensor:

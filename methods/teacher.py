@@ -6,7 +6,7 @@ A subclass says how the unlabelled images are mixed (:meth:`TeacherMethod.mix`) 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from methods.base import Batch, Build, Unlabelled
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
 from methods.student import StudentMethod, StudentOutput, StudentOutputs, Target, run_student
+
+# The type of `confidence` in the configs of methods that have no use for an 8-bit one: they refuse it.
+OnlyExact = Annotated[Literal["exact"], Field(json_schema_extra={"identity": "non-default"})]
 
 
 class TeacherConfig(Config):

@@ -28,13 +28,14 @@ from methods.losses.segmentation import mean_where, resize
 from methods.losses.u2pl import bar_at, by_class, contrast, entropy, reliable_loss
 from methods.mixing import Boxes, Mix, mix
 from methods.student import StudentMethod, StudentOutputs
-from methods.teacher import TeacherConfig, TeacherMethod
+from methods.teacher import OnlyExact, TeacherConfig, TeacherMethod
 
 
 class U2PLConfig(TeacherConfig):
     """Hyperparameters of U2PL. Defaults are the paper's for Pascal VOC where nothing else is said.
 
     Attributes:
+        confidence: always exact: reliable is what has little entropy, and no threshold is compared with it.
         joint_forward: labelled and unlabelled images pass together.
         supervised_only: share of the run that trains on labelled images alone: one epoch of 80; the authors have none on
             Cityscapes.
@@ -59,6 +60,7 @@ class U2PLConfig(TeacherConfig):
         "unreliable": {"choice": [0.1, 0.2, 0.3, 0.5]},
     }
 
+    confidence: OnlyExact = "exact"
     joint_forward: bool = True
     supervised_only: float = Field(default=1 / 80, ge=0, lt=1)
     cutmix_p: float = Field(default=0.5, ge=0, le=1)

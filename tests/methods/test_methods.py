@@ -228,3 +228,11 @@ def test_a_confidence_of_8_bits_is_that_of_pils_image_and_back() -> None:
     for threshold, acts_as in ((0.97, 248 / 255), (0.70, 179 / 255)):
         passes = in_8_bits(confidence) >= threshold
         assert torch.equal(passes, confidence * 255 >= round(acts_as * 255))
+
+
+@pytest.mark.parametrize("name", ["u2pl", "augseg"])
+def test_an_8_bit_confidence_that_would_do_nothing_is_refused(name: str) -> None:
+    config = get("method", name).Config
+    assert config(confidence="exact") == config()
+    with pytest.raises(ValueError, match="confidence"):
+        config(confidence="8bit")
