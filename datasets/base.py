@@ -51,6 +51,15 @@ class DatasetConfig(Config):
         longer = max(height, width)
         return max(round(height * self.long_side / longer), 1), max(round(width * self.long_side / longer), 1)
 
+    def prepared(self, image: UInt8) -> UInt8:
+        """Return an image (H, W, 3) resized to the prepared size: bilinear, antialiased."""
+        from PIL import Image  # takes a while; planning decodes nothing
+
+        height, width = self.prepared_size(*image.shape[:2])
+        if image.shape[:2] == (height, width):
+            return image
+        return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
+
 
 @dataclass
 class CheckReport:

@@ -49,6 +49,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     (Room("bench.train", "`Stepper` takes a step; the loop around it, loader, evaluation, checkpoints, meters"),),
     (
         Room("bench.check", "whether a method, network, dataset or augmentation keeps its contract"),
+        Room("bench.export", "trained predictors that leave the store, and masks of any images"),
         Room("bench.cost", "memory predicted and swept, time measured"),
         Room("bench.run", "one attempt at a cell: worker, signals, recorder, local processes, doctor"),
     ),
@@ -62,7 +63,7 @@ EXCEPTIONS = {("slurm.job", "slurm.moving"), ("slurm.job", "slurm.tending")}
 # The harness names these modules of plug-in packages; everything else there goes through the registry.
 CONTRACTS = (
     *("methods.base", "methods.networks.weights"),
-    *("datasets.base", "datasets.content", "datasets.split", "datasets.proposal"),
+    *("datasets.base", "datasets.content", "datasets.split", "datasets.proposal", "datasets.photographs"),
 )
 # What must start fast: no module here imports torch, not even late.
 TORCH_FREE = ("bench.spec", "bench.store", "bench.data", "bench.plan", "bench.report", "bench.page", "bench.cli")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from bench.cli import check, data, grids, inspect, memory, page, reports, share, speed, splits, tune
+from bench.cli import check, data, grids, inspect, memory, page, reports, share, speed, splits, take, tune
 from bench.cli.backend import backends
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ VERBS: tuple[Callable[..., None], ...] = (
         memory.memory,
         speed.speed,
     ),
-    *(data.list_entries, splits.split, check.check, inspect.evaluate, inspect.doctor),
+    *(data.list_entries, splits.split, check.check, inspect.evaluate, take.export, take.predict, inspect.doctor),
 )
 for verb in VERBS:
     app.command("list" if verb is data.list_entries else None)(verb)

@@ -34,14 +34,42 @@ def classes_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> T
         BenchError: if an image is larger than `padded` allows.
     """
     height, width = image.shape[2:]
+    if evaluation.mode != "sliding":
+        seen, size = _whole(image, evaluation)
+        return _highest_resized(predictor(seen), size, (height, width))
+    found = torch.empty(*_shape(image, evaluation), dtype=torch.uint8, device=image.device)
+    for top, below, share in _slide(predictor, image, evaluation):
+        found[:, top:below] = share.argmax(1)
+    return found[:, :height, :width]
+
+
+def probabilities_of(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
+    """Return the probability of each class, (B, K, H, W) float32, of images (B, 3, H, W) in [0, 1].
+
+    The softmax of the scores at the image's size; of a sliding window, its mean over the windows of a pixel. The highest is
+    that of :func:`classes_of`, where rounding leaves no two equal.
+
+    Raises:
+        BenchError: if an image is larger than `padded` allows.
+    """
+    height, width = image.shape[2:]
+    if evaluation.mode == "sliding":
+        return torch.cat([share.clone() for _, _, share in _slide(predictor, image, evaluation)], 2)[
+            ..., :height, :width
+        ]
+    seen, size = _whole(image, evaluation)
+    return _resize(predictor(seen), size).softmax(1)[..., :height, :width]
+
+
+def _whole(image: Tensor, evaluation: Evaluation) -> tuple[Tensor, tuple[int, int]]:
+    """Return images as a predictor sees them whole, and the size (H, W) to which its scores are resized."""
+    height, width = image.shape[2:]
     if evaluation.size is None:
-        return _highest_resized(predictor(to_multiples(image, evaluation)), (height, width), (height, width))
+        return to_multiples(image, evaluation), (height, width)
     rows, columns = evaluation.size
-    if evaluation.mode == "padded":
-        if height > rows or width > columns:
-            raise BenchError(f"evaluation.size: an image of {height}×{width} is larger than {rows}×{columns}")
-        return _highest_resized(predictor(_reflect(image, rows, columns)), (rows, columns), (height, width))
-    return _slide(predictor, image, evaluation)
+    if height > rows or width > columns:
+        raise BenchError(f"evaluation.size: an image of {height}×{width} is larger than {rows}×{columns}")
+    return _reflect(image, rows, columns), (rows, columns)
 
 
 def to_multiples(image: Tensor, evaluation: Evaluation) -> Tensor:
@@ -111,16 +139,24 @@ def _covered(length: int, window: int, stride: int, device: torch.device) -> Ten
     return count
 
 
-def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tensor:
-    """Average probabilities over windows, row of windows by row: what lies above the next one is final."""
+def _shape(image: Tensor, evaluation: Evaluation) -> tuple[int, int, int]:
+    """Return the number of images and the size that windows cover."""
+    assert evaluation.size is not None
+    return len(image), max(image.shape[2], evaluation.size[0]), max(image.shape[3], evaluation.size[1])
+
+
+def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Iterator[tuple[int, int, Tensor]]:
+    """Average probabilities over windows, row of windows by row: what lies above the next one is final.
+
+    Yields:
+        The first row, that before which it ends, and what is final there, (B, K, rows, W), until the next is asked for.
+    """
     assert evaluation.size is not None and evaluation.window_stride is not None
     (rows, columns), (down, right) = evaluation.size, evaluation.window_stride
-    height, width = image.shape[2:]
     image = _reflect(image, rows, columns)
     tall, wide = image.shape[2:]
     tops, lefts = _starts(tall, rows, down), _starts(wide, columns, right)
     above, beside = _covered(tall, rows, down, image.device), _covered(wide, columns, right, image.device)
-    found = torch.empty(len(image), tall, wide, dtype=torch.uint8, device=image.device)
     band: Tensor | None = None
     for top, below in itertools.pairwise([*tops, tall]):
         for left in lefts:
@@ -133,9 +169,8 @@ def _slide(predictor: nn.Module, image: Tensor, evaluation: Evaluation) -> Tenso
         assert band is not None
         final = below - top
         count = above[top:below, None] * beside
-        found[:, top:below] = band[:, :, :final].div_(count).argmax(1)
+        yield top, below, band[:, :, :final].div_(count)
         if below < tall:
             for row in range(0, rows - final, final):  # pieces that don't overlap
                 band[:, :, row : min(row + final, rows - final)] = band[:, :, row + final : row + 2 * final]
             band[:, :, rows - final :] = 0
-    return found[:, :height, :width]

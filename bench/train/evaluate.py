@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datasets.base import SegmentationDataset
 
 Sample = tuple[UInt8, UInt8]  # image (H, W, 3) and mask (H, W)
+S = TypeVar("S", bound=tuple[UInt8, ...])  # an image, and what else belongs to it
 PHASE = "evaluation"  # what meters call it
 NUMERICS = Numerics()  # as they are by default
 WAITING = 8  # batches' worth of samples that may wait for others of their shape
@@ -62,14 +63,12 @@ def batch_of(shape: Sequence[int], evaluation: Evaluation, num_classes: int) -> 
     return min(evaluation.batch_size, max(fit, 1))
 
 
-def _batches(
-    samples: Iterable[Sample], evaluation: Evaluation, num_classes: int
-) -> Iterator[tuple[list[int], list[Sample]]]:
+def in_batches(samples: Iterable[S], evaluation: Evaluation, num_classes: int) -> Iterator[tuple[list[int], list[S]]]:
     """Bring samples of equal shape together into batches, each with its place among all samples.
 
     Few samples wait for others of their shape; of large ones fewer still, and batches of them are smaller.
     """
-    waiting: dict[tuple[int, ...], list[tuple[int, Sample]]] = {}
+    waiting: dict[tuple[int, ...], list[tuple[int, S]]] = {}
     for place, sample in enumerate(samples):
         shape = sample[0].shape
         batch = waiting.setdefault(shape, [])
@@ -86,11 +85,11 @@ def _too_many(waiting: Mapping[tuple[int, ...], Sized], size: int) -> bool:
     return sum(map(len, waiting.values())) > WAITING * size or pixels > WAITING_PIXELS
 
 
-def _apart(batch: list[tuple[int, Sample]]) -> tuple[list[int], list[Sample]]:
+def _apart(batch: list[tuple[int, S]]) -> tuple[list[int], list[S]]:
     return [place for place, _ in batch], [sample for _, sample in batch]
 
 
-def _stacked(arrays: Sequence[UInt8], device: torch.device) -> Tensor:
+def stacked(arrays: Sequence[UInt8], device: torch.device) -> Tensor:
     """Return arrays of one shape as a batch on a device, to which they are copied while the host goes on."""
     tensor, rows = empty_rows(len(arrays), arrays[0].shape, device)
     np.stack(arrays, out=rows)
@@ -119,6 +118,19 @@ def _fitting(samples: Iterable[Sample], name: Callable[[int], str]) -> Iterator[
         yield image, mask
 
 
+@contextmanager
+def as_evaluated(image: Tensor, numerics: Numerics) -> Iterator[Tensor]:
+    """Give images (B, H, W, 3) uint8 as every predictor gets them, (B, 3, H, W) in [0, 1], in the precision of a run.
+
+    Nothing that is compiled runs so, nor is anything kept for a gradient.
+    """
+    memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    with torch.inference_mode():
+        pixels = image.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory).div_(255)
+        with _eager(), torch.autocast(image.device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
+            yield pixels
+
+
 @torch.inference_mode()
 def count(
     predictor: nn.Module, image: Tensor, label: Tensor, num_classes: int, evaluation: Evaluation, numerics: Numerics
@@ -134,9 +146,7 @@ def count(
     Returns:
         The confusion matrices (B, K, K) int64, and pixels near boundaries (B, 3, K) int64 where they are wanted.
     """
-    memory = torch.channels_last if numerics.channels_last else torch.contiguous_format
-    pixels = image.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory).div_(255)
-    with _eager(), torch.autocast(image.device.type, torch.bfloat16, enabled=numerics.precision == "bf16"):
+    with as_evaluated(image, numerics) as pixels:
         found = classes_of(predictor, pixels, evaluation)
     near = boundary_counts(found, label, num_classes) if evaluation.boundary else None
     return confusion_matrices(found, label, num_classes), near
@@ -175,9 +185,9 @@ def evaluate(
     predictor.eval()
     tally = Tally(num_classes, device)
     try:
-        for places, batch in _batches(_fitting(samples, name), evaluation, num_classes):
+        for places, batch in in_batches(_fitting(samples, name), evaluation, num_classes):
             with phase(PHASE):
-                image, label = (_stacked(arrays, device) for arrays in zip(*batch, strict=True))
+                image, label = (stacked(arrays, device) for arrays in zip(*batch, strict=True))
                 tally.add(places, *count(predictor, image, label, num_classes, evaluation, numerics))
     finally:
         predictor.train(was_training)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
 import torch
 from torch import nn
 
+from bench.arrays import UInt8
 from bench.class_mean import indices
 from bench.data.content import content_of
 from bench.data.roots import DataRoots, open_dataset
@@ -26,11 +26,11 @@ from bench.store.evaluations import StoredEvaluation
 from bench.store.rounding import as_it_began
 from bench.store.run import Run
 from bench.train import checkpoint
-from bench.train.build import build_method, visible_labels
-from bench.train.classes import classes_of
+from bench.train.build import visible_labels
 from bench.train.evaluate import Sample, describe, evaluate
 from bench.train.host import decoding_threads
 from bench.train.metrics import Score
+from bench.train.predictor import Predictor, load_weights, with_weights
 from bench.train.reader import Reader
 from bench.train.setup import set_up_torch, torch_environment
 from datasets.base import SplitName
@@ -85,21 +85,12 @@ class Evaluator:
         evaluation = asked.of(cell.evaluation)
         ids, budget = _images(run, cell, dataset, asked.split)
         place = set_up_torch(as_it_began(run, Resources(device=device)), cell.numerics)
-        try:
-            weights = checkpoint.load(run.weights(which))
-        except checkpoint.Damaged as error:
-            raise BenchError(f"{run.weights(which)}: {error}") from None
-        if weights is None:
-            raise BenchError(
-                f"{run.weights(which)}: there are no such weights; the run is not done, or has no '{which}'"
-            )
-        # The run's own weights replace the initial ones, whose file may be elsewhere by now.
-        predictor = build_method(cell.from_scratch(), len(dataset.classes)).predictor.to(place)
-        predictor.load_state_dict(weights)
+        weights = load_weights(run, which)
+        predictor = with_weights(cell, len(dataset.classes), weights).to(place)
         reader = Reader(dataset, ids, 0, visible_labels(cell, budget), decoding_threads(place))
         split = asked.split or dataset.config.eval_split
         changed = changes(run.path.parent, data_of(run), content_of(cell.dataset, roots))
-        return cls(cell, predictor.eval(), reader, ids, place, split, evaluation, checkpoint.digest(weights), changed)
+        return cls(cell, predictor, reader, ids, place, split, evaluation, checkpoint.digest(weights), changed)
 
     def score(self, watch: Callable[[Iterator[Sample]], Iterator[Sample]] = iter) -> Score:
         """Evaluate over the whole split; `watch` passes the samples on, and may raise."""
@@ -160,15 +151,11 @@ class Evaluator:
         write_confusion(run, which, Confusion(self.ids, step, images))
         return confusion_path(run, which)
 
-    @torch.inference_mode()
-    def predict(self, image_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def predict(self, image_id: str) -> UInt8:
         """Return the predicted mask (H, W) uint8 of one image."""
-        image = torch.from_numpy(self.reader.image(image_id)).to(self.device).permute(2, 0, 1)[None].float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.numerics.precision == "bf16"):
-            mask: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = (
-                classes_of(self.predictor, image, self.evaluation)[0].cpu().numpy()
-            )
-        return mask
+        classes = self.reader.dataset.classes
+        predictor = Predictor(self.predictor, classes, self.evaluation, self.cell.numerics, self.device)
+        return predictor.mask(self.reader.image(image_id))
 
 
 def _images(

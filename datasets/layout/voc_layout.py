@@ -189,10 +189,7 @@ class VocLayout(SegmentationDataset):
         path = self.find_image(image_id)
         if path is None:
             raise BenchError(self.images.missing(image_id))
-        pixels = decode_rgb(path, self.max_pixels)
-        if self.config.prepared_size(*pixels.shape[:2]) == pixels.shape[:2]:
-            return pixels
-        return np.array(self._prepared(Image.fromarray(pixels), Image.Resampling.BILINEAR), dtype=np.uint8)
+        return self.config.prepared(decode_rgb(path, self.max_pixels))
 
     def mask(self, image_id: str) -> UInt8:
         """Return the mask, resized to the prepared size (nearest), (H, W) uint8: class index, 255 = void.

@@ -77,11 +77,21 @@ def resampled(grid: Tensor, size: tuple[int, int]) -> Tensor:
     with torch.autocast(grid.device.type, enabled=False):
         for axis, length in enumerate(size):
             own = grid.shape[axis]
-            if own != length:
+            if torch.compiler.is_exporting() or own != length:
                 unit = torch.eye(own, device=grid.device, dtype=torch.float32)[None, None]
                 matrix = F.interpolate(unit, (length, own), mode="bicubic", antialias=True)[0, 0].to(grid.dtype)
                 grid = torch.tensordot(matrix, grid, ([1], [axis])).movedim(0, axis)
     return grid
+
+
+def patches(length: int, patch: int) -> int:
+    """Return the number of patches nearest to a length, at least 1; of two, the even one: ``max(round(length / patch), 1)``.
+
+    In integers, which an exported graph has operators for.
+    """
+    whole = length // patch
+    count: int = torch.sym_max(whole + (2 * (length % patch) + whole % 2) // (patch + 1), 1)  # type: ignore[assignment]
+    return count
 
 
 class VitBackbone(Backbone):
@@ -99,9 +109,10 @@ class VitBackbone(Backbone):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the maps of a normalised image, those of the first blocks first."""
-        rows, columns = (max(round(length / self.patch), 1) for length in x.shape[2:])
+        rows, columns = (patches(length, self.patch) for length in x.shape[2:])
         size = rows * self.patch, columns * self.patch
-        x = x if tuple(x.shape[2:]) == size else bilinear(x, size, align_corners=True)
+        if torch.compiler.is_exporting() or tuple(x.shape[2:]) != size:  # a graph for images of any size can't ask
+            x = bilinear(x, size, align_corners=True)
         tokens, found = self._embedded(self.net.patch_embed(x)), []
         for number, block in enumerate(self.net.blocks):
             tokens = block(tokens)

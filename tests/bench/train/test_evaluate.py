@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.spec.sections import Evaluation
 from bench.train.classes import _starts, classes_of
-from bench.train.evaluate import BATCH_PIXELS, WAITING, WAITING_PIXELS, Sample, _batches, batch_of, describe, evaluate
+from bench.train.evaluate import BATCH_PIXELS, WAITING, WAITING_PIXELS, Sample, batch_of, describe, evaluate, in_batches
 from bench.train.metrics import Tally, confusion_matrix, score
 from datasets.folder import Folder, FolderConfig
 
@@ -102,7 +102,7 @@ def test_mode_of_the_module_is_restored() -> None:
 
 def test_samples_of_one_shape_come_together_though_others_lie_between_and_none_is_lost() -> None:
     data = samples([(30, 40), (40, 30)] * 6 + [(20 + i, 30) for i in range(40)])
-    batches = list(_batches(iter(data), Evaluation(batch_size=4), 2))
+    batches = list(in_batches(iter(data), Evaluation(batch_size=4), 2))
     assert [len(b) for _, b in batches[:2]] == [4, 4]
     assert all(len({s[0].shape for s in batch}) == 1 for _, batch in batches)
     assert sorted(place for places, _ in batches for place in places) == list(range(len(data)))
@@ -136,7 +136,7 @@ def test_few_samples_wait_for_others_of_their_shape() -> None:
             yield sample
 
     given = 0
-    for _, batch in _batches(counted(), Evaluation(batch_size=2), 2):
+    for _, batch in in_batches(counted(), Evaluation(batch_size=2), 2):
         given += len(batch)
         assert taken - given <= WAITING * 2
     assert given == 100
@@ -151,7 +151,8 @@ def test_large_images_are_evaluated_alone_and_few_wait() -> None:
     half = BATCH_PIXELS // 2000
     shapes = [(4, 2000), (half, 1000), (half + 1, 1000), (4, 2000), (half, 1000)]
     batches = [
-        [sample[0].shape[:2] for sample in batch] for _, batch in _batches((empty(*s) for s in shapes), Evaluation(), 2)
+        [sample[0].shape[:2] for sample in batch]
+        for _, batch in in_batches((empty(*s) for s in shapes), Evaluation(), 2)
     ]
     assert batches == [[(half + 1, 1000)], [(half, 1000)] * 2, [(4, 2000)] * 2]
     taken, given, largest = 0, 0, 2000 * 2000
@@ -162,7 +163,7 @@ def test_large_images_are_evaluated_alone_and_few_wait() -> None:
             taken += 1
             yield empty(2000, 2000 - i)
 
-    for _, batch in _batches(counted(), Evaluation(batch_size=2), 2):
+    for _, batch in in_batches(counted(), Evaluation(batch_size=2), 2):
         given += len(batch)
         assert (taken - given) * largest <= WAITING_PIXELS + largest
     assert given == 20
