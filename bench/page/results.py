@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.page import charts
@@ -16,7 +16,7 @@ from bench.report.model import Row, Section, Stat, Table
 from bench.report.records import Runs
 from bench.store.summary import Summary
 
-COPIES = {"LaTeX": "latex", "CSV": "csv", "Markdown": "md"}  # what a table is copied as
+COPIES = {"LaTeX": "latex", "CSV": "csv", "Markdown": "md"}  # what a table is copied as, as `table --format` writes it
 STEPS = 10  # shades of a heat map
 
 
@@ -84,7 +84,7 @@ def results(store: Path, runs: Runs, grid: Summary) -> Iterator[Results]:
             rule,
             made,
             tuple(views(made))[: len(made.sections)],
-            {name: render(made, fmt) for name, fmt in COPIES.items()},
+            {name: render(replace(made, headline_only=fmt != "csv"), fmt) for name, fmt in COPIES.items()},
             (charts.ratio(made, looks, runs.named), *charts.sweeps(made, runs.named)),
             tuple(_heat(section, rule) for section in classes.sections if _scored(section, rule)),
             render(classes, "csv"),
