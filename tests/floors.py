@@ -55,6 +55,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("bench.report", "tables, verdicts beside papers, formats, figures"),),
     (Room("bench.page", "a grid's page, as a file and served: tables, charts, cells, hours as HTML"),),
+    (Room("bench.api", "results for notebooks: frames, curves, predictors"),),
     (Room("bench.cli", "the verbs"),),
     (Room("slurm", "submission to a cluster, and its verbs, which the registry finds"),),
 )

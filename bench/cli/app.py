@@ -32,7 +32,16 @@ VERBS: tuple[Callable[..., None], ...] = (
         memory.memory,
         speed.speed,
     ),
-    *(data.list_entries, splits.split, check.check, inspect.evaluate, take.export, take.predict, inspect.doctor),
+    *(
+        data.list_entries,
+        splits.split,
+        check.check,
+        inspect.evaluate,
+        take.export,
+        take.predict,
+        take.frame,
+        inspect.doctor,
+    ),
 )
 for verb in VERBS:
     app.command("list" if verb is data.list_entries else None)(verb)

@@ -1,4 +1,4 @@
-"""``export`` and ``predict``: trained predictors that leave the store, and masks of any images."""
+"""``export``, ``predict`` and ``frame``: predictors and results that leave the store, and masks of any images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 from bench.cli.evaluations import MODE, SIZE, STRIDE, asked_for
 from bench.cli.formats import Select
 from bench.cli.inspect import find_run
-from bench.cli.options import DATA, JSON, STORE, store_path
+from bench.cli.options import DATA, JSON, STORE, store_path, takes_request
 from bench.cli.output import console, counted, print_json
 from bench.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from bench.plan.request import Request
     from bench.store.run import Run
 
 _WHICH = Annotated[Select, typer.Option("--select", help="Which weights of the run.")]
@@ -110,3 +111,30 @@ def predict(
     console().print(
         f"{trained.name}: {counted(len(found), 'image')} predicted, wrote {counted(len(files), 'file')} to {output}"
     )
+
+
+@takes_request
+def frame(
+    request: Request,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .parquet file.")],
+    as_json: JSON = False,
+) -> None:
+    """Write one row per run of a grid, with everything that was recorded and all hyperparameters: CSV or Parquet."""
+    from bench import api
+    from bench.errors import BenchError
+    from bench.files import write_atomically
+
+    kind = output.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise BenchError(f"--output {output}: a frame is written as .csv or .parquet")
+    made = api.frame(request.grid, request.store, request.data, request.sets)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write = made.to_parquet if kind == ".parquet" else lambda file: made.convert_dtypes().to_csv(file, index=False)
+    write_atomically(output, lambda file: write(file))
+    facts = {"file": str(output), "version": api.FRAME_VERSION, "runs": len(made), "columns": list(made.columns)}
+    if as_json:
+        print_json(facts)
+    else:
+        console().print(
+            f"wrote {output}: {counted(len(made), 'run')}, {len(made.columns)} columns, frame version {api.FRAME_VERSION}"
+        )
