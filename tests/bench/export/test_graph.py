@@ -21,7 +21,7 @@ NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("deeplabv3plus", {"backbone": "tiny"}),
     ("deeplabv3plus", {"backbone": "timm/resnet10t", "decoder_width": 16}),
     ("mask_classifier", {"backbone": "tiny"}),
-    ("dpt", {"backbone": "timm/vit_tiny_patch16_224", "decoder_width": 16}),
+    ("dpt", {"backbone": "timm/test_vit", "decoder_width": 16}),
 )
 
 
