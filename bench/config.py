@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from bench.text import shown
+
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 
@@ -36,7 +38,7 @@ def _check_meant(annotation: Any, value: Any) -> None:
         if numbers and bool not in types:
             raise ValueError(f"expected a number, not {str(value).lower()}")
     elif bool in types and not numbers and isinstance(value, (int, float) if str in types else (int, float, str)):
-        raise ValueError(f"write true or false, not {value!r}")
+        raise ValueError(f"write true or false, not {shown(value)}")
     elif numbers and str not in types and isinstance(value, str) and _LEADING_ZERO.fullmatch(value):
         raise ValueError(f"{value} has a leading zero, which some read as octal: write {int(value)}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
+from bench.text import cut
+
 
 class BenchError(Exception):
     """Bad input. The message says what is wrong, where (file, key or cell) and what to do."""
@@ -26,7 +28,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the choice nearest to `word`, or an empty string."""
-    match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(cut(word), list(choices), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
@@ -34,4 +36,6 @@ def unknown(what: str, word: str, choices: Iterable[str]) -> BenchError:
     """Return the error for an unknown name: what it is, what is allowed and the nearest match."""
     allowed = sorted(choices)
     hint = "; for a folder of your own: data init DIR" if what == "dataset" else ""
-    return BenchError(f"unknown {what} '{word}'{nearest(word, allowed)}; allowed: {', '.join(allowed) or 'none'}{hint}")
+    return BenchError(
+        f"unknown {what} '{cut(word)}'{nearest(word, allowed)}; allowed: {', '.join(allowed) or 'none'}{hint}"
+    )

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from bench.text import REPLACE, without_commands
+from bench.text import REPLACE, cut, in_one_line, without_commands
 
 
 def make_usable() -> None:
@@ -29,11 +29,19 @@ def make_usable() -> None:
             stream.reconfigure(errors=REPLACE)
 
 
-def say(line: str) -> None:
-    """Write a line to standard error; there is nobody to tell where that fails."""
+LONGEST = 4000  # characters of an error's line
+
+
+def say(text: str) -> None:
+    """Write a line, or a traceback, to standard error; there is nobody to tell where that fails."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{without_commands(line)}\n")
+        sys.stderr.write(f"{without_commands(text)}\n")
         sys.stderr.flush()
+
+
+def say_error(error: object) -> None:
+    """Say what is wrong, in one line, whatever it quotes."""
+    say(f"error: {in_one_line(cut(str(error), LONGEST))}")
 
 
 def drop() -> None:

@@ -63,6 +63,30 @@ codecs.register_error(REPLACE, _replace)
 codecs.register_error(ESCAPE, _escape)
 
 
+_ENDS = {ord(end): repr(end)[1:-1] for end in "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+SHOWN = 80  # characters of a value from outside that a message shows
+
+
+def cut(text: str, longest: int = SHOWN) -> str:
+    """Return a text of at most `longest` characters, the rest replaced by an ellipsis."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def shown(value: object) -> str:
+    """Return a value from outside as messages show it: as Python writes it, and its first characters alone."""
+    return cut(repr(value))
+
+
+def in_one_line(text: str) -> str:
+    """Return a text without ends of lines and tabs, which are written as in Python's strings: one message is one line."""
+    return text.translate(_ENDS)
+
+
+def is_command(character: str) -> bool:
+    """Tell whether a character would be taken for a command by a terminal, or is half of one (a lone surrogate)."""
+    return ord(character) in _COMMANDS or 0xD800 <= ord(character) < 0xE000
+
+
 def without_commands(text: str) -> str:
     """Return a text in which nothing is a command to a terminal; names and titles from outside may hold some."""
     return text.translate(_COMMANDS)

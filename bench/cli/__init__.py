@@ -13,14 +13,15 @@ def main() -> None:
 
     streams.make_usable()
     try:
-        from bench.cli.app import app
+        from bench.cli.app import app, run
 
         try:
-            app()
+            code = run(app)
         finally:
             sys.stdout.flush()  # here, where it can be said that it failed
+        raise SystemExit(code)
     except BenchError as error:
-        streams.say(f"error: {error}")
+        streams.say_error(error)
         raise SystemExit(2) from None
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         streams.drop()
@@ -28,7 +29,7 @@ def main() -> None:
     except OSError as error:
         streams.drop()
         where = error.filename or "standard output, or a file that has no name"
-        streams.say(f"error: {where}: {error.strerror or error}")
+        streams.say_error(f"{where}: {error.strerror or error}")
         raise SystemExit(2) from None
     finally:
         # After `disable_gc`: the interpreter would search everything as it ends. Torch's own libraries need that search.

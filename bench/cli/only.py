@@ -10,6 +10,7 @@ from bench.errors import BenchError, unknown
 from bench.spec.cell import PARTS, Cell
 from bench.spec.conditions import ABSENT, Resolved, cell_piece, listed, piece_spec, same
 from bench.spec.yaml import parse_yaml
+from bench.text import cut
 
 T = TypeVar("T")
 _NAMES = (*PARTS, "labels")  # coordinates that are names, however they look
@@ -36,13 +37,15 @@ def asked_for(only: str) -> list[Wanted]:
     Raises:
         BenchError: if an item isn't ``key=value``, or a quote isn't closed.
     """
+    if only and not only.strip():
+        raise BenchError("--only: expected key=value, e.g. --only method=classmix,seed=0; leave it out for all cells")
     found = []
     for item in _split(only):
         text = item[1:-1] if _quoted(item) else item
         key, equals, value = text.partition("=")
         if not (equals and key):
             raise BenchError(
-                f"--only {item}: expected key=value, e.g. --only method=classmix,seed=0; "
+                f"--only {cut(item)}: expected key=value, e.g. --only method=classmix,seed=0; "
                 'a value with a comma stands in quotes: method="a, b"'
             )
         plain = value[1:-1] if _quoted(value) else value
@@ -68,7 +71,7 @@ def _split(only: str) -> Iterator[str]:
             begin = i + 1
         before = character if character != " " else before
     if quote:
-        raise BenchError(f"--only {only}: the quote {quote} isn't closed")
+        raise BenchError(f"--only {cut(only)}: the quote {quote} isn't closed")
     if only.strip():
         yield only[begin:].strip()
 

@@ -9,6 +9,7 @@ from bench.errors import BenchError
 from bench.spec.grid import Grid, apply, check_keys, grid_path, read_grid
 from bench.spec.messages import validate
 from bench.spec.yaml import Raw, parse_yaml
+from bench.text import cut
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def parse_sets(values: tuple[str, ...]) -> Raw:
     for text in values:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise BenchError(f"--set {text}: expected key=value, e.g. --set schedule.iterations=100")
+            raise BenchError(f"--set {cut(text)}: expected key=value, e.g. --set schedule.iterations=100")
         sets[key] = parse_yaml(value, f"--set {key}", key)
     return sets
 

@@ -19,6 +19,7 @@ from bench.spec.loss import Loss
 from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
 from bench.spec.yaml import Raw, RawView
+from bench.text import shown
 
 LONGEST_SLUG = 240  # bytes; a name of a folder has up to 255, and the hash comes after it
 
@@ -90,7 +91,7 @@ def part_mapping(kind: Kind, value: Any, where: str) -> Raw:
         shorthand = getattr(registry.get(kind, str(name)), "shorthand", None)
         if shorthand is not None:
             return {"name": str(name), shorthand: inner}
-    raise BenchError(f"{where}: expected a {kind}'s name, or a mapping with 'name' and its options, not {value!r}")
+    raise BenchError(f"{where}: expected a {kind}'s name, or a mapping with 'name' and its options, not {shown(value)}")
 
 
 def resolve_part(kind: Kind, value: Any, where: str) -> Part:
@@ -102,7 +103,7 @@ def resolve_part(kind: Kind, value: Any, where: str) -> Part:
     options = part_mapping(kind, value, where)
     name = options.pop("name")
     if not isinstance(name, str):
-        raise BenchError(f"{where}.name: expected a {kind}'s name, not {name!r}")
+        raise BenchError(f"{where}.name: expected a {kind}'s name, not {shown(name)}")
     try:
         cls = registry.get(kind, name)
     except BenchError as error:

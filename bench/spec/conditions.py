@@ -19,6 +19,7 @@ from bench.spec.cell import PARTS, SECTIONS, Cell, part_mapping, resolve_part
 from bench.spec.messages import validate
 from bench.spec.network import own_network
 from bench.spec.yaml import Raw, RawView
+from bench.text import shown
 
 ABSENT = object()  # the value of a key that a cell doesn't have
 _SHOWN = 6  # values that a message lists
@@ -262,7 +263,7 @@ class Condition:
                 self.when[key] if none else values[i]
             )  # a list of which nothing is met may have been meant as a value
             raise BenchError(
-                f"{where}: {self.name}: {key} {wanted!r} matches no cell of the grid{self._hint(key, wanted)}"
+                f"{where}: {self.name}: {key} {shown(wanted)} matches no cell of the grid{self._hint(key, wanted)}"
             )
         if not self.met:
             raise BenchError(f"{where}: {self.name}: {dict(self.when)} matches no cell of the grid")

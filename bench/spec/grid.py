@@ -23,6 +23,7 @@ from bench.spec.messages import validate
 from bench.spec.sections import Resources
 from bench.spec.tune import Tune
 from bench.spec.yaml import Raw, RawView, read_yaml
+from bench.text import cut, shown
 
 GRIDS = Path(__file__).parents[1] / "grids"
 # `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.
@@ -142,7 +143,7 @@ def grid_path(grid: str) -> Path:
     path = Path(grid)
     if path.suffix in {".yaml", ".yml"} or "/" in grid:
         if not path.is_file():
-            raise BenchError(f"{grid}: no such grid file")
+            raise BenchError(f"{cut(grid, 200)}: no such grid file")
         return path
     shipped = {p.stem: p for p in grid_files()}
     if grid not in shipped:
@@ -182,9 +183,8 @@ def check_keys(keys: RawView, where: str) -> None:
     for key in keys:
         first = str(key).split(".")[0]
         if first not in CELL_KEYS:
-            raise BenchError(
-                f"{where}.{key}: unknown key '{first}'{nearest(first, CELL_KEYS)}; allowed: {', '.join(CELL_KEYS)}"
-            )
+            why = f"unknown key '{cut(first)}'{nearest(first, CELL_KEYS)}; allowed: {', '.join(CELL_KEYS)}"
+            raise BenchError(f"{where}.{cut(str(key))}: {why}")
 
 
 def apply(raw: Raw, key: str, value: Any, where: str) -> None:
@@ -200,7 +200,7 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
         _check_label(raw[first], where)
         return
     if first in SECTIONS and not rest and not isinstance(value, Mapping):
-        raise BenchError(f"{where}: expected keys and values, not {value!r}")
+        raise BenchError(f"{where}: expected keys and values, not {shown(value)}")
     if isinstance(value, Mapping) and (first not in PARTS or rest):
         for inner, inner_value in value.items():
             apply(raw, f"{key}.{inner}", inner_value, where)
@@ -209,7 +209,7 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
     for step in [first, *rest][:-1]:
         node = node.setdefault(step, {})
         if not isinstance(node, dict):
-            raise BenchError(f"{where}: '{step}' has no keys, so '{key}' can't be set")
+            raise BenchError(f"{where}: '{cut(str(step))}' has no keys, so '{cut(key)}' can't be set")
     node[[first, *rest][-1]] = value
     if first in PARTS and rest[0] == "label":
         _check_label(raw[first], where)
@@ -217,7 +217,7 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
 
 def _check_label(part: RawView, where: str) -> None:
     if not (isinstance(label := part.get("label", "-"), str) and label.strip()):
-        raise BenchError(f"{where}: label: expected a text, not {label!r}; a word such as null is one in quotes")
+        raise BenchError(f"{where}: label: expected a text, not {shown(label)}; a word such as null is one in quotes")
 
 
 def lookup(raw: RawView, key: str) -> Any:

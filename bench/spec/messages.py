@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import BenchError, nearest
+from bench.text import cut, shown
 
 M = TypeVar("M", bound=BaseModel)
+_PROBLEMS = 20  # of a section that one message names
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
@@ -35,7 +37,11 @@ def _sentence(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     text = str(error["msg"])
     if error["type"] == "literal_error":
         text += nearest(str(error["input"]), [w.strip("' ") for w in error["ctx"]["expected"].split(",")])
-    return f"{text[0].lower()}{text[1:]}, not {error['input']!r}"
+    return f"{text[0].lower()}{text[1:]}, not {shown(error['input'])}"
+
+
+def _more(problems: int) -> str:
+    return f"; and {problems} more problems" if problems > 0 else ""
 
 
 def validate(model: type[M], data: Any, where: str) -> M:
@@ -50,16 +56,16 @@ def validate(model: type[M], data: Any, where: str) -> M:
         BenchError: one line that names every problem of the section.
     """
     if data is not None and not isinstance(data, Mapping):
-        raise BenchError(f"{where.removesuffix(': ')}: expected keys and values, not {data!r}")
+        raise BenchError(f"{where.removesuffix(': ')}: expected keys and values, not {shown(data)}")
     try:
         return model.model_validate(data or {})
     except ValidationError as error:
         joint = "" if where.endswith(": ") else "."
         lines = []
         for e in error.errors():
-            path = ".".join(str(k) for k in e["loc"])
+            path = ".".join(cut(str(k)) for k in e["loc"])
             lines.append(f"{where}{joint if path else ''}{path}: {_sentence(model, e)}")
-        raise BenchError("; ".join(lines)) from None
+        raise BenchError("; ".join(lines[:_PROBLEMS]) + _more(len(lines) - _PROBLEMS)) from None
 
 
 def one_line(error: ValidationError) -> str:

@@ -13,6 +13,7 @@ import bench.config
 from bench.errors import BenchError
 from bench.registry import register
 from bench.seeds import derive
+from bench.text import shown
 from datasets.base import SegmentationDataset
 from datasets.split import Protocol, Split, described
 
@@ -27,7 +28,9 @@ def _canonical(value: Any) -> str:
     else:
         share = Fraction(0)
     if not 0 < share < 1:
-        raise ValueError(f"{text!r} is not a share between 0 and 1, such as 1/16 or 0.25; for all labels use `full`")
+        raise ValueError(
+            f"{shown(text)} is not a share between 0 and 1, such as 1/16 or 0.25; for all labels use `full`"
+        )
     return str(share)
 
 
