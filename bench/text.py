@@ -82,11 +82,6 @@ def in_one_line(text: str) -> str:
     return text.translate(_ENDS)
 
 
-def is_command(character: str) -> bool:
-    """Tell whether a character would be taken for a command by a terminal, or is half of one (a lone surrogate)."""
-    return ord(character) in _COMMANDS or 0xD800 <= ord(character) < 0xE000
-
-
 def without_commands(text: str) -> str:
     """Return a text in which nothing is a command to a terminal; names and titles from outside may hold some."""
     return text.translate(_COMMANDS)
