@@ -31,12 +31,16 @@ RESOURCES = Resources()  # as they are by default
 
 
 def plan_cells(
-    folder: Path, methods: list[Any], backbone: str, crop: int, images: int, precision: str
+    folder: Path,
+    methods: list[Any],
+    backbone: str,
+    crop: int,
+    images: int,
+    precision: str,
+    recipe: dict[str, Any] | None = None,
 ) -> tuple[list[PlannedCell], Request]:
-    """Return one cell per method on the dataset `blobs`, and the request that planned them."""
-    plugins = [p for p in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if p]
-    if (blobs := str(Path(__file__).with_name("blobs.py"))) not in plugins:
-        os.environ["BENCH_PLUGINS"] = os.pathsep.join([*plugins, blobs])
+    """Return one cell per method on the dataset `blobs`, and the request that planned them; `recipe` replaces sections."""
+    plug_in("blobs")
     grid = {
         "recipe": {
             "dataset": "blobs",
@@ -44,13 +48,22 @@ def plan_cells(
             "augmentation": {"reco": {"crop_size": crop}},
             "schedule": {"iterations": 10_000, "batch": {"labelled": images, "unlabelled": images}},
             "numerics": {"precision": precision},
+            **(recipe or {}),
         },
         "axes": {"method": methods, "protocol": [{"ratio": "1/2"}]},
     }
+    folder.mkdir(exist_ok=True)
     path = folder / "grid.yaml"
     path.write_text(yaml.safe_dump(grid))
     request = Request(str(path), (), (), folder / "store")
     return make_plan(request).cells, request
+
+
+def plug_in(name: str) -> None:
+    """Name a file of this folder among the plug-ins."""
+    plugins = [p for p in os.environ.get("BENCH_PLUGINS", "").split(os.pathsep) if p]
+    if (path := str(Path(__file__).with_name(f"{name}.py"))) not in plugins:
+        os.environ["BENCH_PLUGINS"] = os.pathsep.join([*plugins, path])
 
 
 class Subject:

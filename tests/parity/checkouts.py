@@ -32,17 +32,23 @@ def imported(name: str, *modules: str, within: Sequence[str] = (".",)) -> Iterat
     """Import modules of a checkout by their dotted names, and forget them afterwards; `within` it, from these folders."""
     path = checkout(name)
     assert path is not None, missing(name)
-    before, search = set(sys.modules), [str((path / folder).resolve()) for folder in within]
+    _forget(path)  # what another script that still runs has loaded
+    search = [str((path / folder).resolve()) for folder in within]
     sys.path[:0] = search
     try:
         yield tuple(importlib.import_module(module) for module in modules)
     finally:
         for folder in search:
             sys.path.remove(folder)
-        places = {loaded: _place(sys.modules[loaded]) for loaded in set(sys.modules) - before}
-        for loaded, place in places.items():
-            if place.startswith(str(path.resolve())):
-                del sys.modules[loaded]
+        _forget(path)
+
+
+def _forget(path: Path) -> None:
+    """Forget the modules that lie in a checkout."""
+    places = {loaded: _place(module) for loaded, module in sys.modules.items()}
+    for loaded, place in places.items():
+        if place.startswith(str(path.resolve())):
+            del sys.modules[loaded]
 
 
 def _place(module: ModuleType) -> str:

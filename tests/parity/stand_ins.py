@@ -36,6 +36,11 @@ def one_process_on_the_host() -> Iterator[list[float]]:
         The scalars that the run would add up over its processes, in their order.
     """
     summed = list[float]()
+
+    def add_up(value: Tensor, *_: Any) -> None:
+        if value.numel() == 1:
+            summed.append(float(value.detach()))
+
     replaced: list[tuple[Any, str, Any]] = [
         (Tensor, "cuda", _itself),
         (nn.Module, "cuda", _itself),
@@ -43,7 +48,7 @@ def one_process_on_the_host() -> Iterator[list[float]]:
         (nn.parallel, "DistributedDataParallel", _itself),
         (torch.utils.data.distributed, "DistributedSampler", OneProcessSampler),
         (torch.distributed, "barrier", _nothing),
-        (torch.distributed, "all_reduce", lambda value, *_: summed.append(float(value.detach()))),
+        (torch.distributed, "all_reduce", add_up),
         (torch.distributed, "get_rank", lambda: 0),
         (torch.distributed, "get_world_size", lambda: 1),
     ]

@@ -160,36 +160,3 @@ def run(module: ModuleType, labelled: Any, unlabelled: Any, optimizer: type[torc
         except Over:
             return
     raise AssertionError("the script ended before its loaders did")
-
-
-def run_with_files(module: ModuleType, before: Callable[[], None], workers: int | None) -> None:
-    """Call a script's `main` with its own datasets and loaders, until `before`, called in front of each step, raises Over.
-
-    Args:
-        module: the script.
-        before: see above.
-        workers: of each of its loaders; None is as released.
-    """
-    made = module.__dict__["DataLoader"]
-
-    class Loader(made):  # type: ignore[valid-type, misc]
-        def __iter__(self) -> Iterator[Any]:
-            first = self.dataset.mode == "train_l"
-            for batch in super().__iter__():
-                if first:
-                    before()
-                yield batch
-
-    def loader(dataset: Any, **options: Any) -> Any:
-        return Loader(dataset, **options | ({} if workers is None else {"num_workers": workers}))
-
-    original = module.__dict__["SemiDataset"]
-
-    def dataset(name: str, root: str, mode: str, *rest: Any, **options: Any) -> Any:
-        return ["never read"] if mode == "val" else original(name, root, mode, *rest, **options)
-
-    module.__dict__.update(DataLoader=loader, SemiDataset=dataset)
-    try:
-        module.main()
-    except Over:
-        return
