@@ -44,7 +44,10 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("bench.spec", "what a grid may say: YAML, sections, cells and their ids"),),
     (Room("bench.store", "directories whose files are the truth: runs, states, tickets, status, throughputs"),),
-    (Room("bench.data", "where datasets lie; label splits"),),
+    (
+        Room("bench.data", "where datasets lie; label splits"),
+        Room("bench.track", "records of runs for experiment trackers"),
+    ),
     (Room("bench.plan", "a grid becomes cells; the summary that is kept of them, and whether it still holds"),),
     (Room("bench.train", "`Stepper` takes a step; the loop around it, loader, evaluation, checkpoints, meters"),),
     (

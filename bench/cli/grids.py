@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,6 +115,10 @@ def run(
     with_what_is_there: Annotated[
         bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what went wrong.")] = False,
     as_json: JSON = False,
 ) -> None:
@@ -130,6 +135,8 @@ def run(
     from bench.run.signals import Interrupted
     from bench.store.activity import grid_activity, owners
 
+    if track:
+        request = replace(request, sets=(*request.sets, f"resources.track=[{', '.join(track)}]"))
     out, begin = console(stderr=as_json), time.monotonic()
     out.quiet = quiet
     rounds = Rounds(request, workers, retry, out, None if limit is None else read_time(limit))

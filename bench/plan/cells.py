@@ -22,7 +22,7 @@ from bench.spec.epochs import in_steps
 from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.network import own_network
-from bench.spec.sections import Seeds
+from bench.spec.seeds import Seeds
 from bench.spec.yaml import Raw, RawView
 from bench.store.summary import Coords
 

@@ -44,6 +44,9 @@ class Journal:
         ]
         self._say(int(row["step"]), ", ".join(said))
 
+    def close(self) -> None:
+        """Do nothing: the state tells how the attempt ended."""
+
     def _evaluation(self, step: int, miou: float, row: Mapping[str, Any]) -> None:
         held = f", {row['holdout']['miou']:.2f} on held-out images" if "holdout" in row else ""
         self._say(step, f"evaluation: mIoU {miou:.2f}{held}")

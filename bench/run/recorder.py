@@ -17,6 +17,7 @@ from bench.run.journal import Journal
 from bench.store.confusion import Confusion, confusion_path, save_confusion
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
+from bench.track.tracker import Background, record_of
 from bench.train import checkpoint
 from bench.train.checkpoint import Damaged
 
@@ -33,6 +34,9 @@ class Listener(Protocol):
 
     def log_timing(self, row: Row) -> None:
         """Take a line of timing."""
+
+    def close(self) -> None:
+        """Take the end of the attempt."""
 
 
 class Recorder:
@@ -94,6 +98,8 @@ class Recorder:
     def close(self) -> None:
         """Wait, and end the writing thread; errors are no longer raised."""
         self._writer.close()
+        for listener in self._listeners:
+            listener.close()
 
     # -- going on ------------------------------------------------------------------------------------------------
 
@@ -118,7 +124,9 @@ class Recorder:
             trainer = make()
         with self.run.metrics.open("ab") as file:
             file.truncate(length)
-        self._listeners.append(Journal(trainer.cell.schedule.iterations, trainer.stepper.done))
+        step = trainer.stepper.done
+        self._listeners.append(Journal(trainer.cell.schedule.iterations, step))
+        self._listeners += [Background(name, record_of(self.run, name, step)) for name in trainer.resources.track]
         return trainer
 
     def _go_back(self, trainer: Trainer) -> int:

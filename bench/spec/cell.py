@@ -17,7 +17,8 @@ from bench.files import short_name
 from bench.registry import Kind
 from bench.spec.loss import Loss
 from bench.spec.messages import validate
-from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule, Seeds
+from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule
+from bench.spec.seeds import Seeds
 from bench.spec.yaml import Raw, RawView
 from bench.text import shown
 

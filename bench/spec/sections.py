@@ -252,21 +252,8 @@ class Evaluation(Config):
         return self
 
 
-class Seeds(Config):
-    """The three seeds of a cell. The grid's `seed` sets all of them; each can be set alone.
-
-    Attributes:
-        split: which images are labelled. Never depends on the method.
-        init: initial weights.
-        data: batches, augmentation, mixing and every other draw during training.
-    """
-
-    split: NonNegativeInt = 0
-    init: NonNegativeInt = 0
-    data: NonNegativeInt = 0
-
-
 Compile = Literal[False, True, "reduce-overhead"]
+Tracker = Literal["tensorboard"]
 
 
 class Resources(Config):
@@ -287,6 +274,7 @@ class Resources(Config):
         compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
             ``reduce-overhead`` replays them as CUDA graphs, one launch each; it needs a GPU, and has not run on one yet.
+        track: experiment trackers that are told of each run while it trains; none can harm it.
     """
 
     device: Device = "auto"
@@ -298,3 +286,4 @@ class Resources(Config):
     checkpoint_seconds: PositiveFloat = 120.0
     log_every: PositiveInt = 50
     compile: Compile = False
+    track: tuple[Tracker, ...] = ()

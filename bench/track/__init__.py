@@ -1,0 +1,1 @@
+"""Records of runs for experiment trackers, beside the store and never instead of it."""
