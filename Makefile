@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench gpu-check gpu-evidence cluster-up cluster-down clean parity
+.PHONY: setup demo test lint bench chaos gpu-check gpu-evidence cluster-up cluster-down clean parity
 
 setup: $(READY)
 
@@ -28,6 +28,10 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slurm"
 	$(BIN)/python -m pytest -m slurm -rs
+
+# Attacks on a small grid, a line for each class; a full disk needs root. At most 15 minutes.
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos_attacks --minutes 13
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

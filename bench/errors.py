@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator
 
 from bench.text import cut
@@ -14,6 +15,20 @@ class BenchError(Exception):
 
 class MachineError(BenchError):
     """Nothing is wrong with the input, but this machine can't do it: another one may."""
+
+
+class Damaged(BenchError, ValueError):  # noqa: N818 (a finding, not a mistake)
+    """A file's content isn't what was written, or what lies in its place is no file.
+
+    Args:
+        path: the file.
+        why: in a few words, on one line: `empty`, `a folder`, `not JSON (…)`.
+        what: is said of it before that.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], why: str, what: str = "damaged") -> None:
+        super().__init__(f"{os.fspath(path)}: {what} ({why})")
+        self.path, self.why = os.fspath(path), why
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -14,17 +14,20 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from bench.patience import patiently, read_bytes
+from bench.aside import set_aside
+from bench.errors import Damaged
+from bench.patience import LARGE, open_file, patiently, read_bytes
 from bench.text import ESCAPE
 
 REPOSITORY = Path(__file__).parents[1]  # the checkout that this code is from
 T = TypeVar("T")
 R = TypeVar("R")
 WRITERS = 16  # threads that write small files at a time
+DEEPEST = 64  # lists and objects within each other in a JSON file; what is written here has seven at most
 LONGEST = 120  # bytes of a name from outside in a file's name, which may have 255
 
 
@@ -50,7 +53,8 @@ def write_atomically(
 ) -> None:
     """Call `write` on a temporary file beside `path`, sync it, call `before_rename` and rename it to `path`.
 
-    The directory entry is synced too, so that after a power cut either the old or the new file is there. On an error the
+    The directory entry is synced too, so that after a power cut either the old or the new file is there. A folder that lies
+    at `path` is set aside. On an error the
     temporary file is removed and `path` is as it was; a file system that is away for a moment is asked again. What a killed
     process leaves is removed by `remove_leftovers`.
 
@@ -76,6 +80,8 @@ def _write_whole(
                 os.fsync(file.fileno())
         if before_rename is not None:
             before_rename()
+        if path.is_dir() and not path.is_symlink():
+            set_aside(path, "a folder")
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -95,7 +101,7 @@ def sync_directory(path: Path) -> None:
 
 def write_if_changed(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a file atomically, and its folder where there is none; a file that has this content already stays as it is."""
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+    if path.is_file() and path.stat().st_size == len(content) and read_bytes(path, len(content)) == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: _write(file, content), sync=sync)
@@ -119,22 +125,70 @@ def cache_dir() -> Path:
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file's content in hex, by an algorithm of ``hashlib``; read a MiB at a time."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file, or return None where there is none.
+def parse_json(content: bytes, path: Path, kind: type[Any] | tuple[type[Any], ...] = object, nan: bool = False) -> Any:
+    """Return a JSON text from a file that anybody may have changed.
+
+    Args:
+        content: the text.
+        path: the file, for the message.
+        kind: the Python types that the value may have, e.g. ``dict``.
+        nan: NaN and infinity are numbers, too.
 
     Raises:
-        ValueError: if the file is damaged.
+        Damaged: if it is no JSON, of another kind, or nested too deeply.
+    """
+    if not content:
+        raise Damaged(path, "empty")
+    try:
+        value = (_WITH_NAN if nan else _STRICT).decode(content.decode())
+    except RecursionError:
+        raise Damaged(path, "nested too deeply") from None
+    except ValueError as error:
+        raise Damaged(path, f"not JSON ({error})") from None
+    if not isinstance(value, kind):
+        raise Damaged(path, f"not what belongs there (a JSON {_JSON_TYPES.get(type(value), 'value')})")
+    if content.count(b"[") + content.count(b"{") > DEEPEST and _too_deep(value):
+        raise Damaged(path, "nested too deeply")
+    return value
+
+
+_JSON_TYPES = {dict: "object", list: "list", str: "text", int: "number", float: "number", type(None): "null"}
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+_WITH_NAN, _STRICT = json.JSONDecoder(), json.JSONDecoder(parse_constant=_no_constant)  # making one takes longest
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [child for one in inner for child in one if type(child) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
+def read_json(path: Path, kind: type[Any] | tuple[type[Any], ...] = object) -> Any:
+    """Read a JSON file, or return None where there is none; see :func:`parse_json`.
+
+    Raises:
+        Damaged: if its content, or what lies there, isn't what was written.
     """
     try:
-        return json.loads(read_bytes(path))
+        content = read_bytes(path)
     except FileNotFoundError:
         return None
+    return parse_json(content, path, kind)
 
 
 def append_jsonl(path: Path, row: Mapping[str, Any], *, sync: bool = False) -> None:
@@ -156,7 +210,7 @@ def append_jsonl(path: Path, row: Mapping[str, Any], *, sync: bool = False) -> N
 
 
 def _append(path: Path, line: bytes, sync: bool) -> None:
-    with path.open("a+b", buffering=0) as file:
+    with open_file(path, "a+b", LARGE) as file:
         start = _end_of_lines(file)
         try:
             rest = memoryview(line)
@@ -183,25 +237,43 @@ def _end_of_lines(file: io.FileIO) -> int:
 
 def sync(path: Path) -> int:
     """Bring what was appended to a file onto the disk; return the file's length in bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSON-lines file; a last line that a killed writer left unfinished is passed over."""
+    """Yield the rows of a JSON-lines file; a last line that a killed writer left unfinished is passed over.
+
+    Raises:
+        Damaged: at a line that is no JSON object, or at once where no file lies there; nothing where there is none.
+    """
     try:
-        text = read_bytes(path)
+        text = read_bytes(path, LARGE)
     except FileNotFoundError:
         return
     for line in text.split(b"\n")[:-1]:
-        yield json.loads(line)
+        yield parse_json(line, path, dict, nan=True)
+
+
+def sound_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON-lines file that can be read; none where there is none, or no file in its place."""
+    try:
+        lines = read_bytes(path, LARGE).split(b"\n")[:-1]
+    except (OSError, Damaged):
+        return []
+    found = []
+    for line in lines:
+        with suppress(Damaged):
+            found.append(parse_json(line, path, dict, nan=True))
+    return found
 
 
 def remove_leftovers(directory: Path, recursive: bool = False) -> None:
     """Remove the temporary files of writers that were killed. Call it only as the directory's owner."""
     for path in directory.rglob(".*.tmp") if recursive else directory.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        with suppress(IsADirectoryError):
+            path.unlink(missing_ok=True)
 
 
 RESERVE = 64 << 10  # bytes
@@ -212,9 +284,9 @@ def reserve(directory: Path) -> Iterator[None]:
     """Keep some space in a directory while the context lasts, so that its end can be recorded on a full disk."""
     path = directory / ".reserve"
     try:
-        path.write_bytes(b"\1" * RESERVE)
+        write_atomically(path, lambda file: _write(file, b"\1" * RESERVE), sync=False)
     except OSError:  # full already: whoever writes next will say so
-        path.unlink(missing_ok=True)
+        release_reserve(directory)
     try:
         yield
     finally:
@@ -223,4 +295,5 @@ def reserve(directory: Path) -> Iterator[None]:
 
 def release_reserve(directory: Path) -> None:
     """Free the space again."""
-    (directory / ".reserve").unlink(missing_ok=True)
+    with suppress(IsADirectoryError):
+        (directory / ".reserve").unlink(missing_ok=True)

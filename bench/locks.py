@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from bench.errors import BenchError
-from bench.patience import is_away, patiently
+from bench.errors import BenchError, Damaged
+from bench.patience import is_away, open_file, patiently
 
 HELD = (errno.EWOULDBLOCK, errno.EACCES)  # somebody else has the lock
 
@@ -68,8 +68,10 @@ def is_locked(path: Path) -> bool:
     Where there is no such file, or the file system has no locks, nobody has.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return not _flock(file, fcntl.LOCK_SH)
+    except Damaged:
+        return False
     except OSError as error:
         if is_away(error):
             raise

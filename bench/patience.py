@@ -1,15 +1,20 @@
-"""Looking at files on file systems that are away for a moment: what passes is waited for, and never taken for an absence."""
+"""Opening files whatever lies in their place, on file systems that may be away for a moment.
+
+What passes is waited for, and never taken for an absence; what is no file, or far too large, is never waited for.
+"""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from bench.errors import causes
+from bench.errors import Damaged, causes
 
 T = TypeVar("T")
 
@@ -26,6 +31,11 @@ AWAY = frozenset(
 IN_SECONDS = AWAY - {errno.EROFS, errno.ENODEV}
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 PAUSES = (0.2, 1.0, 3.0)  # seconds between attempts
+# Bytes of files that are read as a whole, at most: of JSON and lists; and of images, a grid's summary, a run's metrics.
+SMALL, LARGE = 64 << 20, 1 << 30
+NO_FILE = "can't be read"
+_ERRORS = {errno.EISDIR: "a folder", errno.ELOOP: "a circle of links", errno.ENXIO: "a FIFO, a socket or a device"}
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 def away(error: BaseException, place: Path | None = None) -> OSError | None:
@@ -63,17 +73,71 @@ def patiently(attempt: Callable[[], T]) -> T:
     return attempt()
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return a file's content.
+def open_file(path: Path, mode: Literal["rb", "ab", "a+b"] = "rb", largest: int | None = None) -> io.FileIO:
+    """Open a regular file, unbuffered; what isn't one never blocks: a FIFO, a device, a folder, a link to nothing.
+
+    Args:
+        path: the file.
+        mode: those that append make a file where there is none.
+        largest: bytes above which it can't be what was written; None for any size.
 
     Raises:
+        Damaged: if something else lies there, or it is larger.
+        OSError: where there is no such file, or it can't be opened.
+    """
+    return open(path, mode, buffering=0, opener=lambda name, flags: _open(name, flags, largest)[0])
+
+
+def _open(path: str, flags: int, largest: int | None) -> tuple[int, int]:
+    """Open a regular file; return the descriptor and the size in bytes."""
+    try:
+        number = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENOENT and os.path.islink(path):  # noqa: PTH114
+            raise Damaged(path, "a link to nothing", NO_FILE) from None
+        if error.errno in _ERRORS:
+            raise Damaged(path, _ERRORS[error.errno], NO_FILE) from None
+        raise
+    found = os.fstat(number)
+    if stat.S_ISREG(found.st_mode) and (largest is None or found.st_size <= largest):
+        return number, found.st_size
+    os.close(number)
+    if stat.S_ISREG(found.st_mode):
+        raise Damaged(path, f"{found.st_size:,} bytes, of at most {largest:,}", NO_FILE)
+    raise Damaged(path, _KINDS.get(stat.S_IFMT(found.st_mode), "no file"), NO_FILE)
+
+
+def read_bytes(path: Path, largest: int = SMALL) -> bytes:
+    """Return the content of a file that is small; see :func:`open_file`, which never blocks.
+
+    Args:
+        path: the file.
+        largest: its size in bytes at most.
+
+    Raises:
+        Damaged: if something else than a file lies there, or it is larger.
         OSError: where there is no such file, or it can't be read.
     """
-    return patiently(path.read_bytes)
+    return patiently(lambda: _read_whole(os.fspath(path), largest))
+
+
+def _read_whole(path: str, largest: int) -> bytes:
+    number, size = _open(path, os.O_RDONLY, largest)  # a third of the time of Path.read_bytes
+    try:
+        content = os.read(number, size + 1)
+        while more := os.read(number, 1 << 20):  # it was longer than a read takes, or has just grown
+            content += more
+            if len(content) > largest:
+                raise Damaged(path, f"more than {largest:,} bytes", NO_FILE)
+    finally:
+        os.close(number)
+    return content
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is a file; unlike ``Path.exists``, an error is no absence.
+    """Tell whether there is a file, or something else in its place; unlike ``Path.exists``, an error is no absence.
+
+    A link to nothing is there: what it led to may come back.
 
     Raises:
         OSError: if that can't be told.
@@ -81,7 +145,7 @@ def exists(path: Path) -> bool:
 
     def look() -> bool:
         try:
-            os.stat(path)  # noqa: PTH116 - Path.exists hides errors, on some versions of Python all of them
+            os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True

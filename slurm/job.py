@@ -21,8 +21,9 @@ from bench.store.failures import blames_node
 from bench.store.job import Job, holds_ticket
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
-from bench.store.ticket import read_ticket
+from bench.store.ticket import sound_ticket
 from slurm import records, stopping, telling
+from slurm.mending import mend_ticket
 from slurm.packed import run_side_by_side
 from slurm.stopping import Cause
 from slurm.task import ASK_OUTSIDE, LOCAL_REQUEUE, NO_STORE, TRY_AGAIN, Task
@@ -96,7 +97,9 @@ def _looking_after(task: Task) -> AbstractContextManager[None]:
 def run_if_open(task: Task, job: Job, signals: Signals) -> str:
     """Run a cell that no other worker has ended or works on; whatever goes wrong with it harms no other cell."""
     try:
-        state = current_state(Run(Path(job.store) / job.cell_id))["state"]
+        run = Run(Path(job.store) / job.cell_id)
+        mend_ticket(run, job)
+        state = current_state(run)["state"]
         return _run(task, job, signals) if state in (State.QUEUED.value, State.PREEMPTED.value) else f"is {state}"
     except Exception as error:
         traceback.print_exc()
@@ -104,7 +107,7 @@ def run_if_open(task: Task, job: Job, signals: Signals) -> str:
 
 
 def _device_lost(job: Job) -> bool:
-    return bool(Run(Path(job.store) / job.cell_id).read_state().get("device_lost"))
+    return bool(Run(Path(job.store) / job.cell_id).last_state().get("device_lost"))
 
 
 def _start_afresh() -> None:
@@ -134,6 +137,7 @@ def _run(task: Task, job: Job, signals: Signals) -> str:
 def _run_visible(task: Task, run: Run, job: Job, signals: Signals) -> str:
     from bench.run.worker import run_cell
 
+    mend_ticket(run, job)
     if not holds_ticket(run, job):
         return TAKEN_BACK
     if signals.received is not None:
@@ -151,7 +155,7 @@ def _run_visible(task: Task, run: Run, job: Job, signals: Signals) -> str:
 
 def _move_elsewhere(run: Run, job: Job, retries: int) -> None:
     """Note a node that failed a cell, and send the cell to another one, where it goes on from its checkpoint."""
-    state, node = run.read_state(), os.environ.get("SLURMD_NODENAME")
+    state, node = run.last_state(), os.environ.get("SLURMD_NODENAME")
     if node is None or not blames_node(state) or _is_local():
         return
     records.note_failure(Path(job.store), node, run.id, str(state.get("reason")))
@@ -194,7 +198,7 @@ def _end(runs: Sequence[Run], state: State, reason: str) -> None:
     for run in runs:
         with run.claim() as mine:
             if mine and current_state(run)["state"] in (State.PREEMPTED.value, State.QUEUED.value):
-                ticket = read_ticket(run)
+                ticket = sound_ticket(run)
                 run.write_state(state, reason=reason, submission=None if ticket is None else ticket.submission)
 
 

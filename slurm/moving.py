@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.store import clock
 from bench.store.job import Job, holds_ticket
 from bench.store.run import Run
-from bench.store.ticket import Ticket, read_ticket
+from bench.store.ticket import Ticket, sound_ticket
 from slurm import records
 from slurm.names import job_name
 from slurm.profiles import Profile
@@ -25,7 +25,7 @@ def move(store: Path, run: Run, job: Job, node: str, retries: int) -> bool:
     Returns:
         Whether it was sent; where it wasn't, the cell stays `failed`, and ``retry`` is left to the user.
     """
-    ticket = read_ticket(run)
+    ticket = sound_ticket(run)
     old = None if ticket is None else records.read_submission(store, ticket.submission)
     if ticket is None or old is None or ticket.moves >= retries or not holds_ticket(run, job):
         return False
@@ -77,7 +77,7 @@ def _again(
         variables=array.variables,
     )
     made = replace(old, id=number, arrays=[again], next=None, moves=old.moves + 1, time=clock.now(store))
-    before = {cell: read_ticket(Run(store / cell)) for cell in cells}
+    before = {cell: sound_ticket(Run(store / cell)) for cell in cells}
     made.write(store)
     for index, cell in enumerate(cells):
         Ticket(number, 0, index, made.moves, made.time).write(Run(store / cell))

@@ -10,7 +10,7 @@ from bench.store import clock
 from bench.store.activity import is_open
 from bench.store.run import Run, State
 from bench.store.status import StatusRow
-from bench.store.ticket import read_ticket
+from bench.store.ticket import sound_ticket
 from slurm import commands, records
 from slurm.commands import SlurmError
 from slurm.job import run_task
@@ -133,7 +133,7 @@ def cancel(store: Path, rows: Sequence[StatusRow]) -> list[str]:
 def _take_back(store: Path, row: StatusRow) -> bool:
     """Mark a cell as cancelled that waits or runs; tell whether it did."""
     run = Run(store / row["id"])
-    ticket = read_ticket(run)
+    ticket = sound_ticket(run)
     # Cancelled before, but Slurm did not answer then.
     again = row["state"] == State.CANCELLED.value and row.get("in_queue") is not False
     if ticket is None or not (is_open(row) or row["state"] == State.QUEUED.value or again):
@@ -152,5 +152,5 @@ def _others(store: Path, row: StatusRow, made: Submission | None) -> bool:
 
 
 def _belongs(run: Run, submission: str) -> bool:
-    ticket = read_ticket(run)
+    ticket = sound_ticket(run)
     return ticket is not None and ticket.submission == submission and ticket.cancelled is None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
-from bench.store.ticket import Ticket, read_ticket
+from bench.store.ticket import Ticket, sound_ticket
 from slurm.records import Array, Submission
 
 # What sbatch says: AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit, AssocGrpSubmitJobsLimit and the like.
@@ -112,7 +112,7 @@ def still_wanted(store: Path, made: Submission, number: int) -> bool:
 
 
 def _waits(run: Run, made: Submission) -> bool:
-    ticket = read_ticket(run)
+    ticket = sound_ticket(run)
     mine = ticket is not None and ticket.submission == made.id and ticket.cancelled is None
     return mine and current_state(run)["state"] == State.QUEUED.value
 

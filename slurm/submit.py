@@ -18,7 +18,7 @@ from bench.machine import gpu_for
 from bench.store import clock
 from bench.store.job import Job
 from bench.store.run import Run
-from bench.store.ticket import Ticket, read_ticket
+from bench.store.ticket import Ticket, sound_ticket
 from slurm import records, rolling, snapshot
 from slurm.commands import outside_any_job
 from slurm.job import run_task
@@ -138,7 +138,7 @@ def withdraw(store: Path, made: Submission, numbers: Iterable[int]) -> None:
     for number in numbers:
         for cell in made.arrays[number].cells:
             run = Run(store / cell)
-            ticket = read_ticket(run)
+            ticket = sound_ticket(run)
             if ticket is not None and ticket.submission == made.id:
                 run.ticket.unlink()
         made.arrays[number].cells = []

@@ -21,7 +21,7 @@ from bench.store.failures import Fault
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from bench.store.status import StatusRow
-from bench.store.ticket import read_ticket
+from bench.store.ticket import sound_ticket
 from slurm import commands, records, rolling, sharing
 from slurm.commands import SlurmError
 from slurm.moving import try_again
@@ -212,7 +212,7 @@ def _again(store: Path, submissions: Sequence[Submission], lost: set[str]) -> li
 
 
 def _is_of(store: Path, cell: str, made: Submission) -> bool:
-    ticket = read_ticket(Run(store / cell))
+    ticket = sound_ticket(Run(store / cell))
     return ticket is not None and ticket.submission == made.id and ticket.cancelled is None
 
 

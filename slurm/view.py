@@ -14,7 +14,7 @@ from bench.store import clock
 from bench.store.failures import Fault
 from bench.store.run import Run, State
 from bench.store.status import GridStatus, StatusRow, totals
-from bench.store.ticket import read_ticket
+from bench.store.ticket import sound_ticket
 from slurm import commands, records, rounds
 from slurm.commands import FINAL, SlurmError, SlurmJob
 from slurm.records import Array, NodeFailure, Submission
@@ -251,7 +251,7 @@ def settle(store: Path, ends: Iterable[UnrecordedEnd]) -> int:
     for end in ends:
         run = Run(store / end.cell)
         with run.claim() as mine:
-            ticket = read_ticket(run)
+            ticket = sound_ticket(run)
             if mine and ticket is not None and ticket.submission == end.submission and not run.is_done():
                 fault = Fault.NODE.value if end.again else None
                 alive = (

@@ -214,11 +214,24 @@ def _print_outcome(outcome: _Outcome) -> None:
         out.print(line)
 
 
-def doctor(data: DATA = None, store: STORE = None, as_json: JSON = False) -> None:
-    """Check that this machine can run a grid: packages, device, data, store, plug-ins. Exit code 1 if it can't."""
-    from bench.run.doctor import examine
+def doctor(
+    data: DATA = None,
+    store: STORE = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged files of the store's runs aside; `run` then goes on.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Check that this machine can run a grid: packages, device, data, store, plug-ins. Exit code 1 if it can't.
 
-    report = examine(data or [], store_path(store))
+    With --store, also read every file of its runs and name what is damaged. Exit code 1 too if a finished run is.
+    """
+    from bench.run.doctor import examine, examine_runs
+
+    place = store_path(store)
+    report = examine(data or [], place)
+    if store is not None or repair:
+        report["checks"] += examine_runs(place, repair)
     if as_json:
         print_json(report)
     else:

@@ -179,7 +179,7 @@ def report(out: Console, rounds: Rounds, seconds: float, as_json: bool) -> None:
         out.print(f"{counts} in {duration(seconds)}; runs are in {store}")
     for cell_id, state in bad.items():
         run = Run(store / cell_id)
-        reason = run.read_state().get("reason")
+        reason = current_state(run).get("reason")
         if state is State.RUNNING:  # it was left to whoever claimed it first
             reason = f"another process runs it: {said_owner(run.owner())}"
         say(f"{cell_id}: {state.value}: {reason}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.store.summary import CellSummary
 
 # The place of each state in the table of `status`; those not named stand at 3.
-ORDER = {"running": 0, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2}
+ORDER = {"running": 0, "damaged": 1, "failed": 1, "out-of-memory": 1, "timed-out": 1, "diverged": 1, "preempted": 2}
 ORDER |= {"queued": 4, "done": 5}
 _DROPPED = ("attempt", "node", "Slurm", "it/s", "job", "ETA")  # where a terminal is narrow, in this order
 _GAP = 2
@@ -134,8 +134,14 @@ def _facts(row: Mapping[str, Any], extra: Iterable[str]) -> dict[str, str]:
         "mIoU": f"{miou:.1f}" if miou is not None else "",
         "attempt": str(row.get("attempt", "")),
         **{heading: str(row.get(heading.lower()) or "") for heading in extra},
-        "reason": "; ".join(filter(None, notes)),
+        "reason": "; ".join(filter(None, [*notes, *damage(row)])),
     }
+
+
+def damage(row: Mapping[str, Any]) -> list[str]:
+    """Say which files of a cell are damaged, and which were set aside."""
+    found = [f"damaged, set aside when the cell goes on: {line}" for line in row.get("damaged", [])]
+    return found + [f"set aside: {line}" for line in row.get("set_aside", [])]
 
 
 def silence(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from bench.cli.formats import Select
 from bench.cli.inspect import find_run
 from bench.cli.options import DATA, JSON, STORE, store_path, takes_request
 from bench.cli.output import console, counted, print_json
-from bench.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
@@ -92,6 +91,7 @@ def predict(
     as_json: JSON = False,
 ) -> None:
     """Predict images as the run is evaluated: index masks (PNG with the dataset's colours), overlays, probabilities."""
+    from bench.cli.progress import progress_bar
     from bench.data.roots import DataRoots
     from bench.export.images import Asked, named, predict_files
     from bench.export.sources import open_trained

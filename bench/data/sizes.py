@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from bench.patience import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,7 +37,7 @@ def _header(files: tuple[Path, ...], config: DatasetConfig) -> Size | None:
     if not files:
         return None
     try:
-        with Image.open(files[0]) as image:
+        with open_file(files[0]) as file, Image.open(file) as image:
             return config.prepared_size(image.height, image.width)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -23,9 +23,10 @@ from bench import registry
 from bench.config import Config
 from bench.data.roots import DataRoots
 from bench.data.splits import keep_split
-from bench.errors import BenchError
+from bench.errors import BenchError, Damaged
 from bench.files import REPOSITORY, short_name, write_json
 from bench.machine import child_environment
+from bench.patience import LARGE, read_bytes
 from bench.plan.cells import Plan, PlannedCell, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
 from bench.plan.request import Request
@@ -52,7 +53,7 @@ def _path(request: Request) -> Path:
     asked = [request.sets, request.data, places, os.environ.get("BENCH_DATA", "")]
     digest = hashlib.sha256(json.dumps(asked).encode())
     for path in [grid_path(request.grid), *code]:
-        digest.update(path.read_bytes() + b"\0")
+        digest.update(read_bytes(path) + b"\0")
     for path in registry.plugin_paths():
         digest.update(code_hash(path.resolve()).encode() if path.is_file() else b"-")
     return request.store / ".cache" / "plans" / f"{short_name(request.name)}-{digest.hexdigest()[:24]}.json"
@@ -68,8 +69,8 @@ def keep(request: Request, summary: Summary) -> None:
 def read_kept(request: Request) -> Summary | None:
     """Return a grid's summary where the store has one for this grid and code, as it was when it was last planned."""
     try:
-        return Summary.model_validate_json(_path(request).read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return Summary.model_validate_json(read_bytes(_path(request), LARGE))
+    except (FileNotFoundError, Damaged, ValidationError):
         return None
 
 

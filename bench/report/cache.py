@@ -22,11 +22,12 @@ from bench.store.run import Run, State
 
 CACHE = Path(".cache", "frame.parquet")
 # Raise it when the meaning of a column changes, so that caches written before are rebuilt.
-CACHE_FORMAT = b"5"
+CACHE_FORMAT = b"6"
 
 # A run is read again when one of these differs: (mtime in ns, size in bytes, inode) of the files that mark a change.
 # The inode tells two files apart that were renamed into place within one tick of the file system's clock.
 # rounding.json is written only right before a line of attempts.jsonl; one look less per run makes a load a fifth faster.
+# Of a run with a result, its folder's stamp stands for its other files: it changes when one is replaced or removed.
 _STAMPED = ("state.json", "result.json", environment.FILES[0])
 _STAMPS = [f"{file}:{part}" for file in _STAMPED for part in ("mtime", "size", "inode")]
 _ARROW = {"number": pa.float64(), "text": pa.string(), "json": pa.string()}
@@ -48,6 +49,12 @@ def _stamp(path: str) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def _marks(run: str) -> tuple[int, ...]:
+    state, result, attempts = (f"{run}/{file}" for file in _STAMPED)
+    found = _stamp(result)
+    return (*_stamp(state), *found, *_stamp(run if any(found) else attempts))
+
+
 def _directories(store: Path) -> set[str]:
     try:
         with os.scandir(store) as entries:
@@ -59,13 +66,7 @@ def _directories(store: Path) -> set[str]:
 def _stamps(store: Path, ids: Sequence[str], present: set[str]) -> Stamps:
     """Return the stamps of all runs, (N, 9); zeros where there is no file."""
     nothing = (0,) * len(_STAMPS)
-    parts = [
-        part
-        for name in ids
-        for part in (
-            [part for file in _STAMPED for part in _stamp(f"{store}/{name}/{file}")] if name in present else nothing
-        )
-    ]
+    parts = [part for name in ids for part in (_marks(f"{store}/{name}") if name in present else nothing)]
     return np.array(parts, dtype=np.int64).reshape(len(ids), len(_STAMPS))
 
 
@@ -129,9 +130,7 @@ def _as_they_are(store: Path, ids: Sequence[str], table: pa.Table, present: set[
     """
     states, reasons = table["state"].to_pylist(), table["reason"].to_pylist()
     for i, name in enumerate(ids):
-        if states[i] == run_rows.UNREADABLE:
-            states[i] = State.FAILED.value
-        elif states[i] != State.DONE.value and name in present:
+        if states[i] not in (State.DONE.value, State.DAMAGED.value) and name in present:
             now = current_state(Run(store / name))
             if now["state"] in run_rows.STATES:
                 states[i], reasons[i] = now["state"], run_rows.one_line(str(now.get("reason") or ""))

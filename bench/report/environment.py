@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from bench.errors import Damaged
+from bench.files import sound_rows
+from bench.store.rounding import read_rounding
+from bench.store.run import Run
 
 FILES = ("attempts.jsonl", "rounding.json")
 THEN = " → "  # between the values of a run whose attempts differ, in their order
@@ -132,23 +138,6 @@ def values(attempts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
 def read(directory: Path, models: Sequence[str], data_sha256: str) -> str:
     """Return what a run was computed with as JSON text: lists of texts by column, see :func:`parsed`.
 
@@ -160,11 +149,13 @@ def read(directory: Path, models: Sequence[str], data_sha256: str) -> str:
         models: of the devices on which it was trained, as state.json has them; empty where it has none.
         data_sha256: fingerprint of the dataset, as result.json has it; empty where it has none.
     """
-    found = values(list(_objects(_content(directory / FILES[0]).split(b"\n"))))
-    for noted in _objects([_content(directory / FILES[1])]):
-        models = models or [name for name in noted.get("models") or () if isinstance(name, str)]
+    found = values(sound_rows(directory / FILES[0]))
+    with suppress(Damaged, OSError):
+        noted = read_rounding(Run(directory))
+        models = models or noted.get("models", [])
         on_cpu = noted.get("device", "cpu") == "cpu"
-        for column in ("threads", "compile") if on_cpu else ("compile",):
+        columns_of: tuple[Literal["threads", "compile"], ...] = ("threads", "compile") if on_cpu else ("compile",)
+        for column in columns_of:
             if column in noted:
                 found.setdefault(column, [_words(noted[column])])
     if models:  # they know of a start anew that attempts of earlier versions don't

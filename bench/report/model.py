@@ -18,7 +18,7 @@ NOT_KNOWN = "n/a"  # under a rule that none of the runs knows
 Facts = dict[str, Any]  # what is known beside the numbers, by name, as JSON types: for programs
 
 # States in which a run will not go on by itself: always listed below a table, with the reason.
-STOPPED = frozenset({"failed", "diverged", "out-of-memory", "timed-out", "cancelled"})
+STOPPED = frozenset({"damaged", "failed", "diverged", "out-of-memory", "timed-out", "cancelled"})
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.errors import BenchError
 from bench.report import environment
+from bench.store.measured import read_cost
+from bench.store.results import check
+from bench.store.run import Run, State
 
 # Every state a run can be in, the worst first: the order in which tables name them.
 STATES = (
+    "damaged",
     "failed",
     "diverged",
     "out-of-memory",
@@ -27,7 +33,6 @@ STATES = (
     "stale",
     "done",
 )
-UNREADABLE = "unreadable"  # a run one of whose files can't be understood: in tables it is `failed`, whatever its state
 FILES = ("state.json", "result.json", "cost.json")
 ENVIRONMENT = "environment"
 
@@ -132,53 +137,23 @@ def _field(document: Any, field: Field, default: Any) -> Any:
     return _PARSE[field.type](value)
 
 
-def _check_state(row: RowValues) -> None:
-    if row["state"] not in STATES:
-        raise ValueError(f"unknown state {row['state']!r}")
+def _columns(file: str, document: Mapping[str, Any]) -> RowValues:
+    return {name: _field(document, field, EMPTY[name]) for name, field in FIELDS.items() if field.file == file}
 
 
-def _check_result(row: RowValues) -> None:
-    """Refuse scores that can't be: they would enter a mean unseen."""
-    classes = [_text(name) for name in json.loads(row["classes"])]
-    for which in ("last", "best", *(["selected"] if row["iou_selected"] else [])):
-        values = [_number(value) for value in json.loads(row[f"iou_{which}"]) if value is not None]
-        if any(not 0 <= value <= 100 for value in [row[f"miou_{which}"], *values]):
-            raise ValueError(f"an IoU in '{which}' is not between 0 and 100")
-        if len(json.loads(row[f"iou_{which}"])) != len(classes):
-            raise ValueError(f"the number of IoUs in '{which}' is not the number of classes")
+def _damaged(reason: str) -> RowValues:
+    return {**EMPTY, "state": State.DAMAGED.value, "reason": one_line(reason)}
 
 
-_CHECKS: dict[str, Callable[[RowValues], None]] = {"state.json": _check_state, "result.json": _check_result}
-
-
-def _columns(directory: Path, file: str) -> RowValues | None:
-    try:
-        document = json.loads((directory / file).read_bytes())
-    except FileNotFoundError:
-        return None
-    if isinstance(document, dict) and document.get("cell_id", directory.name) != directory.name:
-        raise ValueError(f"it belongs to another run, {document['cell_id']}")
-    columns = {name: _field(document, field, EMPTY[name]) for name, field in FIELDS.items() if field.file == file}
-    if file in _CHECKS:
-        _CHECKS[file](columns)
-    return columns
-
-
-def _unreadable(reason: str) -> RowValues:
-    return {**EMPTY, "state": UNREADABLE, "reason": one_line(reason)}
-
-
-def _with_stride(directory: Path, protocol: str) -> str:
+def _with_stride(run: Run, protocol: str) -> str:
     """Return an evaluation protocol as runs of today name it: those of earlier versions left a window's stride out."""
     window, comma, rest = protocol.partition(", ")
     if not window.startswith("sliding ") or rest.startswith("stride "):
         return protocol
-    from bench.errors import BenchError
     from bench.store.evaluations import own_protocol
-    from bench.store.run import Run
 
     try:
-        stride = own_protocol(Run(directory))[1].window_stride
+        stride = own_protocol(run)[1].window_stride
     except BenchError:
         return protocol
     return f"{window}, stride {stride[0]}×{stride[1]}{comma}{rest}" if stride else protocol
@@ -187,21 +162,21 @@ def _with_stride(directory: Path, protocol: str) -> str:
 def read(directory: Path) -> RowValues:
     """Return the row of one run, with the columns of :data:`FIELDS`.
 
-    A readable `result.json` makes a run done, because it is written last; without `state.json` the run is pending. A
-    file that can't be read or understood gives the state :data:`UNREADABLE` with a reason that names it, never an error:
-    one bad disk block must not hide the rest of a grid.
+    A sound `result.json` makes a run done, because it is written last; without `state.json` the run is pending. A result or
+    weights that can't be read make it `damaged`, with a reason that names the file; of a state or a cost that can't be read
+    nothing is known. None of this is an error: one bad disk block must not hide the rest of a grid.
     """
-    row = dict(EMPTY)
-    for file in FILES:
-        try:
-            row.update(_columns(directory, file) or {})
-        except (OSError, ValueError, OverflowError, RecursionError) as error:
-            detail = error.strerror if isinstance(error, OSError) else str(error)
-            return _unreadable(f"{file} cannot be read: {detail or type(error).__name__}")
-    if row["classes"]:
-        row.update(state="done", reason="")
-    elif row["state"] == "done":
-        return _unreadable("result.json is missing although state.json says done")
-    row["evaluation"] = _with_stride(directory, row["evaluation"])
+    row, run = dict(EMPTY), Run(directory)
+    for file, look in ((run.state, run.read_state), (run.cost, lambda: read_cost(run))):
+        with suppress(OSError, ValueError):
+            row.update(_columns(file.name, look()))
+    try:
+        if (result := check(run)) is not None:
+            row.update(_columns(run.result.name, result), state="done", reason="")
+    except (OSError, ValueError) as error:
+        return _damaged(str(error))
+    if row["state"] == "done" and not row["classes"]:
+        return {**EMPTY, "state": State.FAILED.value, "reason": "result.json is missing although state.json says done"}
+    row["evaluation"] = _with_stride(run, row["evaluation"])
     row[ENVIRONMENT] = environment.read(directory, json.loads(row["hardware"] or "[]"), row["data_sha256"])
     return row

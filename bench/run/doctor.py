@@ -1,4 +1,4 @@
-"""Looks at a machine before it is trusted with a grid."""
+"""Looks at a machine before it is trusted with a grid, and at a store whose files may be damaged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from bench import locks, machine, registry
 from bench.data.roots import DataRoots
 from bench.run import provenance
+from bench.store.healing import damage, repair
+from bench.store.run import Run
 
 Check = dict[str, str]
 
@@ -90,6 +92,30 @@ def _store(store: Path) -> Check:
         return _check("store", "problem", f"{store}: can't be written to ({error.strerror or error})")
     free = shutil.disk_usage(existing).free >> 30
     return _check("store", "ok" if free >= 5 else "note", f"{store}: {free} GiB free")
+
+
+def examine_runs(store: Path, mend: bool) -> list[Check]:
+    """Read every file of every run of a store, and return what is damaged, as checks of :func:`examine`.
+
+    Args:
+        store: the run store.
+        mend: set damaged files aside, so that each run is done again, or begun again by the next ``run``; a run that a
+            process works on mends itself.
+    """
+    names = sorted(path.parent.name for path in store.glob("*/*") if not path.parent.name.startswith("."))
+    runs, checks = [Run(store / name) for name in dict.fromkeys(names)], list[Check]()
+    for run in runs:
+        found = list(damage(run))
+        said = repair(run) if found and mend else []
+        if said:
+            checks += [_check(run.id, "note", f"set aside: {line}") for line in said]
+            continue
+        for one in found:
+            then = "--repair sets it aside, and `run` trains the cell again" if one.lost else "`run` sets it aside"
+            problem = "problem" if one.lost else "note"
+            checks.append(_check(run.id, problem, f"{one.path.relative_to(run.path)}: {one.why}; {then}"))
+    sound = len(runs) - len({check["name"] for check in checks})
+    return [*checks, _check("runs", "ok", f"{sound} of {len(runs)} have no damaged file")]
 
 
 def examine(data: list[str], store: Path) -> dict[str, list[Check]]:

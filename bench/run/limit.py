@@ -73,7 +73,7 @@ class TimeLimit:
         """Return the seconds that a job will take; None where nothing is known of any."""
         cell = self.cells[job.cell_id]
         end = job.until or cell.schedule.iterations
-        step = min(int(Run(self.store / job.cell_id).read_state().get("step") or 0), end)
+        step = min(int(Run(self.store / job.cell_id).last_state().get("step") or 0), end)
         every = cell.evaluation.every
         evaluations = -(-end // every) - step // every
         pace = self._pace(job.cell_id)

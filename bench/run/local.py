@@ -17,14 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import IO, Any
 
+from bench.aside import set_aside
+from bench.errors import Damaged
 from bench.machine import gpu_for, let_threads_sleep, usable_memory
-from bench.patience import is_away
+from bench.patience import is_away, open_file
 from bench.run.child import Child
 from bench.run.limit import TimeLimit
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
 from bench.store.job import Job
+from bench.store.liveness import current_state
 from bench.store.run import Run, State
 
 AWAY = 75  # exit code (EX_TEMPFAIL): the file system didn't answer, not even to take the reason
@@ -60,12 +64,21 @@ def _print_to(log: Path) -> None:
     """Send everything printed to a run's log; nowhere, where there can't be one (the disk is full): the state says why."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        file: IO[Any] = _open_log(log)
     except OSError:
-        number = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(number, 1)
-    os.dup2(number, 2)
-    os.close(number)
+        file = open(os.devnull, "ab")  # noqa: SIM115, PTH123 - closed below
+    with file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _open_log(log: Path) -> IO[Any]:
+    try:
+        return open_file(log, "ab")
+    except Damaged as error:  # a cell may be about to begin in two processes: the one that doesn't get it has no log
+        with contextlib.suppress(OSError):
+            set_aside(log, error.why)
+        return open_file(log, "ab")
 
 
 def _stop_with(parent: Connection) -> None:
@@ -149,14 +162,14 @@ def outcome(job: Job, pid: int | None, code: int | None) -> State:
     """
     run, here = Run(Path(job.store) / job.cell_id), (socket.gethostname(), pid)
     if run.is_done():
-        return State.DONE
+        return State(current_state(run)["state"])  # done, or damaged
     record = run.last_state()
     state, began = State(record["state"]), (record.get("host"), record.get("pid")) == here
     if code == 0 or (state is State.RUNNING and run.claimed_by() != here) or (state is not State.RUNNING and began):
         return state  # it said itself how it ended, or the cell is somebody else's
     with run.claim() as mine:
         if run.is_done():
-            return State.DONE
+            return State(current_state(run)["state"])
         if not mine:
             return State.RUNNING
         if run.last_state() != record:  # somebody took it over since the first look, and has ended

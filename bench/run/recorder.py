@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from torch import Tensor
 
-from bench.files import append_jsonl, read_json, sync, write_json
-from bench.patience import exists, read_bytes
+from bench.aside import set_aside
+from bench.errors import Damaged
+from bench.files import append_jsonl, parse_json, sync, write_json
+from bench.patience import LARGE, exists, open_file, read_bytes
 from bench.run.journal import Journal
-from bench.store.confusion import Confusion, confusion_path, save_confusion
+from bench.store.confusion import Confusion, confusion_path, matrices, read_confusion, save_confusion
 from bench.store.failures import Fault, classify
+from bench.store.measured import sound_memory
+from bench.store.results import check_weights
 from bench.store.run import Run, State
 from bench.track.tracker import Background, record_of
 from bench.train import checkpoint
-from bench.train.checkpoint import Damaged
 
 if TYPE_CHECKING:
     from bench.train.loop import CheckpointContent, Row, Trainer
@@ -45,6 +44,9 @@ class Recorder:
     Args:
         run: the directory.
         still_ours: raises if another process has the run now; asked before anything that lasts is written.
+
+    Attributes:
+        set_aside: a line for the checkpoint, where :meth:`restore` couldn't go on from it.
     """
 
     def __init__(self, run: Run, still_ours: Callable[[], None]) -> None:
@@ -52,6 +54,7 @@ class Recorder:
         self._still_ours = still_ours
         self._writer = checkpoint.Writer(still_ours)
         self._listeners: list[Listener] = []
+        self.set_aside: list[str] = []
 
     def log(self, row: Row) -> None:
         """Append a line to metrics.jsonl."""
@@ -67,13 +70,7 @@ class Recorder:
 
     def log_memory(self, report: MemoryReport) -> None:
         """Write memory.json: what is measured of a step or of an evaluation, beside what is known of the other."""
-        write_json(self.run.memory, _with_other(self._known_memory(), report))
-
-    def _known_memory(self) -> MemoryReport:
-        try:
-            return cast("MemoryReport", read_json(self.run.memory) or {})
-        except ValueError:
-            return {}
+        write_json(self.run.memory, _with_other(cast("MemoryReport", sound_memory(self.run)), report))
 
     def checkpoint(self, content: CheckpointContent) -> None:
         """Write a checkpoint, which names the length that metrics.jsonl has now; so that file is synced first."""
@@ -106,8 +103,8 @@ class Recorder:
     def restore(self, make: Callable[[], Trainer]) -> Trainer:
         """Return a trainer as the last checkpoint left it, or at the start; metrics written after it are cut off.
 
-        A damaged checkpoint is set aside and the run starts over, which costs time and changes no result. One that can't
-        be read at the moment is not damaged.
+        A checkpoint that is damaged, or counts on files that are, is set aside and the run starts over, which costs time and
+        changes no result. One that can't be read at the moment is not damaged.
 
         Args:
             make: returns the trainer at its start.
@@ -119,10 +116,9 @@ class Recorder:
         try:
             length = self._go_back(trainer)
         except Damaged as error:
-            kept = set_aside(self.run.checkpoint)
-            print(f"{self.run.checkpoint}: {error}; kept as {kept.name}, starting over")
+            self.set_aside = [set_aside(self.run.checkpoint, f"{error.why}; the run starts over")]
             trainer = make()
-        with self.run.metrics.open("ab") as file:
+        with open_file(self.run.metrics, "ab") as file:
             file.truncate(length)
         step = trainer.stepper.done
         self._listeners.append(Journal(trainer.cell.schedule.iterations, step))
@@ -137,15 +133,46 @@ class Recorder:
         try:
             progress = dict(content["progress"])
             length = int(progress.pop("metrics_bytes"))
-            _check_metrics(self.run.metrics, length)
+            self._check_metrics(length)
+            self._check_kept(progress["evaluations"])
             trainer.restore({"method": content["method"], "optimizer": content["optimizer"], "progress": progress})
+        except Damaged:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
             failure = classify(error)
             if failure.state is not State.FAILED or failure.fault is not Fault.CELL:
                 raise  # memory, a GPU or a file system: it says nothing of the checkpoint
             text = " ".join(str(error).split())[:200]
-            raise Damaged(f"not the checkpoint of this cell ({type(error).__name__}: {text})") from None
+            why = f"not the checkpoint of this cell ({type(error).__name__}: {text})"
+            raise Damaged(self.run.checkpoint, why) from None
         return length
+
+    def _check_metrics(self, length: int) -> None:
+        """Raise ``Damaged`` if the lines that a checkpoint counts on aren't all there, as after a power cut."""
+        path = self.run.metrics
+        lines = read_bytes(path, LARGE)[:length] if exists(path) else b""
+        if len(lines) != length:
+            raise Damaged(path, f"it counts on {length} bytes of {path.name}, of which {len(lines)} are left")
+        for line in lines.splitlines():
+            try:
+                parse_json(line, path, dict, nan=True)
+            except Damaged:
+                raise Damaged(path, f"it counts on {length} bytes of {path.name}, not all as written") from None
+
+    def _check_kept(self, evaluations: Mapping[str, object]) -> None:
+        """Raise ``Damaged`` if the weights or matrices of an evaluation that a checkpoint knows of can't be read."""
+        for which in evaluations:
+            if which != "last":  # those are written at the end
+                try:
+                    check_weights(self.run.weights(which), thorough=True)
+                except FileNotFoundError:
+                    raise Damaged(
+                        self.run.weights(which), f"it counts on weights-{which}.pt, which is missing"
+                    ) from None
+                except Damaged as error:
+                    raise Damaged(error.path, f"it counts on weights-{which}.pt: {error.why}") from None
+        for which in matrices(self.run):
+            read_confusion(self.run, which)
 
 
 def _with_other(known: MemoryReport, report: MemoryReport) -> MemoryReport:
@@ -166,24 +193,3 @@ def _with_other(known: MemoryReport, report: MemoryReport) -> MemoryReport:
         if key in report:
             both[key] = max(report[key], known.get(key, 0))
     return {**both, "reserved": joined("reserved")} if "reserved" in report else both
-
-
-def _check_metrics(path: Path, length: int) -> None:
-    """Raise :class:`Damaged` if the lines that a checkpoint counts on aren't all there, as after a power cut."""
-    lines = read_bytes(path)[:length] if exists(path) else b""
-    try:
-        whole = len(lines) == length and all(json.loads(line) is not None for line in lines.splitlines())
-    except ValueError:
-        whole = False
-    if not whole:
-        raise Damaged(f"it counts on {length} bytes of {path.name}, which are no longer there as they were written")
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file to ``NAME.damaged-N``, the first number that is free, and return the new path."""
-    for number in itertools.count(1):
-        kept = path.with_name(f"{path.name}.damaged-{number}")
-        if not kept.exists():
-            os.replace(path, kept)  # noqa: PTH105 (a folder in its place is renamed as well)
-            return kept
-    raise AssertionError("unreachable")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.run import provenance
-from bench.store.evaluations import Kept, StoredEvaluation, file_of, find, keep, read
+from bench.store.evaluations import Kept, StoredEvaluation, file_of, find, keep, known_evaluation
 from bench.store.failures import Fault, classify
 from bench.store.run import Run, State
 
@@ -51,10 +51,10 @@ def score_and_keep(run: Run, which: str, step: int | None, evaluator: Evaluator,
         watch: see ``Evaluator.score``.
 
     Raises:
-        BenchError: if a kept evaluation is damaged, or an image doesn't fit the protocol.
+        BenchError: if an image doesn't fit the protocol.
     """
     path = file_for(run, evaluator, which)
-    before = read(path)
+    before = known_evaluation(path)
     begin = time.monotonic()
     score = evaluator.score(watch)
     entry = evaluator.entry(run, which, step, score, time.monotonic() - begin)
@@ -110,7 +110,7 @@ def _evaluate_other(
         step = record["step"]
         evaluator = Evaluator.open(run, which, roots, device, other)
         path = file_for(run, evaluator, which)
-        known = read(path)
+        known = known_evaluation(path)
         if known is not None and known.weights_sha256 == evaluator.weights_sha256:
             continue
         if step in made:

@@ -19,10 +19,11 @@ from bench.arrays import IGNORE_INDEX
 from bench.data.content import check_unchanged
 from bench.data.roots import open_dataset, roots_of
 from bench.data.splits import load_split
-from bench.errors import BenchError
-from bench.files import read_json, release_reserve, remove_leftovers, reserve, write_json
+from bench.errors import BenchError, Damaged
+from bench.files import release_reserve, remove_leftovers, reserve, write_json
 from bench.patience import exists, is_away
 from bench.run import provenance
+from bench.run.costs import write_cost
 from bench.run.hooks import Hooks, Lost
 from bench.run.patience import outlast
 from bench.run.signals import Signals
@@ -31,11 +32,13 @@ from bench.spec.sections import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
+from bench.store.healing import heal
 from bench.store.hours import before
 from bench.store.job import Job
+from bench.store.results import check
 from bench.store.rounding import as_it_began, began_anew, facts, go_on
 from bench.store.run import Run, State, StateRecord
-from bench.store.ticket import read_ticket
+from bench.store.ticket import sound_ticket
 
 if TYPE_CHECKING:
     from bench.run.recorder import Recorder
@@ -89,7 +92,14 @@ def _attempt(run: Run, job: Job, signals: Signals) -> State | None:
     with run.claim() as mine:
         if not mine:
             return State.RUNNING
-        known, ticket = run.last_state(), read_ticket(run)
+        if run.is_done():
+            try:
+                check(run)
+            except Damaged as error:
+                streams.say(str(error))
+                return State.DAMAGED
+        aside = heal(run, ticket=not job.submission)
+        known, ticket = run.last_state(), sound_ticket(run)
         state = State(known["state"])
         if run.is_done():
             if state is not State.DONE:  # killed between the result and the record of it
@@ -104,7 +114,7 @@ def _attempt(run: Run, job: Job, signals: Signals) -> State | None:
         with reserve(run.path):
             where = {"host": socket.gethostname(), "node": os.environ.get("SLURMD_NODENAME"), "pid": os.getpid()}
             submission = None if ticket is None else ticket.submission  # what is written from now on is newer than it
-            run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None)
+            run.write_state(State.RUNNING, **where, submission=submission, it_per_s=None, **_noted(run, aside))
             return _guarded(run, job, signals, known)
 
 
@@ -175,7 +185,8 @@ def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
         first = trainer.stepper.done
         if first == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
             noted = began_anew(*here)
-        run.write_state(State.RUNNING, step=first, from_step=first, **facts(noted))
+        aside = _noted(run, recorder.set_aside)
+        run.write_state(State.RUNNING, step=first, from_step=first, **facts(noted), **aside)
         trainer.train()
     finally:
         recorder.close()
@@ -183,6 +194,11 @@ def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
     _evaluate_last(run, job, hooks, trainer)
     check_unchanged(store, data.sha256, cell.dataset, roots)
     _finish(run, dataset, split, trainer, data.sha256)
+
+
+def _noted(run: Run, aside: list[str]) -> dict[str, list[str]]:
+    """Return the fact of a state that says what was set aside, beside what was before."""
+    return {"set_aside": [*run.last_state().get("set_aside", []), *aside]} if aside else {}
 
 
 def _make_trainer(
@@ -238,7 +254,7 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
 
     cell, progress, loader = trainer.cell, trainer.progress, trainer.loader
     weights = trainer.stepper.method.predictor.state_dict()
-    _write_cost(run, trainer)
+    write_cost(run, trainer)
     result = {
         "cell_id": run.id,
         "iterations": trainer.stepper.done,
@@ -266,35 +282,3 @@ def _matrices(evaluations: Mapping[str, EvaluationRecord], held_out: bool) -> di
 
     steps = {which: found["step"] for which, found in evaluations.items()}
     return {**steps, **({f"{HOLDOUT}{which}": steps[which] for which in ("last", "selected")} if held_out else {})}
-
-
-def _write_cost(run: Run, trainer: Trainer) -> None:
-    """Write cost.json, and the throughput of the cell's shape for later projections.
-
-    `seconds` are those of training and evaluations, over all attempts; `training_…` is of training alone, which is what an
-    optimizer step takes with waiting for data and for checkpoints, in seconds, images per second and a share. Files of
-    earlier versions have `seconds_per_step`, `images_per_s` and `data_wait_share` instead, with evaluations in them.
-    """
-    from bench.store.throughput import Throughput, evaluations, keep
-    from bench.train.meters import whole_run
-    from bench.train.setup import hardware
-
-    progress, steps, device = trainer.progress, max(trainer.stepper.done, 1), trainer.device
-    memory, training = whole_run(device), progress.seconds - progress.evaluation_seconds
-    cost = {
-        "seconds": progress.seconds,
-        "evaluation_seconds": progress.evaluation_seconds,
-        "training_seconds_per_step": training / steps,
-        "training_images_per_s": trainer.loader.images_per_step * steps / training,
-        "training_wait_share": progress.data_wait_seconds / training,
-        "device": str(device),
-        **memory,
-    }
-    measured = read_json(run.memory) or {}  # a compiled step isn't measured on a CPU
-    if peaks := [found["peak_memory_bytes"] for found in (memory, measured) if "peak_memory_bytes" in found]:
-        cost["peak_memory_bytes"] = max(peaks)
-    if phases := measured.get("phases"):
-        cost["peak_memory_phase"] = max(phases, key=phases.__getitem__)
-    write_json(run.cost, cost)
-    evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))

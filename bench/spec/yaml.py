@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from bench.errors import BenchError
+from bench.patience import open_file
 from bench.text import cut, shown
 
 Raw = dict[str, Any]  # keys and values as YAML gives them, not validated yet
@@ -261,7 +262,7 @@ def read_yaml(path: Path) -> Any:
         BenchError: one line: that it can't be read, or where it isn't YAML.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
     except (OSError, UnicodeDecodeError) as error:

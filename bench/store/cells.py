@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import BenchError
+from bench.aside import set_aside
+from bench.errors import BenchError, Damaged
 from bench.files import read_json, write_json
 from bench.spec.cell import Cell
 from bench.store.run import Run
@@ -34,11 +35,14 @@ def write_cell(run: Run, grid: str, cell: Cell, coords: Mapping[str, Any], data_
         **({"data_sha256": data_sha256} if data_sha256 else {}),
     }
     try:
-        known = read_json(run.cell)
-    except ValueError:  # damaged: everything in it is known here
+        known = read_json(run.cell, dict)
+    except Damaged as error:  # everything in it is known here
         known = None
-    if isinstance(known, dict):
-        content |= {key: known[key] for key in ("grid", "coords") if key in known}
+        set_aside(run.cell, error.why)
+    if known is not None:
+        content |= {
+            key: known[key] for key, kind in (("grid", str), ("coords", dict)) if isinstance(known.get(key), kind)
+        }
     if known != content:
         run.path.mkdir(parents=True, exist_ok=True)
         write_json(run.cell, content)
@@ -60,6 +64,6 @@ def read_cell(run: Run) -> Cell:
 def data_of(run: Run) -> str:
     """Return the hash of what a run's data contained when it was planned; "" where that wasn't recorded."""
     try:
-        return str((read_json(run.cell) or {}).get("data_sha256") or "")
-    except (ValueError, AttributeError):
+        return str((read_json(run.cell, dict) or {}).get("data_sha256") or "")
+    except Damaged:
         return ""

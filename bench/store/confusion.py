@@ -14,13 +14,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import BenchError
+from bench.errors import Damaged
 from bench.files import write_atomically
+from bench.patience import LARGE, open_file
 from bench.store.run import Run
 
 Array = NDArray[Any]
@@ -173,7 +174,7 @@ def digests(run: Run, steps: Mapping[str, int]) -> dict[str, str]:
     for which, step in steps.items():
         try:
             kept = read_confusion(run, which)
-        except BenchError as error:
+        except Damaged as error:
             print(error)
             continue
         if kept is not None and kept.step == step:
@@ -194,20 +195,27 @@ def read_confusion(run: Run, which: str) -> Confusion | None:
     """Return the matrices of the `last`, `best` or `selected` evaluation; None where none are kept, as of older runs.
 
     Raises:
-        BenchError: if the file can't be read, or isn't what :func:`write_confusion` writes.
+        Damaged: if the file can't be read, or isn't what :func:`write_confusion` writes.
     """
     path = confusion_path(run, which)
     try:
-        with zipfile.ZipFile(path) as archive:  # whole members, because only then their checksums are looked at
+        with open_file(path) as file, zipfile.ZipFile(cast("Any", file)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > LARGE:
+                raise ValueError("larger than any matrices are")
+            # Whole members, because only then their checksums are looked at.
             members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
         arrays = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in members.items()}
         return _checked(arrays)
     except FileNotFoundError:
         return None
     except Exception as error:  # a damaged zip raises many types
-        detail = " ".join(str(error).split())[:200] or type(error).__name__
-        todo = "remove it, or restore it from a copy; `evaluate` writes it again"
-        raise BenchError(f"{path}: unreadable confusion matrices ({detail}); {todo}") from None
+        detail = error.why if isinstance(error, Damaged) else " ".join(str(error).split())[:200] or type(error).__name__
+        raise Damaged(path, f"unreadable confusion matrices: {detail}; `evaluate` writes them again") from None
+
+
+def matrices(run: Run) -> dict[str, Path]:
+    """Return the files of matrices that lie in a run's directory, by evaluation."""
+    return {path.stem.removeprefix("confusion-"): path for path in sorted(run.path.glob("confusion-*.npz"))}
 
 
 def _checked(arrays: Mapping[str, Array]) -> Confusion:

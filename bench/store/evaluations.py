@@ -15,9 +15,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.aside import set_aside
 from bench.class_mean import indices
-from bench.errors import BenchError
+from bench.errors import BenchError, Damaged
 from bench.files import read_json, write_json
+from bench.spec.messages import one_line
 from bench.spec.sections import Evaluation, OtherEvaluation
 from bench.store.run import Run
 
@@ -103,25 +105,33 @@ def read(path: Path) -> StoredEvaluation | None:
     """Return an evaluation; None where there is none.
 
     Raises:
-        BenchError: if the file is damaged, or isn't of the run in whose directory it lies.
+        Damaged: if the file isn't an evaluation, or not of the run in whose directory it lies.
     """
+    content = read_json(path, dict)
     try:
-        content = read_json(path)
         found = None if content is None else StoredEvaluation.model_validate(content)
-    except (ValidationError, ValueError):
-        raise BenchError(f"{path}: not an evaluation; remove it and evaluate again") from None
+    except ValidationError as error:
+        raise Damaged(path, f"not an evaluation: {one_line(error)[:200]}; evaluate again") from None
     if found is not None and found.cell_id != path.parent.parent.name:
-        raise BenchError(f"{path}: it belongs to another run, {found.cell_id}; remove it and evaluate again")
+        raise Damaged(path, f"it belongs to another run, {found.cell_id}; evaluate again")
     return found
+
+
+def known_evaluation(path: Path) -> StoredEvaluation | None:
+    """Return an evaluation; None where there is none. A damaged one is set aside: it is made anew."""
+    try:
+        return read(path)
+    except Damaged as error:
+        set_aside(path, error.why)
+        return None
 
 
 def keep(path: Path, entry: StoredEvaluation) -> Kept:
     """Write an evaluation whole, unless there is one of the same weights: it stays, and is compared.
 
-    Raises:
-        BenchError: see :func:`read`.
+    A damaged one is set aside.
     """
-    known = read(path)
+    known = known_evaluation(path)
     if known is not None and known.weights_sha256 == entry.weights_sha256:
         return Kept.DIFFERS if known.differs(entry) else Kept.SAME
     path.parent.mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.errors import Damaged
 from bench.store.run import Run
 from bench.store.ticket import read_ticket
 
@@ -33,8 +34,14 @@ class Job:
 
 
 def holds_ticket(run: Run, job: Job) -> bool:
-    """Tell whether the run still belongs to this job's submission; always so for a job without one."""
+    """Tell whether the run still belongs to this job's submission.
+
+    It always does for a job without one, and where its ticket is damaged: nobody has taken it back by that.
+    """
     if not job.submission:
         return True
-    ticket = read_ticket(run)
+    try:
+        ticket = read_ticket(run)
+    except Damaged:
+        return True
     return ticket is not None and ticket.submission == job.submission and ticket.cancelled is None

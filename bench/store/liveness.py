@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
+from bench.errors import Damaged
 from bench.locks import have_locks
+from bench.patience import is_away
 from bench.store import clock
+from bench.store.results import check
 from bench.store.run import Run, State, StateRecord
 from bench.store.ticket import Ticket, read_ticket
 
 HEARTBEAT_TIMEOUT = 300.0  # seconds without a word from another host until a running cell counts as gone
 
 
-def current_state(run: Run) -> StateRecord:
+def current_state(run: Run, look: Callable[[Run], object] = check) -> StateRecord:
     """Return the state as it is now, with the `submission` that the run belongs to, if any.
 
-    A run with a result is `done`, whatever a process that was killed at the last moment left in its state. One that says
-    `running` but whose process is gone is `preempted`. One whose last record is from before its ticket is `queued`; one
-    whose ticket is cancelled, and that neither ended nor runs, is `cancelled`.
+    A run with a result is `done`, whatever a process that was killed at the last moment left in its state, and `damaged`
+    where the result or its weights can't be read. One that says `running` but whose process is gone is `preempted`. One
+    whose last record is from before its ticket is `queued`; one whose ticket is cancelled, and that neither ended nor runs,
+    is `cancelled`. Where its state or its ticket can't be read, it is as if there were none, and `damaged` says so.
+
+    Args:
+        run: the run.
+        look: at a finished run; raises ``Damaged``. See ``bench.store.results.Checked``.
     """
-    path = run.state
+    damaged = list[str]()
     try:
-        state = _recorded(run)
-        path = run.ticket
-        ticket = read_ticket(run)
-    except (ValueError, TypeError) as error:
-        return {"state": State.FAILED.value, "reason": f"{path}: damaged ({error})"}
-    return state if ticket is None else _with_ticket(state, ticket)
+        state = _recorded(run, look, damaged)
+        ticket = _ticket(run, damaged)
+    except Damaged as error:
+        return {"state": State.DAMAGED.value, "reason": str(error)}
+    except OSError as error:
+        if is_away(error):
+            raise
+        return {"state": State.DAMAGED.value, "reason": f"{run.path}: can't be read ({error.strerror})"}
+    if ticket is not None:
+        state = _with_ticket(state, ticket)
+    return {**state, "damaged": damaged} if damaged else state
 
 
-def _recorded(run: Run) -> StateRecord:
-    state = run.read_state()
+def _ticket(run: Run, damaged: list[str]) -> Ticket | None:
+    try:
+        return read_ticket(run)
+    except Damaged as error:
+        damaged.append(f"{run.ticket.name}: {error.why}")
+        return None
+
+
+def _recorded(run: Run, look: Callable[[Run], object], damaged: list[str]) -> StateRecord:
+    try:
+        state = run.read_state()
+    except Damaged as error:
+        damaged.append(f"{run.state.name}: {error.why}")
+        state = {"state": (State.RUNNING if run.held() else State.PENDING).value}
     done = state["state"] == State.DONE.value
-    if done != run.is_done():
-        if not done:
-            return {**state, "state": State.DONE.value, "reason": None}
+    if run.is_done():
+        look(run)
+        return state if done else {**state, "state": State.DONE.value, "reason": None}
+    if done:
         reason = f"{run.result.name} is missing although state.json says done; run again to make it anew"
         return {**state, "state": State.FAILED.value, "reason": reason}
     if state["state"] != State.RUNNING.value or run.held():

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from bench.errors import Damaged
+from bench.patience import open_file
 from bench.store.run import Run
 
 _END = 1 << 14  # bytes; a line of an evaluation with its classes is a few thousand
@@ -17,15 +19,15 @@ def last_losses(run: Run) -> dict[str, float]:
         try:
             losses = json.loads(line)["losses"]
             return {str(name): float(value) for name, value in losses.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return {}
 
 
 def _last_lines(path: Path) -> list[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _END, 0))
-            return file.read().splitlines()
-    except OSError:
+            return file.read(_END).splitlines()
+    except (OSError, Damaged):
         return []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+from typing import Annotated, Literal, cast
 
-from bench.errors import BenchError, MachineError
-from bench.files import read_json, read_jsonl, write_json
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from bench.errors import BenchError, Damaged, MachineError
+from bench.files import read_json, sound_rows, write_json
 from bench.machine import default_threads
 from bench.patience import exists
+from bench.spec.messages import one_line
 from bench.spec.sections import Compile, Resources
 from bench.store.run import Run
 
@@ -29,12 +33,22 @@ class Rounding(TypedDict, total=False):
     codes: list[str]
 
 
+class _Noted(TypedDict):
+    """What rounding.json must hold, and may."""
+
+    threads: Annotated[int, Field(strict=True, gt=0, lt=1 << 20)]
+    compile: Compile
+    device: NotRequired[Literal["cpu", "cuda"]]
+    models: NotRequired[list[str]]
+    codes: NotRequired[list[str]]
+
+
 def as_it_began(run: Run, resources: Resources) -> Resources:
     """Return the resources with threads and compilation as they were in the run's first attempt.
 
     A run compiled into CUDA graphs that goes on on a CPU, as was asked for by name, is compiled without them.
     """
-    kept = _read(run)
+    kept = _known(run)
     threads = kept.get("threads", resources.threads or default_threads())
     compiled = kept.get("compile", resources.compile)
     if resources.device == "cpu" and kept:
@@ -57,7 +71,7 @@ def go_on(run: Run, resources: Resources, device: str, model: str, code: str) ->
         BenchError: if the checkpoint is of a GPU and from before this version, which computes otherwise there.
     """
     kept = _began(run) if exists(run.checkpoint) else {}
-    if kept.get("device") == "cuda" and "models" not in _read(run):
+    if kept.get("device") == "cuda" and "models" not in _known(run):
         raise BenchError(
             f"{run.path}: it began on a GPU under an earlier version, which computed otherwise there (TF32, ReCo's draws): "
             "remove the folder to run it anew"
@@ -102,20 +116,55 @@ def mixed_code(codes: list[str] | None) -> str | None:
     return f"mixed code: {' → '.join(code[:8] for code in codes)}" if codes and len(codes) > 1 else None
 
 
-def _read(run: Run) -> Rounding:
+def read_rounding(run: Run) -> Rounding:
+    """Return what is noted of a run; nothing where nothing is.
+
+    Raises:
+        Damaged: if the file says anything else.
+    """
+    found = read_json(run.rounding, dict)
     try:
-        found = read_json(run.rounding)
-    except ValueError as error:
-        raise BenchError(f"{run.rounding}: damaged ({error}): remove the folder to run it anew") from None
-    return cast(Rounding, found or {})
+        return cast(Rounding, {} if found is None else _ROUNDING.validate_python(found))
+    except ValidationError as error:
+        raise Damaged(run.rounding, one_line(error)) from None
+
+
+_ROUNDING = TypeAdapter(_Noted)
+
+
+def _known(run: Run) -> Rounding:
+    """Return what is noted of a run; from its attempts where that isn't there, or is damaged."""
+    try:
+        return read_rounding(run) or _from_attempts(run)
+    except Damaged:
+        return _from_attempts(run)
+
+
+def _from_attempts(run: Run) -> Rounding:
+    """Return what the attempts say from which a run's state comes: those from the last one that began anew."""
+    rows = sound_rows(run.attempts)
+    anew = [number for number, row in enumerate(rows) if row.get("goes_on") is False]
+    models, codes = list[str](), list[str]()
+    for row in rows[anew[-1] if anew else 0 :]:
+        models = _with(models, str(row.get("cpu" if row.get("device") == "cpu" else "device")))
+        codes = _with(codes, str(row.get("code_sha256")))
+    if not rows or not {"threads", "device", "code_sha256"} <= rows[-1].keys():
+        return {}
+    last = rows[-1]
+    on = "cpu" if last["device"] == "cpu" else "cuda"
+    found = {"threads": last["threads"], "compile": last.get("compile", False), "device": on}
+    try:
+        return cast(Rounding, _ROUNDING.validate_python({**found, "models": models, "codes": codes}))
+    except ValidationError:
+        return {}
 
 
 def _began(run: Run) -> Rounding:
     """Return what is kept of the run; hardware and code from its last attempt where they weren't noted yet."""
-    kept = _read(run)
-    if "codes" in kept or not exists(run.attempts):
+    kept = _known(run)
+    if "codes" in kept:
         return kept
-    last = ([*read_jsonl(run.attempts)] or [{}])[-1]
+    last = ([*sound_rows(run.attempts)] or [{}])[-1]
     if "code_sha256" in last:
         kept = {**kept, "codes": [str(last["code_sha256"])]}
     if "models" in kept or "device" not in last:

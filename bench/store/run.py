@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -15,9 +16,12 @@ from typing import Any, cast
 
 from typing_extensions import NotRequired, TypedDict
 
+from bench.aside import set_aside
+from bench.errors import Damaged
 from bench.files import append_jsonl, read_json, write_json
 from bench.locks import is_locked, lock
-from bench.patience import exists, read_bytes
+from bench.patience import LARGE, exists, open_file, read_bytes
+from bench.store.record import wrong_in
 
 
 class State(str, Enum):
@@ -33,6 +37,7 @@ class State(str, Enum):
     OUT_OF_MEMORY = "out-of-memory"
     TIMED_OUT = "timed-out"
     FAILED = "failed"
+    DAMAGED = "damaged"  # its result or its weights can't be read; found, not written
     CANCELLED = "cancelled"
     STALE = "stale"
 
@@ -57,6 +62,8 @@ class StateFacts(TypedDict):
         hardware: models of the devices that it was trained on, in order.
         codes: hashes of the code that trained it, in order.
         device_lost: nothing worked on the device any more in the process that failed.
+        set_aside: the damaged files that the run has gone on without, a line each.
+        damaged: the files that whoever goes on with the run will set aside, a line each; found, not written.
     """
 
     state: str
@@ -79,6 +86,8 @@ class StateFacts(TypedDict):
     device_lost: NotRequired[bool | None]
     hardware: NotRequired[list[str]]
     codes: NotRequired[list[str]]
+    set_aside: NotRequired[list[str]]
+    damaged: NotRequired[list[str]]
 
 
 class StateRecord(StateFacts):
@@ -181,28 +190,27 @@ class Run:
         return self.path / f"weights-{which}.pt"
 
     def is_done(self) -> bool:
-        """Tell whether the run has its result, which is written last."""
+        """Tell whether the run has its result, which is written last; `bench.store.results` tells whether it is sound."""
         return exists(self.result)
 
     def read_state(self) -> StateRecord:
         """Return the state as recorded: ``{"state": "pending"}`` where nothing is.
 
         Raises:
-            ValueError: if the file is damaged.
+            Damaged: if the file isn't what :meth:`write_state` writes.
         """
-        state = read_json(self.state)
+        state = read_json(self.state, dict)
         if state is None:
             return {"state": State.PENDING.value}
-        if not isinstance(state, dict):
-            raise ValueError("no record of a state")
-        State(state.get("state"))
+        if why := wrong_in(state, _STATES):
+            raise Damaged(self.state, why)
         return cast(StateRecord, state)
 
     def last_state(self) -> StateRecord:
         """Return what :meth:`read_state` does, and ``pending`` where the file is damaged: for who writes it anew."""
         try:
             return self.read_state()
-        except ValueError:
+        except Damaged:
             return {"state": State.PENDING.value}
 
     def write_state(self, state: State, **facts: Any) -> None:
@@ -212,7 +220,7 @@ class Run:
 
     def record_attempt(self, environment: Mapping[str, object]) -> int:
         """Append an attempt's environment, and bring it onto the disk; return the attempt's number, from 1."""
-        number = 1 + (read_bytes(self.attempts).count(b"\n") if exists(self.attempts) else 0)
+        number = 1 + (read_bytes(self.attempts, LARGE).count(b"\n") if exists(self.attempts) else 0)
         append_jsonl(self.attempts, {"attempt": number, **environment}, sync=True)
         return number
 
@@ -227,7 +235,7 @@ class Run:
             BenchError: if the store's file system has no locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("ab") as file:
+        with self._open_lock() as file:
             if not lock(file, seconds=1.0):
                 yield False
                 return
@@ -236,6 +244,13 @@ class Run:
             file.flush()
             os.fsync(file.fileno())  # on a network file system others must see the claim now, not when it is closed
             yield True
+
+    def _open_lock(self) -> io.FileIO:
+        try:
+            return open_file(self.lock, "ab")
+        except Damaged as error:  # nobody can hold what is no file
+            set_aside(self.lock, error.why)
+            return open_file(self.lock, "ab")
 
     def discard_checkpoint(self) -> None:
         """Remove the checkpoint of a run that is done, which a process killed right after its result has left."""
@@ -247,10 +262,9 @@ class Run:
     def owner(self) -> Owner:
         """Return who claimed the run last: `host`, `pid`, `since`; empty where nobody did, or is just writing it."""
         try:
-            found = read_json(self.lock)
-        except ValueError:
+            return cast(Owner, read_json(self.lock, dict) or {})
+        except Damaged:
             return {}
-        return cast(Owner, found) if isinstance(found, dict) else {}
 
     def claimed_by(self) -> tuple[str | None, int | None]:
         """Return the host and the process id of who claimed the run last; None where nobody did."""
@@ -268,6 +282,9 @@ class Run:
     def held(self) -> bool:
         """Tell whether a process on this machine (or one that shares its locks) works on the run."""
         return is_locked(self.lock)
+
+
+_STATES = frozenset(state.value for state in State)
 
 
 def _myself() -> Owner:

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 from typing_extensions import NotRequired, TypedDict  # typing has NotRequired from Python 3.11 on
 
+from bench.errors import Damaged
 from bench.files import read_json
 from bench.spec.deviations import Deviation
 from bench.spec.identities import changed
 from bench.store import clock
 from bench.store.contents import changes_between
 from bench.store.liveness import current_state
+from bench.store.results import Checked
 from bench.store.run import Run, State, StateFacts
 from bench.store.summary import CellSummary, Coords, Summary
 
@@ -80,7 +82,9 @@ class GridStatus(TypedDict):
 
 def grid_status(store: Path, summary: Summary) -> GridStatus:
     """Return the state of each cell of a grid, totals, and runs of the grid that its spec no longer contains."""
-    rows = [_row(store, cell) for cell in [*summary.trials, *summary.cells]]
+    checked = Checked(store)
+    rows = [_row(store, cell, checked) for cell in [*summary.trials, *summary.cells]]
+    checked.keep()
     stale = stale_runs(store, summary)
     status: GridStatus = {
         "grid": summary.name,
@@ -96,9 +100,9 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
     return status
 
 
-def _row(store: Path, cell: CellSummary) -> StatusRow:
+def _row(store: Path, cell: CellSummary, checked: Checked) -> StatusRow:
     run = Run(store / cell.id)
-    state: dict[str, Any] = dict(current_state(run))
+    state: dict[str, Any] = dict(current_state(run, checked.check))
     if state["state"] == State.RUNNING.value:
         with contextlib.suppress(FileNotFoundError):  # it is just being replaced
             state["silent_seconds"] = max(clock.age(run.state, store), 0.0)
@@ -137,12 +141,13 @@ def stale_runs(store: Path, summary: Summary) -> list[StaleRow]:
         if name in planned or slug not in by_slug:
             continue
         try:
-            known = read_json(store / name / "cell.json")
-        except ValueError:
-            known = None
-        if isinstance(known, Mapping) and known.get("grid") == summary.name:
+            known = read_json(store / name / "cell.json", dict) or {}
+        except (Damaged, OSError):
+            continue
+        coords = known.get("coords")
+        if known.get("grid") == summary.name and isinstance(coords, dict):
             reason = _why_stale(store, known, summary, by_slug[slug])
-            row: StaleRow = {"id": name, "coords": known["coords"], "state": State.STALE.value}
+            row: StaleRow = {"id": name, "coords": coords, "state": State.STALE.value}
             stale.append({**row, "reason": reason} if reason else row)
     return stale
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, field, replace
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bench.errors import Damaged
 from bench.files import read_json, write_json
 from bench.spec.messages import one_line
 from bench.store.run import Run
@@ -49,10 +50,18 @@ def read_ticket(run: Run) -> Ticket | None:
     """Return a run's ticket, or None where it was never submitted.
 
     Raises:
-        ValueError: if the file is damaged; one line.
+        Damaged: if the file isn't what :meth:`Ticket.write` writes.
     """
-    content = read_json(run.ticket)
+    content = read_json(run.ticket, dict)
     try:
         return None if content is None else _TICKET.validate_python(content)
     except ValidationError as error:
-        raise ValueError(one_line(error)) from None
+        raise Damaged(run.ticket, one_line(error)) from None
+
+
+def sound_ticket(run: Run) -> Ticket | None:
+    """Return a run's ticket; None where it was never submitted, or its ticket is damaged."""
+    try:
+        return read_ticket(run)
+    except Damaged:
+        return None

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.errors import Damaged
 from bench.files import write_atomically
-from bench.patience import patiently
+from bench.patience import open_file, patiently
 from bench.store.failures import is_out_of_memory
+from bench.store.results import check_archive
 
 SECOND_LOOK = 1.0  # seconds before a file counts as damaged: what another host wrote may not have arrived whole
 
@@ -91,10 +93,6 @@ class Writer:
         self._pool.shutdown()
 
 
-class Damaged(Exception):  # noqa: N818 (a finding, not a mistake)
-    """A file's content isn't what was written."""
-
-
 def load(path: Path) -> Any:
     """Read what :func:`save` wrote, to host memory; code in the file is never run.
 
@@ -118,36 +116,25 @@ def load(path: Path) -> Any:
 
 def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            _check_sums(file)
+        with open_file(path) as raw, io.BufferedReader(raw) as file:
+            check_archive(file, path, thorough=True)
+            file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except IsADirectoryError:
-        raise Damaged("unreadable (it is a folder)") from None
-    except Exception as error:  # a damaged zip raises many types, an OSError of its own (EINVAL) among them
+    except Damaged:
+        raise
+    except Exception as error:  # a damaged pickle raises many types, an OSError of its own (EINVAL) among them
         system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
         if system or is_out_of_memory(error):
             raise
         _read_through(path)  # torch may hide an error of the file system behind one of its own
-        raise Damaged(f"unreadable ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
-
-
-def _check_sums(file: BinaryIO) -> None:
-    """Compare every member of what :func:`save` wrote with its CRC-32, which torch itself doesn't look at.
-
-    Raises:
-        zipfile.BadZipFile: naming the first member that differs; or if the file is no zip.
-    """
-    with zipfile.ZipFile(file) as archive:
-        if (member := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"the checksum of {member} differs")
-    file.seek(0)
+        raise Damaged(path, f"unreadable: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _read_through(path: Path) -> None:
     """Read a whole file; raises OSError where that isn't possible."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while file.read(1 << 24):
             pass
 

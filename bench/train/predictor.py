@@ -30,15 +30,9 @@ def load_weights(run: Run, which: str) -> State:
         BenchError: if there are none, or they are damaged.
     """
     path = run.weights(which)
-    try:
-        weights: State | None = checkpoint.load(path)
-    except checkpoint.Damaged as error:
-        raise BenchError(f"{path}: {error}") from None
+    weights: State | None = checkpoint.load(path)
     if weights is None:
-        raise BenchError(
-            f"{path}: there are no such weights; the run is not done, has no '{which}', or no longer keeps it "
-            "(resources.weights, `prune`)"
-        )
+        raise BenchError(f"{path}: there are no such weights; the run is not done, or has no '{which}'")
     return weights
 
 

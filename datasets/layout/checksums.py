@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.files import file_digest, write_if_changed
+from bench.patience import read_bytes
 from datasets.layout.files import on_threads
 
 CHECKSUMS = "SHA256SUMS"
@@ -27,6 +28,6 @@ def write_checksums(root: Path, files: Sequence[Path], step: Callable[[int], Non
 def read_checksums(root: Path) -> dict[str, str]:
     """Return {path relative to the root: SHA-256}; empty where there is no list."""
     with contextlib.suppress(OSError, ValueError):
-        lines = (root / CHECKSUMS).read_text("utf-8").splitlines()
+        lines = read_bytes(root / CHECKSUMS).decode().splitlines()
         return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
     return {}

@@ -8,13 +8,15 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from simplejpeg import decode_jpeg
 
 from bench.arrays import UInt8
-from bench.errors import BenchError
+from bench.errors import BenchError, Damaged
+from bench.patience import LARGE, open_file, read_bytes
 from datasets.layout.files import reason
 
 # Suffixes, in any case, that an image's file may have.
@@ -56,7 +58,7 @@ class Header:
         return f"{self.width}x{self.height}"
 
 
-def _unlimited(source: Path | io.BytesIO, formats: tuple[str, ...] = _OPENED) -> Image.Image:
+def _unlimited(source: BinaryIO, formats: tuple[str, ...] = _OPENED) -> Image.Image:
     """Open an image of any size without decoding it; whoever decodes it looks at the size first."""
     with _LIMIT:  # Pillow's limit is one for all threads
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -100,12 +102,12 @@ def _bytes(path: Path, data: bytes | None) -> bytes:
     """Return a file's content.
 
     Raises:
-        BenchError: if it is missing or can't be read.
+        BenchError: if it is missing, no file or can't be read.
     """
     if data is not None:
         return data
     try:
-        return path.read_bytes()
+        return read_bytes(path, LARGE)
     except FileNotFoundError:
         raise BenchError(f"{path}: missing") from None
     except OSError as error:
@@ -119,11 +121,13 @@ def read_header(path: Path) -> Header:
         BenchError: if the file is missing or isn't an image that can be read.
     """
     try:
-        with _unlimited(path) as image:
+        with io.BufferedReader(open_file(path, largest=LARGE)) as file, _unlimited(file) as image:
             orientation = int(image.getexif().get(0x0112, 1) or 1)
             return Header(image.width, image.height, str(image.format), image.mode, orientation)
     except FileNotFoundError:
         raise BenchError(f"{path}: missing") from None
+    except Damaged:
+        raise
     except _DAMAGED as error:
         raise BenchError(f"{path}: unreadable image ({_fault(error)})") from None
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
+from bench.patience import read_bytes
 from datasets.base import Progress
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -28,7 +29,7 @@ def read_lines(path: Path) -> list[str]:
         BenchError: if the file is missing, can't be read or isn't UTF-8.
     """
     try:
-        lines = [line.strip(" \t") for line in _LINE_END.split(path.read_bytes().decode("utf-8-sig"))]
+        lines = [line.strip(" \t") for line in _LINE_END.split(read_bytes(path).decode("utf-8-sig"))]
     except FileNotFoundError:
         raise BenchError(f"{path}: there is no such file") from None
     except UnicodeDecodeError:

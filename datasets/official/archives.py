@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from bench.errors import BenchError
 from bench.files import file_digest
+from bench.patience import LARGE, read_bytes
 from datasets.layout.files import escapes, reason
 
 ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
@@ -113,7 +114,7 @@ class _Tree:
             yield file.relative_to(self.path).as_posix(), size
 
     def read(self, index: int) -> bytes:
-        return self._files[index].read_bytes()
+        return read_bytes(self._files[index], LARGE)
 
     def close(self) -> None:
         self._files = []

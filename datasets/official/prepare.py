@@ -12,8 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.files import file_digest, remove_leftovers, write_if_changed
+from bench.files import file_digest, parse_json, remove_leftovers, write_if_changed
 from bench.locks import lock
+from bench.patience import read_bytes
 from datasets.base import Progress, SplitName
 from datasets.layout.checksums import read_checksums, write_checksums
 from datasets.layout.files import on_threads
@@ -97,7 +98,7 @@ def read_record(root: Path) -> Record | None:
     """
     path = root / RECORD
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = parse_json(read_bytes(path), path, dict)
         size = None if raw["size"] is None else (int(raw["size"][0]), int(raw["size"][1]))
         lists = {key: tuple(map(str, raw[key])) for key in ("sources", "shortfall")}
         return Record(**{**raw, **lists, "size": size})

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.patience import open_file
 from datasets.layout.decode import IMAGE_SUFFIXES, MASK_FORMATS, MASK_SUFFIX, colours_of, load_mask, read_header
 from datasets.layout.files import on_threads
 from datasets.layout.places import Places, split_suffix
@@ -216,7 +217,7 @@ def _kind(masks: Sequence[Path], images: Sequence[Path]) -> bool | None:
 
 
 def _distinct_images(paths: Sequence[Path]) -> list[tuple[int, bool]]:
-    return on_threads(lambda path: _count(Image.open(path), path), list(paths))
+    return on_threads(lambda path: _count(Image.open(open_file(path)), path), list(paths))
 
 
 def distinct(path: Path) -> tuple[int, bool]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench import files
 from bench.files import (
     append_jsonl,
     file_digest,
@@ -43,7 +44,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> type[Short]:
     class Fresh(Short):
         pass
 
-    monkeypatch.setattr(Path, "open", lambda self, mode="r", **_: (Fresh if "a" in mode else io.FileIO)(self, mode))
+    monkeypatch.setattr(
+        files, "open_file", lambda path, mode="rb", *_: (Fresh if "a" in mode else io.FileIO)(path, mode)
+    )
     return Fresh
 
 
@@ -144,7 +147,7 @@ def test_what_was_appended_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"step": 0}\n')
     monkeypatch.setattr("bench.patience.PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(Path, "open", lambda self, mode="r", **_: Lying(self, mode))
+    monkeypatch.setattr(files, "open_file", lambda path, mode="rb", *_: Lying(path, mode))
     append_jsonl(path, {"step": 1, "text": "x" * 50})
     assert [row["step"] for row in read_jsonl(path)] == [0, 1] and Lying.calls == 2
 

@@ -70,10 +70,10 @@ def test_an_error_is_no_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not patience.exists(path) and not patience.exists(path / "below")
     path.write_text("{}")
     assert not patience.exists(path / "below a file")
-    real = os.stat
-    monkeypatch.setattr(os, "stat", failing(3, errno.ESTALE, real))
+    real = os.lstat
+    monkeypatch.setattr(os, "lstat", failing(3, errno.ESTALE, real))
     assert patience.exists(path)
-    monkeypatch.setattr(os, "stat", failing(4, errno.EIO, real))
+    monkeypatch.setattr(os, "lstat", failing(4, errno.EIO, real))
     with pytest.raises(OSError, match="Input/output"):
         patience.exists(path)
 
@@ -86,12 +86,12 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_files_of_the_store_are_read_patiently(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.read_bytes
+    real = os.read
     for read, value in (
         (lambda: read_json(store / "a.json"), {"a": 1}),
         (lambda: [*read_jsonl(store / "a.jsonl")], [{"a": 1}]),
     ):
-        monkeypatch.setattr(Path, "read_bytes", failing(3, errno.ESTALE, real))
+        monkeypatch.setattr(os, "read", failing(3, errno.ESTALE, real))
         assert read() == value
 
 

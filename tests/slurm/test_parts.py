@@ -29,6 +29,7 @@ from slurm.request import array_requests, script
 from slurm.resubmit import choose
 from slurm.submit import record_submission
 from slurm.view import add_view, settle
+from tests.finished import write_result
 from tests.slurm.test_task import submitted
 
 
@@ -182,7 +183,7 @@ def test_a_ticket_gives_its_state(tmp_path: Path) -> None:
     assert current_state(run)["state"] == "cancelled"
     run.write_state(State.PREEMPTED, reason="stopped with a checkpoint", submission="t")  # its job noticed and stopped
     assert current_state(run)["state"] == "cancelled"
-    run.result.write_text("{}")  # killed between the result and the record of it
+    write_result(run)  # killed between the result and the record of it
     assert current_state(run)["state"] == "done"
     run.write_state(State.DONE)
     assert current_state(run)["state"] == "done"

@@ -20,8 +20,9 @@ from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
-from bench.store.ticket import Ticket
+from bench.store.ticket import Ticket, read_ticket
 from slurm.job import run_task
+from slurm.records import Array, Submission
 from slurm.stopping import Cause, judged
 from slurm.task import Task
 from tests.conftest import TOY
@@ -89,7 +90,8 @@ def test_a_lane_leaves_ended_and_damaged_cells_alone(tmp_path: Path) -> None:
     (Path(job.store) / "damaged").mkdir()
     (Path(job.store) / "damaged" / "ticket.json").write_text("{")
     first, second = run_task(Task((other, job), 1, 1))
-    assert first == "damaged: is failed"
+    assert first == "damaged: is pending"
+    assert [path.name for path in (Path(job.store) / "damaged").glob("ticket*")] == ["ticket.json.damaged-1"]
     assert second == f"{job.cell_id}: done"
     assert run_task(Task((other, job), 1, 1))[1] == f"{job.cell_id}: is done"
 
@@ -182,3 +184,15 @@ def test_what_a_person_ended_stays_ended(
     assert {"cancelled": "scancel", "preempted": "SIGTERM", "timed-out": "max_requeues is 0"}[state] in str(
         found["reason"]
     )
+
+
+def test_a_damaged_ticket_is_made_anew_from_the_submission_that_the_job_is_of(tmp_path: Path) -> None:
+    task = submitted(tmp_path)
+    run = Run(Path(task.jobs[0].store) / task.jobs[0].cell_id)
+    arrays = [Array("a", ["other"], {}, 1), Array("b", ["more", run.id], {}, 1)]
+    Submission("s", "g", "code", arrays, "here", {}, {}).write(run.path.parent)
+    run.ticket.write_text("{")
+    assert run_task(task) == [f"{run.id}: done"]
+    found = read_ticket(run)
+    assert found is not None and (found.submission, found.array, found.index) == ("s", 1, 1)
+    assert (run.path / "ticket.json.damaged-1").read_text() == "{"

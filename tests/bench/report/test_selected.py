@@ -71,4 +71,4 @@ def test_where_no_run_knows_it_nothing_is_said_of_it(store: Store, grid: Summary
 def test_an_impossible_score_is_refused(store: Store) -> None:
     store.done(store.plan("a", "20", 0), 50.0, **selected(101.0))
     run = records.load(store.path, store.cells).records[0].run
-    assert run.state == "failed" and "an IoU in 'selected' is not between 0 and 100" in run.reason
+    assert run.state == "damaged" and "selected.miou: Input should be less than or equal to 100" in run.reason

@@ -21,6 +21,7 @@ from bench.store.job import Job
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from tests.conftest import GRID
+from tests.finished import write_result
 
 LONG = 40  # iterations; the toy's steps take a few hundredths of a second
 
@@ -149,7 +150,7 @@ def test_a_run_that_another_host_took_over_keeps_its_state(tmp_path: Path) -> No
 
 def test_a_cell_that_another_process_finished_meanwhile_is_done(tmp_path: Path) -> None:
     job, run = running(tmp_path, {"host": os.uname().nodename, "pid": 8, "since": 0})
-    run.result.write_text("{}")
+    write_result(run)
     assert outcome(job, 4711, 0) is State.DONE
     assert run.read_state()["state"] == State.RUNNING.value
 

@@ -99,12 +99,15 @@ def test_state_keeps_facts_but_not_the_reason(tmp_path: Path) -> None:
     assert (state["state"], state["attempt"], state["step"], state["reason"]) == ("running", 2, 5, None)
 
 
-def test_a_damaged_state_file_is_a_failure_that_names_the_file(tmp_path: Path) -> None:
+def test_a_damaged_state_is_as_if_there_were_none_and_is_named(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.state.write_text("{")
     state = current_state(run)
-    assert state["state"] == "failed"
-    assert str(run.state) in str(state["reason"])
+    assert state["state"] == "pending"
+    (line,) = state["damaged"]
+    assert line.startswith("state.json: not JSON")
+    with run.claim():
+        assert current_state(run)["state"] == "running"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b'{"state": "nonsense"}', b"\0" * 40])

@@ -17,6 +17,7 @@ from bench.store.cells import write_cell
 from bench.store.run import Run, State
 from bench.store.summary import Summary
 from bench.store.ticket import Ticket
+from tests.finished import archive
 
 PRIVATE = ("checkpoint.pt", "checkpoint.pt.damaged-1", "lock", ".reserve", ".result.json.1a2b3c4d.tmp")
 SECRET = (*PRIVATE, "ticket.json")
@@ -75,7 +76,7 @@ class Lab:
         run.cost.write_text(json.dumps({"seconds": 3600.0, "device": "cpu", "peak_rss_bytes": 1e9}))
         run.log.write_text("what it printed\n" * 50)
         for which in ("last", "best"):
-            run.weights(which).write_text(f"{which} weights")
+            run.weights(which).write_bytes(archive(f"{which} weights"))
         (run.path / "evaluations").mkdir(exist_ok=True)
         (run.path / "evaluations" / "test.json").write_text("{}")
         (run.path / "confusion-last.npz").write_bytes(bytes(range(256)))

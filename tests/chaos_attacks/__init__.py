@@ -1,0 +1,1 @@
+"""Attacks on a small grid, more of them than the tests make: ``make chaos``."""
