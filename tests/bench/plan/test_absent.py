@@ -22,6 +22,7 @@ from bench.store.run import Run
 from bench.store.status import grid_status
 from bench.store.summary import Summary
 from datasets.synthetic import Counts, Synthetic, SyntheticConfig
+from tests.finished import write_result
 
 GRID = """
 recipe:
@@ -55,7 +56,7 @@ def finish(request: Request, count: int = 2) -> list[str]:
     for planned in plan.cells[:count]:
         run = Run(request.store / planned.cell.id)
         write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
-        run.result.write_text("{}")
+        write_result(run)
     return [planned.cell.id for planned in plan.cells[:count]]
 
 
@@ -134,7 +135,7 @@ def test_a_changed_recipe_is_named_as_the_reason(asked: Request) -> None:
     fresh()
     found = plan_and_keep(Request(asked.grid, ("optimizer.lr=0.5",), asked.data, asked.store))[1]
     (stale,) = grid_status(asked.store, found)["stale"]
-    assert stale["reason"] == "changed since: optimizer.lr 0.0025, now 0.5"
+    assert stale["reason"] == "it lacks this call's --set optimizer.lr=0.5"
 
 
 def test_a_damaged_cell_is_no_candidate(asked: Request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -130,10 +131,10 @@ def test_a_full_disk_still_says_so(make_job: Callable[[str], Job], monkeypatch: 
         full = True
         raise OSError(28, "No space left on device")
 
-    def write(path: Path, content: Callable[..., None]) -> None:
+    def write(path: Path, content: Callable[..., None], **options: Any) -> None:
         if full and (path.parent / ".reserve").exists():
             raise OSError(28, "No space left on device")
-        original(path, content)
+        original(path, content, **options)
 
     monkeypatch.setattr(checkpoint, "save", save)
     monkeypatch.setattr(files, "write_atomically", write)

@@ -186,7 +186,7 @@ def test_tables_of_another_evaluation(runs: list[Run], monkeypatch: pytest.Monke
     options = ("--mode", "sliding", "--size", "24", "24", "--stride", "12", "16")
     assert cell(*options)[0]["last"]["values"] == [round(slid.miou, 4)]
     (runs[0].evaluations / "test-last.json").write_text("{")
-    assert "not an evaluation; remove it" in cell("--split", "test")[1]["unfinished"][0]["status"]
+    assert "test-last.json: damaged (not JSON" in cell("--split", "test")[1]["unfinished"][0]["status"]
     assert "leave one of them out" in str(invoke("table", grid, *store, "--runs", "--split", "test").exception)
 
 
