@@ -22,13 +22,14 @@ from bench.store.run import Run, State
 
 CACHE = Path(".cache", "frame.parquet")
 # Raise it when the meaning of a column changes, so that caches written before are rebuilt.
-CACHE_FORMAT = b"6"
+CACHE_FORMAT = b"7"
 
 # A run is read again when one of these differs: (mtime in ns, size in bytes, inode) of the files that mark a change.
 # The inode tells two files apart that were renamed into place within one tick of the file system's clock.
 # rounding.json is written only right before a line of attempts.jsonl; one look less per run makes a load a fifth faster.
 # Of a run with a result, its folder's stamp stands for its other files: it changes when one is replaced or removed.
-_STAMPED = ("state.json", "result.json", environment.FILES[0])
+# Not when one grows, as attempts.jsonl does. A run without a result writes into its folder all the time.
+_STAMPED = ("state.json", "result.json", environment.FILES[0], "")
 _STAMPS = [f"{file}:{part}" for file in _STAMPED for part in ("mtime", "size", "inode")]
 _ARROW = {"number": pa.float64(), "text": pa.string(), "json": pa.string()}
 _SCHEMA = pa.schema(
@@ -50,9 +51,9 @@ def _stamp(path: str) -> tuple[int, int, int]:
 
 
 def _marks(run: str) -> tuple[int, ...]:
-    state, result, attempts = (f"{run}/{file}" for file in _STAMPED)
+    state, result, attempts, folder = (f"{run}/{file}" for file in _STAMPED)
     found = _stamp(result)
-    return (*_stamp(state), *found, *_stamp(run if any(found) else attempts))
+    return (*_stamp(state), *found, *_stamp(attempts), *(_stamp(folder) if any(found) else (0, 0, 0)))
 
 
 def _directories(store: Path) -> set[str]:
@@ -64,7 +65,7 @@ def _directories(store: Path) -> set[str]:
 
 
 def _stamps(store: Path, ids: Sequence[str], present: set[str]) -> Stamps:
-    """Return the stamps of all runs, (N, 9); zeros where there is no file."""
+    """Return the stamps of all runs, (N, 12); zeros where there is no file."""
     nothing = (0,) * len(_STAMPS)
     parts = [part for name in ids for part in (_marks(f"{store}/{name}") if name in present else nothing)]
     return np.array(parts, dtype=np.int64).reshape(len(ids), len(_STAMPS))
