@@ -207,7 +207,9 @@ def apply(raw: Raw, key: str, value: Any, where: str) -> None:
         return
     node = raw
     for step in [first, *rest][:-1]:
-        node = node.setdefault(step, {})
+        if node.get(step) is None:  # null: an option that is off has no keys yet
+            node[step] = {}
+        node = node[step]
         if not isinstance(node, dict):
             raise BenchError(f"{where}: '{cut(str(step))}' has no keys, so '{cut(key)}' can't be set")
     node[[first, *rest][-1]] = value

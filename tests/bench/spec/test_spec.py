@@ -12,7 +12,7 @@ import yaml
 from bench.errors import BenchError
 from bench.plan.cells import Plan
 from bench.plan.request import Request
-from bench.plan.summary import make_plan
+from bench.plan.summary import make_plan, summarise
 from bench.spec.cell import Cell, part_mapping
 from bench.spec.conditions import Condition, Resolved, matches, same
 from bench.spec.grid import read_grid
@@ -163,6 +163,15 @@ def test_set_replaces_an_axis_or_overrides_every_cell(tmp_path: Path) -> None:
     assert coords(made, "method", "seed") == [("classmix", 4), ("classmix", 5)]
     assert {p.cell.schedule.iterations for p in made.cells} == {2}
     assert made.grid.resources.threads == 3
+
+
+def test_set_beside_an_option_that_is_off_by_default(tmp_path: Path) -> None:
+    asked = {"recipe/evaluation": {"every": 8, "pseudo_labels": {"images": 2, "threshold": 0.8}}}
+    made = plan(tmp_path, asked, sets=("optimizer.lr=0.5", "evaluation.pseudo_labels.images=3"))
+    found = summarise(made, tmp_path).deviations
+    assert [(d.key, d.recipe) for d in found] == [("optimizer.lr", 0.05), ("evaluation.pseudo_labels.images", 2)]
+    kept = made.cells[0].cell.evaluation.pseudo_labels
+    assert kept is not None and (kept.images, kept.threshold) == (3, 0.8)
 
 
 ERRORS = [
