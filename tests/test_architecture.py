@@ -58,7 +58,8 @@ def test_contributing_shows_the_floors_as_they_are() -> None:
 def test_the_harness_names_no_method_and_no_dataset() -> None:
     from bench import registry
 
-    names = {n for kind in ("method", "dataset") for n in registry.names(kind) if n not in ("folder", "toy")}
+    shipped = [entry for kind in ("method", "dataset") for entry in registry.entries(kind)]
+    names = {entry.name for entry in shipped if under(entry.cls.__module__, ("methods", "datasets"))} - {"folder"}
     for module, path in modules().items():
         if not module.startswith("bench.") or module.startswith("bench.cli"):
             continue
