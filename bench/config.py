@@ -62,6 +62,13 @@ class Config(BaseModel):
         _check_meant(cls.model_fields[str(info.field_name)].annotation, value)
         return value
 
+    def needed_files(self) -> dict[str, str]:
+        """Return the files beside the dataset that a run reads at its start: for each path, what to do where it isn't there.
+
+        By default there are none.
+        """
+        return {}
+
     def __hash__(self) -> int:
         """Hash by value; a field that can't be hashed, such as a plug-in's list, counts by its JSON."""
         values = tuple(getattr(self, name) for name in type(self).model_fields)

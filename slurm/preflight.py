@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import uuid
 from collections.abc import Sequence
@@ -10,12 +9,11 @@ from pathlib import Path
 
 from bench import locks
 from bench.cost.predict import Predictions
-from bench.data.roots import DataRoots, open_dataset
-from bench.errors import BenchError
-from bench.files import read_json, write_json
+from bench.data.roots import DataRoots
+from bench.data.whole import faults
+from bench.plan.preflight import missing_for
 from bench.plan.request import Request
 from bench.run.provenance import git_problem
-from bench.spec.cell import Part, canonical
 from slurm import commands
 from slurm.commands import SlurmError
 from slurm.profiles import Profile, minutes
@@ -36,6 +34,7 @@ def problems(arrays: Sequence[ArrayRequest], request: Request, notes: list[str],
     notes += filter(None, [git_problem()])
     return [
         *_dataset_problems(arrays, request),
+        *_missing_files(arrays, request),
         *_store_problems(request.store),
         *_memory_problems(arrays, request, notes),
         *(_slurm_problems(arrays, request.store, notes, probe) if any(_slurm(a) for a in arrays) else []),
@@ -49,35 +48,15 @@ def _slurm(array: ArrayRequest) -> bool:
 # -- data and store ----------------------------------------------------------------------------------------------------
 
 
-def _kept_check(store: Path, part: Part, data_sha256: str) -> Path:
-    """Return where it is kept that a dataset passed its check, with these options and this content."""
-    text = canonical({"dataset": part.identity(), "data": data_sha256})
-    return store / ".cache" / "checks" / f"{part.name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-
-
 def _dataset_problems(arrays: Sequence[ArrayRequest], request: Request) -> list[str]:
-    """Check each dataset whole, once: a check that passed is remembered until one of its files changes."""
-    found = []
-    roots = DataRoots.parse(request.data)
-    parts = {p.cell.dataset: p.data_sha256 for a in arrays for p in a.cells}
-    for part, data_sha256 in parts.items():
-        kept = _kept_check(request.store, part, data_sha256)
-        if read_json(kept) is not None:
-            continue
-        try:
-            report = open_dataset(part, roots).check()
-        except BenchError as error:
-            found.append(str(error))
-            continue
-        if report.problems:
-            first = "; ".join(report.problems[:3])
-            found.append(
-                f"dataset '{part.name}': {len(report.problems)} problems: {first}; see `data check {part.name}`"
-            )
-        else:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, {"root": report.root, "counts": report.counts})
-    return found
+    """Check each dataset whole: a check that passed is remembered until one of its files changes."""
+    return faults((p.cell.dataset for a in arrays for p in a.cells), DataRoots.parse(request.data), request.store)
+
+
+def _missing_files(arrays: Sequence[ArrayRequest], request: Request) -> list[str]:
+    """Look for the weights that cells need, unless a profile names another folder for them."""
+    here = [array for array in arrays if "BENCH_WEIGHTS" not in array.profile.environment]
+    return missing_for((planned.cell for array in here for planned in array.cells), request.store)
 
 
 def _store_problems(store: Path) -> list[str]:

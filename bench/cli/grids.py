@@ -10,6 +10,7 @@ import typer
 
 from bench.cli.options import ALL, IDS, JSON, ONLY, SHOWN, disable_gc, takes_request
 from bench.cli.output import console, counted, print_json, print_warnings, projection_text
+from bench.cli.preflight import CHECK, faults_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +38,22 @@ def plan(
         float | None,
         typer.Option("--power", metavar="MIOU", min=0.001, help="Say how many runs settle such a difference."),
     ] = None,
+    check: CHECK = False,
 ) -> None:
-    """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing."""
+    """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing.
+
+    Exit code 2 if something that cells need is missing, or can't be read.
+    """
     from bench.cli.memory import advice, describe, predictions
+    from bench.plan.preflight import missing_of
     from bench.plan.summary import plan_and_keep, planned_summary
     from bench.store.status import grid_status
     from bench.store.throughput import project_work
 
     found, advised = dict[str, "Prediction"](), list[str]()
+    if check:
+        planned, summary = plan_and_keep(request)
+        refuse(faults_of([*planned.trials, *planned.cells], request))
     if predict or gpu_memory is not None:
         planned, summary = plan_and_keep(request)
         found = predictions(planned, request, gpu_memory, as_json)
@@ -52,6 +61,7 @@ def plan(
     else:
         disable_gc()
         summary = planned_summary(request)
+    refuse(missing_of(summary, request.store))
     state = grid_status(request.store, summary)
     projection = project_work(summary.work, request.store)
     splits = sorted({split.sha256 for split in summary.freshness.splits})
@@ -119,16 +129,18 @@ def run(
         list[str] | None,
         typer.Option("--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard."),
     ] = None,
+    check: CHECK = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what went wrong.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Run a grid on this machine. Done cells are kept, interrupted ones go on where they stopped.
 
-    Exit code 1 if a cell failed, 75 if time (--for) was too short for all.
+    Exit code 2 if what cells need is missing (nothing starts), 1 if a cell failed, 75 if time (--for) was too short for all.
     """
     from bench import locks
     from bench.cli.rounds import Rounds, report, runnable, said_owner
     from bench.plan.leaving import choose_among_done
+    from bench.plan.preflight import missing_for
     from bench.plan.summary import make_plan
     from bench.run.limit import read_time
     from bench.run.provenance import git_problem
@@ -144,6 +156,9 @@ def run(
     print_warnings(out, planned.warnings)
     if with_what_is_there:
         planned = choose_among_done(planned, request)
+    cells = runnable(planned, only)
+    refuse(missing_for([one.cell for one in cells], request.store))
+    refuse(faults_of(cells, request) if check else [])
     rounds.others = owners(request.store, planned.name)
     for owner in rounds.others:
         out.print(f"{planned.name} is being run by {said_owner(owner)}; this run takes the cells that nobody has yet")

@@ -29,6 +29,7 @@ from bench.machine import child_environment
 from bench.patience import LARGE, read_bytes
 from bench.plan.cells import Plan, PlannedCell, resolve_grid
 from bench.plan.freshness import freshness, is_fresh
+from bench.plan.preflight import needs_of
 from bench.plan.request import Request
 from bench.plugin_code import code_hash
 from bench.spec.cell import Cell, Part
@@ -50,7 +51,7 @@ def _path(request: Request) -> Path:
     code = [p for room in _ROOMS for p in sorted((REPOSITORY / room).rglob("*.py"))]
     code += [REPOSITORY / name for name in _FILES]
     places = [str(folder) for _, folder in DataRoots.parse(request.data).given]
-    asked = [request.sets, request.data, places, os.environ.get("BENCH_DATA", "")]
+    asked = [request.sets, request.data, places, os.environ.get("BENCH_DATA", ""), os.environ.get("BENCH_WEIGHTS", "")]
     digest = hashlib.sha256(json.dumps(asked).encode())
     for path in [grid_path(request.grid), *code]:
         digest.update(read_bytes(path) + b"\0")
@@ -96,10 +97,10 @@ def summarise(plan: Plan, store: Path) -> Summary:
         more["warnings"] = plan.warnings
     if plan.left_out:
         more["left_out"] = plan.left_out
-    identities = Identities()
+    identities, needed = Identities(), dict[tuple[str, str], int]()
     if plan.tuned is not None:
         more["tuning"] = plan.tuned.summary([cell.id for cell in cells])
-        more["trials"] = [_summary(planned, order, identities, {}) for order, planned in enumerate(plan.trials)]
+        more["trials"] = [_summary(planned, order, identities, needed, {}) for order, planned in enumerate(plan.trials)]
     return Summary.model_validate(
         {
             "name": plan.name,
@@ -109,18 +110,26 @@ def summarise(plan: Plan, store: Path) -> Summary:
             "recipe": grid.recipe,
             "axes": [(key, len(values)) for key, values in grid.axes.items()],
             "cells": [
-                _summary(planned, order, identities, known)
+                _summary(planned, order, identities, needed, known)
                 for order, (planned, known) in enumerate(zip(plan.cells, of_cells, strict=True))
             ],
             "work": workload([*trials, *cells]),
             "freshness": freshness(plan, store),
             "identities": identities.pieces,
+            **({"needs": list(needed)} if needed else {}),
             **more,
         }
     )
 
 
-def _summary(planned: PlannedCell, order: int, identities: Identities, known: Mapping[str, object]) -> CellSummary:
+def _summary(
+    planned: PlannedCell,
+    order: int,
+    identities: Identities,
+    needed: dict[tuple[str, str], int],
+    known: Mapping[str, object],
+) -> CellSummary:
+    needs = [needed.setdefault(need, len(needed)) for need in needs_of(planned.cell)]
     return CellSummary.model_validate(
         {
             "id": planned.cell.id,
@@ -130,6 +139,7 @@ def _summary(planned: PlannedCell, order: int, identities: Identities, known: Ma
             "iterations": planned.cell.schedule.iterations,
             "data_sha256": planned.data_sha256,
             "pieces": identities.places(planned.cell),
+            **({"needs": needs} if needs else {}),
             **known,
         }
     )

