@@ -23,6 +23,7 @@ class Plot(str, Enum):
 
     RATIO = "ratio"
     CONVERGENCE = "convergence"
+    LOSSES = "losses"
     MEMORY = "memory"
     RANKS = "ranks"
     VARIANCE = "variance"
@@ -185,7 +186,7 @@ def plot(
     if of is not None and kind is not Plot.CONVERGENCE:
         raise BenchError(f"--of {of}: it is for `plot convergence`")
 
-    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE, Plot.TUNING):
+    if select is not None and kind in (Plot.MEMORY, Plot.CONVERGENCE, Plot.LOSSES, Plot.TUNING):
         raise BenchError(f"--select {select.value}: `plot {kind.value}` has no selection rule; leave it out")
     if kind is Plot.MEMORY:
         from bench.cli.memory import plot_memory
@@ -234,9 +235,11 @@ def _drawn(
         from bench.report.figures.variance import variance
 
         return variance(runs, summary, output, rule)
-    from bench.report.curves import read_curves, read_logged
-    from bench.report.figures.convergence import convergence
+    from bench.report.curves import read_curves, read_every, read_logged
+    from bench.report.figures.convergence import convergence, losses
 
     ids = [cell.id for cell in summary.cells]
+    if kind is Plot.LOSSES:
+        return losses(runs, read_every(request.store, ids), summary, output)
     curves = read_curves(request.store, ids) if of is None else read_logged(request.store, ids, of)
     return convergence(runs, curves, summary, output, of)

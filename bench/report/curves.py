@@ -74,3 +74,13 @@ def read_all(run: Run) -> dict[str, dict[str, Curve]]:
                 for name, value in row.items():
                     found.setdefault(kind, {}).setdefault(str(name), {})[step] = float(value)
     return {kind: {name: dict(sorted(curve.items())) for name, curve in of.items()} for kind, of in found.items()}
+
+
+def read_every(store: Path, ids: Iterable[str]) -> dict[str, dict[str, Curve]]:
+    """Return all that some runs logged, by quantity and then by id: losses first, each in the order in which they appear."""
+    found: dict[str, dict[str, dict[str, Curve]]] = {"losses": {}, "logged": {}}
+    for run_id in ids:
+        for kind, curves in read_all(Run(store / run_id)).items():
+            for name, curve in curves.items():
+                found[kind].setdefault(name, {})[run_id] = curve
+    return {**found["losses"], **found["logged"]}

@@ -1,4 +1,4 @@
-"""The plot of mIoU, or a logged quantity, over iterations. It works on a half-finished grid."""
+"""The plots of mIoU, losses and other logged quantities over iterations. They work on a half-finished grid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.errors import BenchError
 from bench.report import notes
 from bench.report.curves import Curve
 from bench.report.figures import scores, style
@@ -107,22 +108,69 @@ def convergence(
     Raises:
         BenchError: if there are no cells.
     """
+    label = quantity or f"{runs.named} (%)"
+    without = f"no run has logged {quantity}" if quantity else "no run has been evaluated yet"
+    ending = f"-{re.sub('[^A-Za-z0-9]+', '-', quantity)}" if quantity else ""
+    return _drawn(runs, {"": curves}, grid, out_dir / f"{grid.name}-convergence{ending}", label, without)
+
+
+def losses(runs: Runs, logged: Mapping[str, Mapping[str, Curve]], grid: Summary, out_dir: Path) -> list[Path]:
+    """Draw every loss and every other logged quantity over iterations, a panel for each of them and each budget.
+
+    Lines and bands are those of :func:`convergence`; each panel has its own y axis.
+
+    Args:
+        runs: from :func:`bench.report.records.load`.
+        logged: curves by quantity and run, from :func:`bench.report.curves.read_every`.
+        grid: the grid's summary.
+        out_dir: where to write.
+
+    Returns:
+        The files written: `<grid>-losses.png`, `.svg` and `.pdf` in `out_dir`.
+
+    Raises:
+        BenchError: if there are no cells, or no run has logged anything.
+    """
+    if not logged:
+        raise BenchError(f"{grid.name}: no run has logged a loss yet; `status` says what runs")
+    label = "mean since the log line before"
+    return _drawn(runs, logged, grid, out_dir / f"{grid.name}-losses", label, "no run of these has logged it")
+
+
+def _drawn(
+    runs: Runs, curves: Mapping[str, Mapping[str, Curve]], grid: Summary, stem: Path, label: str, without: str
+) -> list[Path]:
+    """Draw curves over iterations, a panel per quantity and budget, and write them as `stem` with each ending.
+
+    Args:
+        runs: whose curves they are.
+        curves: by quantity and id; the name of the quantity begins a panel's title, and "" adds nothing to it.
+        grid: the grid's summary.
+        stem: folder and name of the files.
+        label: of the y axis, which the panels share where there is one quantity.
+        without: stands in a panel without lines.
+    """
     table, styles = scores.styled_table(runs, grid, None)
-    places = {
-        f"{notes.name(section.keys)}, {column.title}": lines_of(section, at, curves)
+    budgets = [
+        (f"{notes.name(section.keys)}, {column.title}", section, at)
         for section in table.sections
         for at, column in enumerate(section.columns)
-    }
-    drawn = [line for lines in places.values() for line in lines]
+    ]
+    places = [
+        ("\n".join(filter(None, (quantity, budget))), lines_of(section, at, found))
+        for quantity, found in curves.items()
+        for budget, section, at in budgets
+    ]
+    if len(curves) > 1:  # a loss that no method of a budget has needs no panel
+        places = [(title, lines) for title, lines in places if lines]
+    drawn = [line for _, lines in places for line in lines]
     marks = scores.spread("line: mean, band: least to greatest", (len(line.runs) for line in drawn))
     if not all(line.done for line in drawn):
         marks += "; where no run is done: unfinished runs"
     marks += scores.mixed(runs)
     with style.styled():
-        figure, panels = style.panels(len(places), quantity or f"{runs.named} (%)", share_x=True)
-        without = f"no run has logged {quantity}" if quantity else "no run has been evaluated yet"
-        for (title, lines), axes in zip(places.items(), panels, strict=True):
+        figure, panels = style.panels(len(places), label, share_x=True, share_y=len(curves) == 1)
+        for (title, lines), axes in zip(places, panels, strict=True):
             _convergence_panel(axes, title, lines, styles, without)
         style.finish(figure, table.title, marks, scores.legend(styles, (line.name for line in drawn)))
-        ending = f"-{re.sub('[^A-Za-z0-9]+', '-', quantity)}" if quantity else ""
-        return style.save(figure, out_dir, f"{grid.name}-convergence{ending}")
+        return style.save(figure, stem.parent, stem.name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
-from bench.report import records
+from bench.errors import BenchError
+from bench.report import curves, records
 from bench.report.figures import convergence as convergence_plot
 from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
@@ -72,3 +75,34 @@ def test_convergence_of_runs_without_a_common_step(
         store.evaluations(run, {100 + seed: 50.0})
     convergence(store, grid, tmp_path)
     assert ys(panels(drawn[0])[0].lines[0]) == []
+
+
+def test_a_panel_for_each_loss_and_budget(store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]) -> None:
+    for seed, rows in enumerate(
+        [
+            [{"step": 10, "losses": {"labelled": 2.0, "unlabelled": 9.0}}, {"step": 20, "losses": {"labelled": 1.0}}],
+            [
+                {"step": 10, "losses": {"labelled": 4.0}, "logged": {"share": 0.5}},
+                {"step": 20, "losses": {"labelled": 3}},
+            ],
+        ]
+    ):
+        run = store.plan("a", "20", seed)
+        store.done(run, 50.0)
+        (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    store.done(store.plan("b", "full", 0), 50.0)
+    logged = curves.read_every(store.path, [cell.id for cell in store.cells])
+    convergence_plot.losses(records.load(store.path, store.cells), logged, grid, tmp_path)
+    titles = [axes.get_title() for axes in panels(drawn[0])]
+    assert titles == [f"{name}\ncamvid, resnet18, 20" for name in ("labelled", "unlabelled", "share")]
+    labelled, unlabelled, share = panels(drawn[0])
+    assert [ys(axes.lines[0]) for axes in (labelled, unlabelled, share)] == [[3.0, 2.0], [9.0], [0.5]]
+    band = np.asarray(labelled.collections[0].get_paths()[0].vertices)[:, 1]
+    assert (band.min(), band.max()) == (1.0, 4.0)
+    assert labelled.get_ylim() != unlabelled.get_ylim()  # each its own axis
+
+
+def test_losses_of_runs_that_logged_nothing(store: Store, grid: Summary, tmp_path: Path) -> None:
+    store.done(store.plan("a", "20", 0), 50.0)
+    with pytest.raises(BenchError, match="no run has logged a loss yet"):
+        convergence_plot.losses(records.load(store.path, store.cells), {}, grid, tmp_path)
