@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from types import UnionType
@@ -9,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from bench.bounds import LARGEST
 from bench.text import shown
 
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
@@ -43,6 +45,19 @@ def _check_meant(annotation: Any, value: Any) -> None:
         raise ValueError(f"{value} has a leading zero, which some read as octal: write {int(value)}")
 
 
+def _check_magnitude(value: Any, largest: float) -> None:
+    """Refuse a number beyond what is used anywhere, also within lists.
+
+    Raises:
+        ValueError: naming the limit.
+    """
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            _check_magnitude(one, largest)
+    elif isinstance(value, (int, float)) and largest < abs(value) < math.inf:
+        raise ValueError(f"at most {largest:.0e} can be meant, not {shown(value)}")
+
+
 class Config(BaseModel):
     """A section of the spec. Unknown keys, NaN and wrong types are errors; instances never change.
 
@@ -54,12 +69,14 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
     # From which values a method's own options are drawn where a grid is tuned, by option (see ``bench/spec/tune.py``).
     ranges: ClassVar[dict[str, dict[str, Any]]] = {}
+    largest_number: ClassVar[float] = LARGEST  # of numbers that have no bound of their own
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what would silently become another type than the one that is written: `on` or 1 True, and True 1."""
         _check_meant(cls.model_fields[str(info.field_name)].annotation, value)
+        _check_magnitude(value, cls.largest_number)
         return value
 
     def needed_files(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench.arrays import IGNORE_INDEX, UInt8
+from bench.bounds import Side
 from bench.config import Config
 from bench.errors import BenchError
 
@@ -32,7 +33,7 @@ class DatasetConfig(Config):
         overlap: whether an id may be both a training image and an evaluated one; only where that is meant.
     """
 
-    size: tuple[int, int] | None = None
+    size: tuple[Side, Side] | None = None
     long_side: Annotated[int | None, Field(ge=8, le=16384, json_schema_extra={"identity": "non-default"})] = None
     eval_split: Literal["val", "test"] = "val"
     data: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*$", json_schema_extra={"identity": False})] = None

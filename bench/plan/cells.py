@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.content import content_of
-from bench.data.health import shared_images, usable
+from bench.data.health import usable, warnings_of
 from bench.data.roots import DataRoots
 from bench.data.splits import draw_split
 from bench.errors import BenchError
@@ -162,8 +162,8 @@ class Resolver:
         pinned = {one.cell.dataset for one in resolved if one.content is not None and one.content.pinned}
         parts = dict.fromkeys(one.cell.dataset for one in resolved if one.cell.dataset not in pinned)
         said = [line for part in parts for line in usable(part, self.roots)]
-        manifests = {one.split.sha256: one.split for one in resolved if one.split is not None}
-        return list(dict.fromkeys([*said, *(line for m in manifests.values() for line in shared_images(m))]))
+        drawn = [(one.cell, one.split) for one in resolved if one.split is not None]
+        return list(dict.fromkeys([*said, *warnings_of(drawn, self.roots, self.where)]))
 
     def known_cells(self, recipes: Sequence[Raw], store: Path) -> tuple[list[Resolved], dict[Part, str], list[str]]:
         """Resolve recipes; those whose data isn't here become the store's runs that have them, or a cell that no run is.

@@ -7,6 +7,7 @@ are the readable labels that tables and plots use. Points become cells in :mod:`
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from bench.spec.tune import Tune
 from bench.spec.yaml import Raw, RawView, read_yaml
 from bench.text import cut, shown
 
+MAX_COMBINATIONS = 1_000_000  # of axes' values, before some are excluded: planning 10,000 takes seconds
 GRIDS = Path(__file__).parents[1] / "grids"
 # `profile.…` changes the resources that a cell asks of a cluster (slurm/profiles); it is no part of the cell.
 CELL_KEYS = (*PARTS, *SECTIONS, "seed", "profile")
@@ -247,6 +249,8 @@ def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Ite
     Raises:
         BenchError: a key that can't be set, or a condition that matches no cell (a typing error, most likely).
     """
+    if math.prod(len(values) for values in grid.axes.values()) > MAX_COMBINATIONS:
+        raise BenchError(f"{where}: axes: more than {MAX_COMBINATIONS:,} combinations of their values")
     base = _copy(DEFAULT_RECIPE)
     for key, value in grid.recipe.items():
         apply(base, key, value, f"{where}: recipe.{key}")

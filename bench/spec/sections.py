@@ -12,13 +12,13 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
+from bench.bounds import CropSide, Decay, Epochs, Images, Rate, Side, Steps, Threads
 from bench.class_mean import indices
 from bench.config import Config
 from bench.errors import BenchError
@@ -37,8 +37,8 @@ class Batch(Config):
         unlabelled: unlabelled images.
     """
 
-    labelled: PositiveInt = 10
-    unlabelled: PositiveInt = 10
+    labelled: Images = 10
+    unlabelled: Images = 10
 
 
 class Schedule(Config):
@@ -53,8 +53,8 @@ class Schedule(Config):
             where there are enough); `epoch` goes through a new permutation each epoch.
     """
 
-    iterations: PositiveInt = 40_000
-    epochs: PositiveFloat | None = Field(default=None, json_schema_extra={"identity": False})
+    iterations: Steps = 40_000
+    epochs: Epochs | None = Field(default=None, json_schema_extra={"identity": False})
     batch: Batch = Batch()
     accumulate: PositiveInt = 1
     sampling: Literal["replacement", "epoch"] = "replacement"
@@ -90,15 +90,15 @@ class Optimizer(Config):
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
-    lr: PositiveFloat = 2.5e-3
+    lr: Rate = 2.5e-3
     momentum: Fraction01 = 0.9
     nesterov: bool = True
-    weight_decay: NonNegativeFloat = 5e-4
-    backbone_lr_factor: NonNegativeFloat = 1.0
-    poly_power: NonNegativeFloat = 0.9
-    lr_every: PositiveInt = 200
-    min_lr: NonNegativeFloat = 1e-6
-    warmup: NonNegativeInt = 0
+    weight_decay: Decay = 5e-4
+    backbone_lr_factor: Decay = 1.0
+    poly_power: Decay = 0.9
+    lr_every: Steps = 200
+    min_lr: Decay = 1e-6
+    warmup: Annotated[NonNegativeInt, Field(le=10**9)] = 0
     clip_norm: PositiveFloat | None = None
 
 
@@ -118,7 +118,8 @@ class Numerics(Config):
 
 
 Mode = Literal["whole", "padded", "sliding"]
-Size = tuple[PositiveInt, PositiveInt]
+Size = tuple[Side, Side]
+Stride = tuple[CropSide, CropSide]
 ScoredSplit = Literal["train", "val", "test", "holdout"]
 
 
@@ -143,7 +144,7 @@ class OtherEvaluation(Config):
     split: ScoredSplit | None = None
     mode: Mode | None = None
     size: Size | None = None
-    stride: Size | None = None
+    stride: Stride | None = None
     ignore_classes: ClassNames | None = None
 
     def of(self, own: Evaluation, where: str = "evaluation") -> Evaluation:
@@ -186,17 +187,17 @@ class Evaluation(Config):
 
     mode: Mode = "whole"
     size: Size | None = None
-    stride: Size | None = None
+    stride: Stride | None = None
     ignore_classes: ClassNames = Field(default=(), json_schema_extra={"identity": "non-default"})
-    multiple_of: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
-    every: PositiveInt = 200
-    every_epochs: PositiveFloat | None = Field(default=None, json_schema_extra={"identity": False})
+    multiple_of: CropSide | None = Field(default=None, json_schema_extra={"identity": "non-default"})
+    every: Steps = 200
+    every_epochs: Epochs | None = Field(default=None, json_schema_extra={"identity": False})
     select_on: Literal["none", "holdout"] = Field(default="none", json_schema_extra={"identity": "non-default"})
     holdout: PositiveInt | None = Field(default=None, json_schema_extra={"identity": "non-default"})
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
     boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     pseudo_labels: PseudoLabels | None = Field(default=None, json_schema_extra={"identity": False})
-    batch_size: PositiveInt = Field(default=4, json_schema_extra={"identity": False})
+    batch_size: Images = Field(default=4, json_schema_extra={"identity": False})
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:
         """Raise BenchError where a class that is ignored, here or in ``also``, is none of these, or none would be left."""
@@ -278,12 +279,12 @@ class Resources(Config):
     """
 
     device: Device = "auto"
-    threads: NonNegativeInt = 0
-    loader_threads: NonNegativeInt = 0
-    prefetch: PositiveInt = 4
-    cache_mb: NonNegativeInt = 2048
-    checkpoint_every: PositiveInt = 1000
-    checkpoint_seconds: PositiveFloat = 120.0
-    log_every: PositiveInt = 50
+    threads: Threads = 0
+    loader_threads: Threads = 0
+    prefetch: Annotated[PositiveInt, Field(le=1024)] = 4
+    cache_mb: Annotated[NonNegativeInt, Field(le=10**9)] = 2048
+    checkpoint_every: Steps = 1000
+    checkpoint_seconds: Annotated[PositiveFloat, Field(le=1e9)] = 120.0
+    log_every: Steps = 50
     compile: Compile = False
     track: tuple[Tracker, ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt
+from typing import ClassVar
 
+from bench.bounds import LARGEST_SEED, Seed
 from bench.config import Config
 
 
@@ -16,6 +17,8 @@ class Seeds(Config):
         data: batches, augmentation, mixing and every other draw during training.
     """
 
-    split: NonNegativeInt = 0
-    init: NonNegativeInt = 0
-    data: NonNegativeInt = 0
+    largest_number: ClassVar[float] = LARGEST_SEED
+
+    split: Seed = 0
+    init: Seed = 0
+    data: Seed = 0

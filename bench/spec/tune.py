@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from bench.bounds import LARGEST_SEED, Seed
 from bench.config import Config
 from bench.errors import BenchError, nearest
 from bench.seeds import rng
@@ -137,12 +138,14 @@ class Tune(Config):
         seed: of the draws.
     """
 
-    trials: PositiveInt
+    largest_number: ClassVar[float] = LARGEST_SEED
+
+    trials: Annotated[PositiveInt, Field(le=10_000)]
     space: dict[str, Range | None] = Field(default={})
     select: Select
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (100,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (100,)
     halving: Halving | None = None
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 def space_of(tune: Tune, method: Any, where: str) -> dict[str, Range]:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor
 
 import bench.config
 from bench.arrays import IGNORE_INDEX, UInt8
+from bench.bounds import CropSide, Scale, Sigma
 from bench.errors import BenchError
 from bench.registry import register
 from datasets.augmentation.photometric import Draws, Photometric, photometric, to_float
@@ -37,11 +38,11 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Factor = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(ge=0, le=1000)]
 Turn = Annotated[float, Field(ge=-0.5, le=0.5)]
-CropSize = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair)]
-PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+CropSize = Annotated[tuple[CropSide, CropSide], BeforeValidator(_pair)]
+ScaleRange = Annotated[tuple[Scale, Scale], AfterValidator(_ordered)]
+SigmaRange = Annotated[tuple[Sigma, Sigma], AfterValidator(_ordered)]
 FactorRange = Annotated[tuple[Factor, Factor], AfterValidator(_ordered)]
 TurnRange = Annotated[tuple[Turn, Turn], AfterValidator(_ordered)]
 
@@ -71,7 +72,7 @@ class AugmentationConfig(bench.config.Config):
     """
 
     crop_size: CropSize = (321, 321)
-    scale: PositiveRange = (0.5, 1.5)
+    scale: ScaleRange = (0.5, 1.5)
     jitter_p: Probability = 0.8
     brightness: FactorRange = (0.75, 1.25)
     contrast: FactorRange = (0.75, 1.25)
@@ -79,7 +80,7 @@ class AugmentationConfig(bench.config.Config):
     hue: TurnRange = (-0.25, 0.25)
     grey_p: Probability = Field(default=0.0, json_schema_extra={"identity": "non-default"})
     blur_p: Probability = 0.5
-    blur_sigma: PositiveRange = (0.15, 1.15)
+    blur_sigma: SigmaRange = (0.15, 1.15)
     flip_p: Probability = 0.5
     arithmetic: Literal["exact", "pil"] = Field(default="exact", json_schema_extra={"identity": "non-default"})
     decide: Literal["image", "batch"] = Field(default="image", json_schema_extra={"identity": "non-default"})

@@ -22,8 +22,9 @@ from datasets.augmentation.reco import (
     AugmentationConfig,
     CropSize,
     FactorRange,
-    PositiveRange,
     Probability,
+    ScaleRange,
+    SigmaRange,
     StrongView,
     TurnRange,
     check_sizes,
@@ -41,7 +42,7 @@ class ScaledViewsConfig(bench.config.Config):
     """
 
     crop_size: CropSize = (321, 321)
-    scale: PositiveRange = (0.5, 2.0)
+    scale: ScaleRange = (0.5, 2.0)
     flip_p: Probability = 0.5
 
 
@@ -64,7 +65,7 @@ class UniMatchConfig(ScaledViewsConfig):
     hue: TurnRange = (-0.25, 0.25)
     grey_p: Probability = 0.2
     blur_p: Probability = 0.5
-    blur_sigma: PositiveRange = (0.1, 2.0)
+    blur_sigma: SigmaRange = (0.1, 2.0)
 
 
 class _Geometry(NamedTuple):
