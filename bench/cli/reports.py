@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
-from bench.cli.formats import RECORDED, Format, Select
+from bench.cli.formats import RAW, RECORDED, Format, Select
 from bench.cli.options import JSON, ONLY, disable_gc, takes_request
 from bench.cli.output import console, deliver, print_json
 from bench.text import ESCAPE, REPLACE
@@ -98,6 +98,7 @@ def table(
     each: Annotated[
         bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
     ] = False,
+    raw: RAW = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
     as_json: JSON = False,
 ) -> None:
@@ -107,7 +108,7 @@ def table(
     made so.
     """
     disable_gc()
-    from bench.cli.tables import Shape, made, named, raw, restricted
+    from bench.cli.tables import Shape, each_run, made, named, restricted
     from bench.errors import BenchError
     from bench.plan.summary import find_summary
     from bench.report.formats import terminal
@@ -133,15 +134,17 @@ def table(
     summary, chosen = restricted(find_summary(request), only), Format.JSON if as_json else fmt
     written = chosen in (Format.MD, Format.LATEX) or (chosen is None and output is not None)
     shape = Shape(named(rows), named(columns), headline_only or (written and not every_rule))
+    if raw and chosen is not Format.CSV and not (each and chosen is None):
+        raise BenchError("--raw: is for CSV, of --format csv or --runs")
     if each:
-        text = raw(request.store, summary, chosen, metric)
+        text = each_run(request.store, summary, chosen, metric, raw)
     else:
         shown = made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate, shape)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(shown, screen.width))
             return
-        text = render(shown, (chosen or Format.MD).value)
+        text = render(shown, (chosen or Format.MD).value, raw)
     deliver(text, output, _LACKING.get(chosen or Format.MD, REPLACE))
 
 

@@ -95,10 +95,11 @@ def made(
     return replace(table, warnings=(*table.warnings, *missing), headline_only=shape.headline_only)
 
 
-def raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -> str:
-    """Return one row per run, with every figure that was recorded, as CSV (the default) or JSON."""
+def each_run(store: Path, summary: Summary, fmt: Format | None, metric: str | None, raw: bool) -> str:
+    """Return one row per run, with every figure that was recorded, as CSV (the default; texts `raw` or not) or JSON."""
     from bench.errors import BenchError
     from bench.report import frame
+    from bench.report.formats.spreadsheet import frame_csv
 
     if fmt not in (None, Format.CSV, Format.JSON):
         raise BenchError(f"--runs --format {fmt.value}: rows of runs are written as csv or json")
@@ -113,4 +114,4 @@ def raw(store: Path, summary: Summary, fmt: Format | None, metric: str | None) -
         runs = runs.join(by_metric.columns(store, runs, metric))
     if fmt is Format.JSON:
         return f"{runs.to_json(orient='records', indent=1)}\n"
-    return str(runs.convert_dtypes().to_csv(index=False))
+    return frame_csv(runs, raw)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.evaluations import MODE, SIZE, STRIDE, asked_for
-from bench.cli.formats import Select
+from bench.cli.formats import RAW, Select
 from bench.cli.inspect import find_run
 from bench.cli.options import DATA, JSON, STORE, store_path, takes_request
 from bench.cli.output import console, counted, print_json
@@ -117,20 +117,27 @@ def predict(
 def frame(
     request: Request,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .parquet file.")],
+    raw: RAW = False,
     as_json: JSON = False,
 ) -> None:
     """Write one row per run of a grid, with everything that was recorded and all hyperparameters: CSV or Parquet."""
     from bench import api
     from bench.errors import BenchError
-    from bench.files import write_atomically
+    from bench.files import write_atomically, write_if_changed
+    from bench.report.formats.spreadsheet import frame_csv
+    from bench.text import REPLACE
 
     kind = output.suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise BenchError(f"--output {output}: a frame is written as .csv or .parquet")
+    if raw and kind != ".csv":
+        raise BenchError(f"--raw --output {output}: is for CSV; Parquet's texts are as they are anyway")
     made = api.frame(request.grid, request.store, request.data, request.sets)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write = made.to_parquet if kind == ".parquet" else lambda file: made.convert_dtypes().to_csv(file, index=False)
-    write_atomically(output, lambda file: write(file))
+    if kind == ".parquet":
+        write_atomically(output, lambda file: made.to_parquet(file))
+    else:
+        write_if_changed(output, frame_csv(made, raw).encode(errors=REPLACE))
     facts = {"file": str(output), "version": api.FRAME_VERSION, "runs": len(made), "columns": list(made.columns)}
     if as_json:
         print_json(facts)

@@ -56,5 +56,7 @@ def test_a_frame_has_what_was_recorded_and_all_hyperparameters(grid: Path, tmp_p
     for name in ("runs.csv", "runs.parquet"):
         done = CliRunner().invoke(app, ["frame", str(grid), "--store", str(store), "-o", str(tmp_path / name)])
         assert done.exit_code == 0 and "2 runs" in done.output
+    raw = CliRunner().invoke(app, ["frame", str(grid), "--raw", "-o", str(tmp_path / "runs.parquet")])
+    assert "--raw --output" in str(raw.exception)
     written = pd.read_parquet(tmp_path / "runs.parquet"), pd.read_csv(tmp_path / "runs.csv")
     assert all(list(one.columns) == list(runs.columns) and list(one["id"]) == list(runs["id"]) for one in written)

@@ -18,13 +18,18 @@ FORMATS = {
 }
 
 
-def render(table: Table, fmt: str) -> str:
+def render(table: Table, fmt: str, raw: bool = False) -> str:
     """Return the table as text in one of :data:`FORMATS`.
+
+    Args:
+        table: the table.
+        fmt: the format's name.
+        raw: of ``csv``: leave texts as they are that a spreadsheet would take for formulas.
 
     Raises:
         BenchError: if there is no such format.
     """
     if fmt not in FORMATS:
         raise unknown("table format", fmt, FORMATS)
-    text: str = import_module(FORMATS[fmt]).render(table)
+    text: str = import_module(FORMATS[fmt]).render(table, **({"raw": True} if raw else {}))
     return text

@@ -39,6 +39,8 @@ HOSTILE = [
     r"\input{secret} \\",
     "[red]*bold*[/] `code`",
     '=1+1, "quoted"',
+    "@SUM(1)",
+    "-2+cmd|' /C calc'!A0",
     "RC²L – é",
 ]
 
@@ -122,10 +124,16 @@ def test_html_shows_names_as_they_are_and_loads_nothing(hostile: Table) -> None:
 
 
 def test_csv_round_trips(hostile: Table) -> None:
-    lines = list(csv.DictReader(io.StringIO(render(hostile, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(hostile, "csv", raw=True))))
     assert [line["method"] for line in lines if line["labels"] == "20"] == HOSTILE
     assert [float(line["mean_last"]) for line in lines if line["mean_last"]] == [50.0 + i for i in range(len(HOSTILE))]
     assert {line["evaluation"] for line in lines if line["mean_last"]} == {"whole image, 180x240, val"}
+
+
+def test_csv_holds_no_formula_unless_it_is_asked_for(hostile: Table) -> None:
+    raw, safe = (list(csv.reader(io.StringIO(render(hostile, "csv", raw=raw)))) for raw in (True, False))
+    changed = {(a, b) for one, other in zip(raw, safe, strict=True) for a, b in zip(one, other, strict=True) if a != b}
+    assert changed == {(name, f"'{name}") for name in HOSTILE if name[0] in "=@-"}
 
 
 def test_json_keeps_every_seed_and_every_missing_run(hostile: Table) -> None:
@@ -154,7 +162,7 @@ def test_the_terminal_shows_titles_and_classes_as_they_are(store: Store, grid: S
 def test_a_narrow_terminal_loses_no_number(hostile: Table) -> None:
     text = terminal.render(hostile, width=60)
     assert all(len(line) <= 60 for line in text.splitlines())
-    assert "56.0 (1)" in text
+    assert f"{49 + len(HOSTILE)}.0 (1)" in text
 
 
 # Everything that escape() may produce; what remains must be free of characters that mean something to LaTeX.
