@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 from bench.config import Config
 from bench.errors import BenchError, unknown
 from bench.spec.messages import validate
-from bench.spec.yaml import read_yaml
+from bench.yaml import read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
 _TIME = re.compile(

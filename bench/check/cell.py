@@ -15,10 +15,10 @@ from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_p
 from bench.spec.messages import validate
 from bench.spec.network import own_network
 from bench.spec.sections import Resources
-from bench.spec.yaml import Raw, read_yaml
 from bench.train.build import build_loader, build_method, build_stepper
 from bench.train.loader import Loader
 from bench.train.step import Stepper
+from bench.yaml import Raw, read_yaml
 from datasets.base import DatasetConfig
 from datasets.split import Split
 from methods.base import Method

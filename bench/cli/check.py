@@ -39,7 +39,7 @@ def _checks(kind: Kind, name: str, sets: list[str], network: str | None, data: l
     from bench.check.networks import network_checks
     from bench.data.roots import DataRoots
     from bench.errors import BenchError
-    from bench.spec.yaml import parse_yaml
+    from bench.yaml import parse_yaml
 
     options = {}
     for text in sets:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from bench.errors import BenchError, unknown
 from bench.spec.cell import PARTS, Cell
 from bench.spec.conditions import ABSENT, Resolved, cell_piece, listed, piece_spec, same
-from bench.spec.yaml import parse_yaml
 from bench.text import cut
+from bench.yaml import parse_yaml
 
 T = TypeVar("T")
 _NAMES = (*PARTS, "labels")  # coordinates that are names, however they look

@@ -45,7 +45,7 @@ def split(
     from bench.errors import BenchError
     from bench.files import write_json
     from bench.spec.cell import resolve_part
-    from bench.spec.yaml import parse_yaml
+    from bench.yaml import parse_yaml
 
     if compare is not None:
         _compare(compare, store_path(store), as_json)

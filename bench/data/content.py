@@ -16,8 +16,8 @@ from bench.data.roots import DataRoots, name_of, open_dataset
 from bench.errors import BenchError
 from bench.files import cache_dir, read_json, write_json
 from bench.spec.cell import Part, canonical
-from bench.spec.yaml import RawView
 from bench.store.contents import changes
+from bench.yaml import RawView
 
 if TYPE_CHECKING:
     from datasets.base import Progress, SegmentationDataset, SplitName

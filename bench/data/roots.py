@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.files import REPOSITORY
 from bench.spec.cell import Part
-from bench.spec.yaml import RawView
+from bench.yaml import RawView
 
 if TYPE_CHECKING:
     from datasets.base import SegmentationDataset

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.files import read_json
 from bench.spec.cell import Cell
 from bench.spec.epochs import as_in
-from bench.spec.yaml import Raw
+from bench.yaml import Raw
 
 UNKNOWN = "unknown"  # stands for the split of a cell that no run of the store knows
 

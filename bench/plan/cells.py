@@ -23,8 +23,8 @@ from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.network import own_network
 from bench.spec.seeds import Seeds
-from bench.spec.yaml import Raw, RawView
 from bench.store.summary import Coords
+from bench.yaml import Raw, RawView
 
 WAITS = "waits for its setting"  # stands for the split of a cell whose setting is yet to be chosen
 

@@ -8,7 +8,7 @@ from bench.errors import BenchError
 from bench.plan.request import Request, parse_sets, read_request
 from bench.spec.cell import Part, resolve_part
 from bench.spec.grid import expand
-from bench.spec.yaml import read_yaml
+from bench.yaml import read_yaml
 
 
 def datasets_of(name: str, sets: tuple[str, ...] = ()) -> list[Part]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.spec.grid import Grid, apply, check_keys, grid_path, read_grid
 from bench.spec.messages import validate
-from bench.spec.yaml import Raw, parse_yaml
 from bench.text import cut
+from bench.yaml import Raw, parse_yaml
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from bench.errors import BenchError
 from bench.spec.cell import Cell, canonical
 from bench.spec.grid import Grid, Point, apply
 from bench.spec.tune import Settings, Tune, check_space, rung_steps, settings, space_of, trial_raw
-from bench.spec.yaml import Raw
 from bench.store.summary import Coords, TrialSummary, TunedGroup, Tuning
 from bench.store.trials import Outcome, outcome
+from bench.yaml import Raw
 
 _SEEDS = ("seed", "seeds")
 

@@ -19,8 +19,8 @@ from bench.spec.loss import Loss
 from bench.spec.messages import validate
 from bench.spec.sections import Evaluation, Numerics, Optimizer, Schedule
 from bench.spec.seeds import Seeds
-from bench.spec.yaml import Raw, RawView
 from bench.text import shown
+from bench.yaml import Raw, RawView
 
 LONGEST_SLUG = 240  # bytes; a name of a folder has up to 255, and the hash comes after it
 

@@ -18,8 +18,8 @@ from bench.registry import Kind
 from bench.spec.cell import PARTS, SECTIONS, Cell, part_mapping, resolve_part
 from bench.spec.messages import validate
 from bench.spec.network import own_network
-from bench.spec.yaml import Raw, RawView
 from bench.text import shown
+from bench.yaml import Raw, RawView
 
 ABSENT = object()  # the value of a key that a cell doesn't have
 _SHOWN = 6  # values that a message lists

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.spec.cell import PARTS, SECTIONS
 from bench.spec.conditions import Resolved, same
 from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
-from bench.spec.yaml import Raw, RawView
+from bench.yaml import Raw, RawView
 
 # Keys that change neither a result nor a score.
 _NEUTRAL = {"resources", "profile", "title", "evaluation.also"}

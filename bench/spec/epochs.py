@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import BenchError
-from bench.spec.yaml import Raw, RawView
+from bench.yaml import Raw, RawView
 
 
 def steps_per_epoch(images: int, batch: int) -> int:

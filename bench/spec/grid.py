@@ -23,8 +23,8 @@ from bench.spec.conditions import Condition, Resolved
 from bench.spec.messages import validate
 from bench.spec.sections import Resources
 from bench.spec.tune import Tune
-from bench.spec.yaml import Raw, RawView, read_yaml
 from bench.text import cut, shown
+from bench.yaml import Raw, RawView, read_yaml
 
 MAX_COMBINATIONS = 1_000_000  # of axes' values, before some are excluded: planning 10,000 takes seconds
 GRIDS = Path(__file__).parents[1] / "grids"

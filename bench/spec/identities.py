@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.spec.yaml import RawView
+from bench.yaml import RawView
 
 _WORDS = {"split": "the label split", "numerics_version": "the harness's numerics", "data": "the data"}
 

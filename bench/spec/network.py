@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import registry
 from bench.spec.cell import Part
-from bench.spec.yaml import Raw
+from bench.yaml import Raw
 
 # What the networks of a grid share where a method brings its own: the encoder, its initial weights, what of it is trained.
 _ENCODER = ("backbone", "weights", "batch_norm", "freeze_stages")

@@ -15,7 +15,7 @@ from bench.errors import BenchError, nearest
 from bench.seeds import rng
 from bench.spec.cell import PARTS, SECTIONS
 from bench.spec.messages import validate
-from bench.spec.yaml import Raw, RawView
+from bench.yaml import Raw, RawView
 
 Settings: TypeAlias = dict[str, Any]  # value by dotted key of a cell
 _DIGITS = 3  # significant digits of a drawn real number, so that a setting can be read, typed and published

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
 from bench.arrays import IGNORE_INDEX, UInt8
 from bench.errors import BenchError
+from bench.yaml import parse_yaml
 from datasets.layout.decode import MAX_PIXELS, colours_of, load_index_mask, load_mask, unlisted
 from datasets.layout.files import read_lines
 
@@ -165,21 +165,21 @@ def read_label_map(path: Path) -> LabelMap:
     text = "\n".join(read_lines(path))
     try:
         if path.suffix.lower() in (".yaml", ".yml"):
-            pairs = _from_yaml(text)
+            pairs = _from_yaml(text, path)
         elif path.suffix.lower() == ".csv":
             pairs = _from_csv(text.splitlines())
         else:
             pairs = _from_cvat(text.splitlines())
         return LabelMap(tuple(pairs))
-    except (ValueError, yaml.YAMLError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise BenchError(f"{path}: not a map of classes ({' '.join(str(error).split())})") from None
 
 
-def _from_yaml(text: str) -> list[tuple[str, str]]:
-    found = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (the safest: everything stays text)
+def _from_yaml(text: str, path: Path) -> list[tuple[str, str]]:
+    found = parse_yaml(text, str(path), texts=True)
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ValueError("expected `value or colour: name` in each line")
-    return [(str(key), value) for key, value in found.items()]
+    return list(found.items())
 
 
 def _from_csv(lines: list[str]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.spec.conditions import matches
 from bench.spec.deviations import deviations
 from bench.spec.grid import Grid, expand, read_grid
-from bench.spec.yaml import Raw
+from bench.yaml import Raw
 from tests.bench.spec.test_spec import plan
 
 BASE: Raw = {

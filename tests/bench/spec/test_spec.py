@@ -16,7 +16,7 @@ from bench.plan.summary import make_plan, summarise
 from bench.spec.cell import Cell, part_mapping
 from bench.spec.conditions import Condition, Resolved, matches, same
 from bench.spec.grid import read_grid
-from bench.spec.yaml import parse_yaml
+from bench.yaml import parse_yaml
 from tests.conftest import GRID
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,27 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "line 1: "),
+        ("1: wall\n1: floor\n", "line 2: the key '1' is given twice"),
+        ("a: &a [x]\n" + "".join(f"k{i}: &k{i} [{'*a, ' * 9}*a]\na: &a [*k{i}]\n" for i in range(9)), "line "),
+        (100_000 * "[", "line 1: more than 40 lists or mappings within each other"),
+        ("1: " + 9000 * "x", "line 1: 1: a text of 9,000 characters"),
+    ],
+)
+def test_yaml_is_read_within_bounds(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(BenchError, match=rf"a\.yaml, {re.escape(why)}"):
+        read_label_map(tmp_path / "a.yaml")
+
+
+def test_values_of_yaml_are_names_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("0: off\n1: 007\n2: null\n")
+    assert read_label_map(tmp_path / "a.yaml").pairs == (("0", "off"), ("1", "007"), ("2", "null"))
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_files(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(FILES[name])
@@ -87,7 +109,6 @@ def test_files(tmp_path: Path, name: str) -> None:
     [
         ("a.yaml", "- wall"),
         ("a.yaml", "0: [a]"),
-        ("a.yaml", "{"),
         ("a.csv", "a,b\n1,2\n"),
         ("a.csv", "name\nx\n"),
         ("a.csv", ""),

@@ -11,7 +11,7 @@ import pytest
 from bench.errors import BenchError
 from bench.report.papers.published import FOLDER, PROVENANCE, Figure, Paper, load, parse
 from bench.spec.grid import grid_files, read_grid
-from bench.spec.yaml import parse_yaml
+from bench.yaml import parse_yaml
 
 KEYS = [path.stem for path in sorted(FOLDER.glob("*.yaml"))]
 COLLECTED = 819

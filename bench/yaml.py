@@ -88,9 +88,13 @@ class _Builder:
     Keys are text, and so are the values of :data:`_TEXTS`: as they are written. Duplicate keys are refused, of which YAML
     would silently keep the last; those that ``<<`` merges in give way to a mapping's own. An anchored node is built anew
     wherever it is named, and counted each time.
+
+    Args:
+        texts: every scalar is text, as it is written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, texts: bool = False) -> None:
+        self.texts = texts
         self.values = 0
         self.within: list[yaml.Node] = []
 
@@ -100,7 +104,8 @@ class _Builder:
         if self.values > MAX_VALUES:
             raise _NodeError(f"more than {MAX_VALUES:,} values, anchors followed", node, path)
         if isinstance(node, yaml.ScalarNode):
-            return _text(node, path) if named and node.tag in _PATTERNS else _scalar(node, path)
+            as_written = self.texts or (named and node.tag in _PATTERNS)
+            return _text(node, path) if as_written else _scalar(node, path)
         if any(node is one for one in self.within):
             raise _NodeError("an anchor within itself", node, path)
         if len(self.within) >= MAX_DEPTH:
@@ -208,13 +213,14 @@ def _text(node: yaml.ScalarNode, path: _Path) -> str:
     return text
 
 
-def parse_yaml(text: str, where: str, key: str = "") -> Any:
+def parse_yaml(text: str, where: str, key: str = "", texts: bool = False) -> Any:
     """Parse YAML.
 
     Args:
         text: one document.
         where: for messages.
         key: the dotted key whose value it is; a name is text, however it looks.
+        texts: all values are text, as they are written.
 
     Raises:
         BenchError: one line with the position, and the key that leads there.
@@ -224,7 +230,7 @@ def parse_yaml(text: str, where: str, key: str = "") -> Any:
     loader = _loader(text, where)
     try:
         node = loader.get_single_node()
-        return None if node is None else _Builder().value(node, (), _is_text(key))
+        return None if node is None else _Builder(texts).value(node, (), _is_text(key))
     except _NodeError as error:
         path = f"{cut('.'.join(error.path))}: " if error.path else ""
         raise BenchError(f"{where}{_line(error.mark)}: {path}{error}") from None

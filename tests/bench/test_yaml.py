@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.plan.cells import resolve_grid
 from bench.plan.request import Request, parse_sets
 from bench.spec.grid import expand, read_grid
-from bench.spec.yaml import parse_yaml
+from bench.yaml import parse_yaml
 
 WORDS = [
     "on",
@@ -176,7 +176,7 @@ def test_anchors_are_followed_within_bounds(text: str, what: str) -> None:
 
 
 def test_many_values_are_refused_before_they_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.spec.yaml.MAX_VALUES", 1000)
+    monkeypatch.setattr("bench.yaml.MAX_VALUES", 1000)
     assert len(parse_yaml(f"[{999 * '1,'}]", "g")) == 999
     with pytest.raises(BenchError, match="more than 1,000 values, anchors followed"):
         parse_yaml(f"[{1000 * '1,'}]", "g")
