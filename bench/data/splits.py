@@ -24,12 +24,21 @@ def draw_split(dataset: Part, protocol: Part, seed: int, roots: DataRoots, holdo
     """
     from datasets.split import hold_out, make_manifest
 
+    where = f"dataset '{dataset.name}', protocol '{protocol.name}', split seed {seed}"
     data = open_dataset(dataset, roots)
     drawer = protocol.cls(protocol.config)
     split = drawer.split(data, seed)
     if holdout:
         split = hold_out(split, holdout, seed)
-    return make_manifest(split, data, dataset.name, drawer, protocol.identity(), seed)
+        if not any(data.classes_in(split.holdout).values()):
+            what = f"evaluation.holdout {holdout}: the images that are held out"
+            raise BenchError(f"{where}: {what} have no pixel with a label, all are void (255); nothing can be scored")
+    manifest = make_manifest(split, data, dataset.name, drawer, protocol.identity(), seed)
+    if not any(manifest.labelled_images_per_class.values()):
+        raise BenchError(
+            f"{where}: the labelled images have no pixel with a label, all are void (255); nothing can be learnt"
+        )
+    return manifest
 
 
 def split_path(store: Path, sha256: str) -> Path:

@@ -42,7 +42,7 @@ class Header:
     Attributes:
         width, height: in pixels, as stored.
         format: by content: ``JPEG``, ``PNG`` …
-        mode: Pillow's.
+        mode: Pillow's, with ``;16`` where channels have 16 bits that Pillow would cut to 8.
         orientation: EXIF's, 1 where the stored pixels are as they are meant to be seen.
     """
 
@@ -95,7 +95,14 @@ def oversize(header: Header, path: Path, max_pixels: int) -> str:
 
 def _fault(error: BaseException) -> str:
     text = reason(error)
-    return "not an image in a format that is read" if "BytesIO" in text else text
+    return "not an image in a format that is read" if text.startswith("cannot identify image file") else text
+
+
+def _stored_mode(image: Image.Image) -> str:
+    """Return an image's mode before it is decoded, with ``;16`` where Pillow would keep the upper 8 bits of 16."""
+    tiles = getattr(image, "tile", None) or [("", (), 0, "")]
+    deep = image.mode[0] not in "IF" and ";16" in str(tiles[0][3])
+    return f"{image.mode};16" if deep else image.mode
 
 
 def _bytes(path: Path, data: bytes | None) -> bytes:
@@ -122,8 +129,9 @@ def read_header(path: Path) -> Header:
     """
     try:
         with io.BufferedReader(open_file(path, largest=LARGE)) as file, _unlimited(file) as image:
+            mode = _stored_mode(image)  # before a PNG's EXIF is looked for, which decodes it
             orientation = int(image.getexif().get(0x0112, 1) or 1)
-            return Header(image.width, image.height, str(image.format), image.mode, orientation)
+            return Header(image.width, image.height, str(image.format), mode, orientation)
     except FileNotFoundError:
         raise BenchError(f"{path}: missing") from None
     except Damaged:
@@ -166,14 +174,18 @@ def load_rgb(path: Path, data: bytes | None = None, max_pixels: int = MAX_PIXELS
     """
     data = _bytes(path, data)
     image = _open(path, data, max_pixels)
-    _refuse_deep(image, path)
+    if fault := too_deep(_stored_mode(image), path):
+        raise BenchError(fault)
     image = _verified(image, path, data)
+    image.info.pop("transparency", None)  # a palette's alpha says nothing of its colours, of which Pillow would warn
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
-def _refuse_deep(image: Image.Image, path: Path) -> None:
-    if image.mode[0] in "IF":
-        raise BenchError(f"{path}: more than 8 bits per channel (mode {image.mode}); save it as an 8-bit image")
+def too_deep(mode: str, path: Path) -> str:
+    """Return a problem in words where an image's channels have more than 8 bits (see :class:`Header`); else ""."""
+    if mode[0] not in "IF" and not mode.endswith(";16"):
+        return ""
+    return f"{path}: more than 8 bits per channel (mode {mode}); save it as an 8-bit image"
 
 
 def decode_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8:
@@ -208,6 +220,8 @@ def load_mask(path: Path, data: bytes | None = None, max_pixels: int = MAX_PIXEL
     refuse_other_format(Header(image.width, image.height, str(image.format), image.mode), path)
     if image.info.get("compression") == "jpeg":
         raise BenchError(f"{path}: a TIFF with JPEG inside, which changes class indices; save masks as PNG")
+    if (mode := _stored_mode(image)) != image.mode:
+        raise BenchError(too_deep(mode, path))
     return _verified(image, path, data)
 
 
@@ -266,8 +280,8 @@ def colours_of(mask: Image.Image, path: Path) -> UInt8:
     """
     if mask.mode in ("RGBA", "LA", "PA") and _lowest(mask.getchannel("A")) < 255:
         raise BenchError(f"{path}: has transparent pixels; save the mask without an alpha channel")
-    if mask.mode[0] in "IF":
-        raise BenchError(f"{path}: more than 8 bits per channel (mode {mask.mode}); save it as an 8-bit image")
+    if fault := too_deep(mask.mode, path):
+        raise BenchError(fault)
     return np.array(mask.convert("RGB"), dtype=np.uint8)
 
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from bench.arrays import IGNORE_INDEX
 from bench.errors import BenchError
 from datasets.base import DatasetConfig, Health, SplitName
-from datasets.layout.decode import Header, oversize, read_header, refuse_other_format
+from datasets.layout.decode import Header, oversize, read_header, refuse_other_format, too_deep
 from datasets.layout.places import Places
 from datasets.layout.stamps import Known, hashes_of
 
@@ -136,8 +136,9 @@ class Pairs:
         self._images = self._paths(ids, "image")
         self._mask_paths = self._paths([i for i in ids if i in masks], "mask")
         paths = [*self._images.values(), *self._mask_paths.values()]
-        self._headers = Known(dataset.root, "headers", _find_header, _parse_header).of(paths)
-        self._hashes = hashes_of(dataset.root, paths)
+        self._headers = Known(dataset.root, "headers and depth", _find_header, _parse_header).of(paths)
+        # Of what has no header nothing more need be known; it may be a FIFO.
+        self._hashes = hashes_of(dataset.root, [path for path in paths if isinstance(self._headers[path], Header)])
 
     def _paths(self, ids: Sequence[str], what: str) -> dict[str, Path]:
         found = {}
@@ -171,6 +172,8 @@ class Pairs:
         found = [self._dataset.images.missing(image_id)] if image is None else []
         found += [image] if isinstance(image, str) else []
         found += self._oversize(image, self._images[image_id])
+        if isinstance(image, Header) and (fault := too_deep(image.mode, self._images[image_id])):
+            found.append(fault)
         if image_id not in self._masks:
             return found
         path = self._mask_paths[image_id]
@@ -216,7 +219,7 @@ class Pairs:
 
     def twins(self, train: Sequence[str], scored: Sequence[str], evaluated: str) -> list[str]:
         """Return what is to be said of evaluated images that are copies of training images under another name."""
-        known = {self._hashes[self._images[i]]: i for i in train if i in self._images}
+        known = {self._hash(i): i for i in train if i in self._images and self._hash(i) is not None}
         ids = set(train)
         copies = [i for i in scored if i in self._images and i not in ids and self._hash(i) in known]
         if not copies:
@@ -225,7 +228,7 @@ class Pairs:
         return [f"{len(copies)} {evaluated} images are copies of training images under another name ({some(named)})"]
 
     def _hash(self, image_id: str) -> str | None:
-        return self._hashes[self._images[image_id]]
+        return self._hashes.get(self._images[image_id])
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------------
@@ -245,6 +248,7 @@ def judge(split: str, masks: Sequence[Mapping[int, int]], classes: Sequence[str]
     for mask in masks:
         pixels.update(mask)
     seen = [index for index in range(len(classes)) if pixels[index]]
+    use = "learnt" if split == "train" else "scored"
     lacking = [classes[index] for index in range(len(classes)) if not pixels[index]]
     total, void = sum(pixels.values()), pixels[IGNORE_INDEX]
     if len(classes) == 1:
@@ -252,7 +256,7 @@ def judge(split: str, masks: Sequence[Mapping[int, int]], classes: Sequence[str]
             f"one class alone ('{classes[0]}'): its IoU is always 100; give what isn't it a class too, such as 'background'"
         )
     elif not seen:
-        health.problems.append(f"{split}: no mask has a pixel with a label, all are void (255); nothing can be scored")
+        health.problems.append(f"{split}: no mask has a pixel with a label, all are void (255); nothing can be {use}")
     elif len(seen) == 1:
         health.problems.append(_single(split, classes, seen[0], void))
     elif lacking:
