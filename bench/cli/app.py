@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from bench import streams
-from bench.cli import check, data, grids, inspect, memory, page, reports, share, speed, splits, take, track, tune
+from bench.cli import check, data, grids, inspect, memory, page, prune, reports, share, speed, splits, take, track, tune
 from bench.cli.backend import backends
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ VERBS: tuple[Callable[..., None], ...] = (
         page.serve,
         tune.tune,
         track.track,
+        prune.prune,
         share.describe,
         share.bundle,
         share.merge,

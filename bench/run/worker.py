@@ -35,6 +35,7 @@ from bench.store.failures import Fault, classify
 from bench.store.healing import heal
 from bench.store.hours import before
 from bench.store.job import Job
+from bench.store.kept import record_done, unwanted
 from bench.store.results import check
 from bench.store.rounding import as_it_began, began_anew, facts, go_on
 from bench.store.run import Run, State, StateRecord
@@ -272,7 +273,9 @@ def _finish(run: Run, dataset: SegmentationDataset, split: Split, trainer: Train
         "confusion_sha256": digests(run, _matrices(progress.evaluations, bool(split.holdout))),
     }
     write_json(run.result, result)
-    run.write_state(State.DONE, step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"])
+    record_done(
+        run, unwanted(trainer.resources.weights), step=trainer.stepper.done, miou=progress.evaluations["last"]["miou"]
+    )
     run.checkpoint.unlink(missing_ok=True)
 
 

@@ -275,6 +275,9 @@ class Resources(Config):
         compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
             off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
             ``reduce-overhead`` replays them as CUDA graphs, one launch each; it needs a GPU, and has not run on one yet.
+        weights: what is kept of a run's weights when it has ended: ``both``, all that it has; ``last``; ``best`` (and those
+            selected on held-out images); or ``none``. `evaluation.also` is made before; without weights there is no
+            `evaluate`, `export` or `predict`.
         track: experiment trackers that are told of each run while it trains; none can harm it.
     """
 
@@ -287,4 +290,5 @@ class Resources(Config):
     checkpoint_seconds: Annotated[PositiveFloat, Field(le=1e9)] = 120.0
     log_every: Steps = 50
     compile: Compile = False
+    weights: Literal["none", "last", "best", "both"] = "both"
     track: tuple[Tracker, ...] = ()

@@ -63,6 +63,7 @@ class StateFacts(TypedDict):
         codes: hashes of the code that trained it, in order.
         device_lost: nothing worked on the device any more in the process that failed.
         set_aside: the damaged files that the run has gone on without, a line each.
+        unkept: the weights that a finished run doesn't keep, and by which option or verb; a file that is there is kept.
         damaged: the files that whoever goes on with the run will set aside, a line each; found, not written.
     """
 
@@ -87,6 +88,7 @@ class StateFacts(TypedDict):
     hardware: NotRequired[list[str]]
     codes: NotRequired[list[str]]
     set_aside: NotRequired[list[str]]
+    unkept: NotRequired[dict[str, str]]
     damaged: NotRequired[list[str]]
 
 

@@ -14,6 +14,7 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.spec.cell import Cell
 from bench.spec.sections import Evaluation, Numerics
+from bench.store.kept import why_absent
 from bench.store.run import Run
 from bench.train import checkpoint
 from bench.train.build import build_method
@@ -29,10 +30,9 @@ def load_weights(run: Run, which: str) -> State:
     Raises:
         BenchError: if there are none, or they are damaged.
     """
-    path = run.weights(which)
-    weights: State | None = checkpoint.load(path)
+    weights: State | None = checkpoint.load(run.weights(which))
     if weights is None:
-        raise BenchError(f"{path}: there are no such weights; the run is not done, or has no '{which}'")
+        raise BenchError(why_absent(run, which))
     return weights
 
 
