@@ -235,6 +235,17 @@ class Method(nn.Module):
     def predictor(self) -> nn.Module:
         """The module that predicts: image (B, 3, H, W) in [0, 1] to class scores (B, K, h, w), h and w at most H and W.
 
-        The evaluator resizes scores to the mask's size (bilinear, aligned corners). It is also what is exported.
+        The evaluator resizes scores to the mask's size (bilinear, aligned corners). It is also what is exported. A method
+        overrides this, or :attr:`predictors` where it has several.
         """
-        raise NotImplementedError
+        if type(self).predictors is Method.predictors:
+            raise NotImplementedError
+        return next(iter(self.predictors.values()))
+
+    @property
+    def predictors(self) -> dict[str, nn.Module]:
+        """All that can predict, by name; the first is :attr:`predictor`.
+
+        ``evaluation.predictors: all`` scores each of them.
+        """
+        return {"network": self.predictor}

@@ -146,9 +146,9 @@ class Contrast(Method, Generic[Draws]):
         self.base.after_step(step)
 
     @property
-    def predictor(self) -> nn.Module:
-        """The base's predictor, which has no representation head."""
-        return self.base.predictor
+    def predictors(self) -> dict[str, nn.Module]:
+        """The base's predictors, which have no representation head."""
+        return self.base.predictors
 
 
 def _at_decoder(output: StudentOutput) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from methods.base import Batch, Build, Unlabelled
 from methods.fixmatch import labelled_by
 from methods.losses.segmentation import cross_entropy, mean_where, resize
 from methods.mixing import Boxes, box_mask, combine
+from methods.predictors import MeanOfTwo, headline_first
 from methods.student import StudentMethod
 
 
@@ -34,6 +35,8 @@ class CpsConfig(Config):
             learn from each other on labelled and unlabelled images as these are.
         boxes: of CutMix (see ``methods.mixing.draw_boxes``); the authors have those of French et al.
         partner: of CutMix: the second `batch`, as the authors have it, or the next image of the same one (`roll`).
+        predict_with: the network that is evaluated, the `first` as in the authors' code, the `second`, or the `mean` of both
+            networks' probabilities.
     """
 
     # This project's choice, around the published values.
@@ -43,6 +46,9 @@ class CpsConfig(Config):
     mix: Literal["cutmix", "none"] = "cutmix"
     boxes: Boxes = "cps"
     partner: Literal["batch", "roll"] = "batch"
+    predict_with: Literal["first", "second", "mean"] = Field(
+        default="first", json_schema_extra={"identity": "non-default"}
+    )
 
 
 class _Lesson(NamedTuple):
@@ -69,6 +75,13 @@ class CrossPseudoSupervision(StudentMethod):
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """Both networks."""
         return self.student, self.other
+
+    @property
+    def predictors(self) -> dict[str, nn.Module]:
+        """Both networks and their mean; the config says which one predicts."""
+        first, second = self.networks
+        found = {"first": first, "second": second, "mean": MeanOfTwo(first, second)}
+        return headline_first(found, self.config.predict_with)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the sum of both networks' supervised losses, and of their losses on each other's labels."""

@@ -36,7 +36,8 @@ from methods.losses.mask_classification import (
 from methods.losses.matching import Matching, match
 from methods.mixing import box_mask, class_mask
 from methods.networks.mask_classifier import MaskClassifier, Masks, semantic_scores
-from methods.teacher import TeacherConfig, with_visible_labels
+from methods.predictors import headline_first
+from methods.teacher import OnlyExact, TeacherConfig, with_visible_labels
 
 
 class RC2LConfig(TeacherConfig):
@@ -87,6 +88,8 @@ class RC2LConfig(TeacherConfig):
     min_confidence: float = Field(default=0.7, ge=0, le=1)
     min_area: float = Field(default=0.002, ge=0, le=1)
     mix: Literal["none", "cutmix", "classmix"] = "none"
+    confidence: OnlyExact = "exact"
+    predict_with: Literal["teacher", "student"] = "teacher"  # scores of regions have no mean of probabilities
 
 
 class TeacherOutput(NamedTuple):
@@ -230,24 +233,21 @@ class RC2L(Method):
                 semantic_scores(classes, logits), from_teacher.semantic, targets
             ),
         }
-        weights = {name: config.unsupervised_weight * getattr(config, f"{name}_weight") for name in terms}
         found_terms = {}
         for name, term in terms.items():
-            if weights[name]:
+            if weight := config.unsupervised_weight * getattr(config, f"{name}_weight"):
                 with phase(f"loss {name}"):
-                    found_terms[name] = weights[name] * term()
+                    found_terms[name] = weight * term()
         return found_terms
-
-    # -- the contract --------------------------------------------------------------------------------------------
 
     def after_step(self, step: int) -> None:
         """Move the teacher."""
         self.teacher.update(self.student, step)
 
     @property
-    def predictor(self) -> nn.Module:
-        """The teacher's network, or the student where the config says so."""
-        return self.teacher.model if self.config.predict_with == "teacher" else self.student
+    def predictors(self) -> dict[str, nn.Module]:
+        """Teacher and student; the config says which one predicts."""
+        return headline_first({"teacher": self.teacher.model, "student": self.student}, self.config.predict_with)
 
 
 def _label_cells(semantic: Tensor, labels: Tensor | None) -> Tensor:

@@ -89,6 +89,6 @@ class StudentMethod(Method):
         return self.terms(batch, self.outputs(batch))
 
     @property
-    def predictor(self) -> nn.Module:
+    def predictors(self) -> dict[str, nn.Module]:
         """The student."""
-        return self.student
+        return {"student": self.student}

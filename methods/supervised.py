@@ -52,6 +52,7 @@ class Supervised(StudentMethod):
             self.average.update(self.student, step)
 
     @property
-    def predictor(self) -> nn.Module:
-        """The average, where there is one, else the network."""
-        return self.student if self.average is None else self.average.model
+    def predictors(self) -> dict[str, nn.Module]:
+        """The average, where there is one, and the network, which is called as in methods with a teacher."""
+        average = {} if self.average is None else {"average": self.average.model}
+        return {**average, "student": self.student}

@@ -20,6 +20,7 @@ from bench.seeds import rng
 from methods.base import Batch, Build, Unlabelled
 from methods.ema import BufferPolicy, Ema
 from methods.losses.segmentation import resize
+from methods.predictors import student_and_teacher
 from methods.student import StudentMethod, StudentOutput, StudentOutputs, Target, run_student
 
 # The type of `confidence` in the configs of methods that have no use for an 8-bit one: they refuse it.
@@ -34,7 +35,8 @@ class TeacherConfig(Config):
             have 0.99.
         teacher_buffers: where the teacher's batch-norm statistics come from (see ``methods.ema.Ema``); the authors have
             ``own``. The papers don't say.
-        predict_with: the network that is evaluated; the authors evaluate the teacher.
+        predict_with: the network that is evaluated; the authors evaluate the teacher. `mean` is that of both networks'
+            probabilities.
         joint_forward: one forward pass of the student over labelled and unlabelled images together, which mixes their
             batch-norm statistics; the authors run it twice.
         unsupervised_weight: factor on the unsupervised loss; ReCo and ClassMix have 1.
@@ -44,7 +46,7 @@ class TeacherConfig(Config):
 
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     teacher_buffers: BufferPolicy = "own"
-    predict_with: Literal["teacher", "student"] = "teacher"
+    predict_with: Literal["teacher", "student", "mean"] = "teacher"
     joint_forward: bool = False
     unsupervised_weight: float = Field(default=1.0, ge=0)
     confidence: Literal["exact", "8bit"] = Field(default="exact", json_schema_extra={"identity": "non-default"})
@@ -150,6 +152,6 @@ class TeacherMethod(StudentMethod):
         self.teacher.update(self.student, step)
 
     @property
-    def predictor(self) -> nn.Module:
-        """The teacher's network, or the student where the config says so."""
-        return self.teacher.model if self.config.predict_with == "teacher" else self.student
+    def predictors(self) -> dict[str, nn.Module]:
+        """Teacher, student and their mean; the config says which one predicts."""
+        return student_and_teacher(self.student, self.teacher.model, self.config.predict_with)

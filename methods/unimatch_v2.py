@@ -25,6 +25,7 @@ from methods.ema import BufferPolicy, Ema
 from methods.fixmatch import labelled_by, pasted, strengthen
 from methods.losses.segmentation import confident_loss, cross_entropy, mean_where
 from methods.mixing import Boxes
+from methods.predictors import student_and_teacher
 from methods.student import StudentMethod, Target
 from methods.unimatch import need_encoder
 
@@ -39,7 +40,8 @@ class UniMatchV2Config(Config):
         dropped_images: share of the images of which each view keeps one half of the channels; the others keep all.
         ema_decay: of the teacher, after a warm-up of min(1 - 1/(t + 1), decay).
         teacher_buffers: see ``methods.ema.Ema``.
-        predict_with: the network that is evaluated; the authors print both.
+        predict_with: the network that is evaluated; the authors print teacher and student. `mean` is that of both networks'
+            probabilities.
     """
 
     # This project's choice, around the published values.
@@ -54,7 +56,7 @@ class UniMatchV2Config(Config):
     dropped_images: float = Field(default=0.5, ge=0, le=1)
     ema_decay: float = Field(default=0.996, ge=0, lt=1)
     teacher_buffers: BufferPolicy = "average"
-    predict_with: Literal["teacher", "student"] = "teacher"
+    predict_with: Literal["teacher", "student", "mean"] = "teacher"
 
 
 def complementary(maps: Sequence[Tensor], share: float, draw: np.random.Generator) -> list[Tensor]:
@@ -133,6 +135,6 @@ class UniMatchV2(StudentMethod):
         self.teacher.update(self.student, step)
 
     @property
-    def predictor(self) -> nn.Module:
-        """The teacher's network, or the student where the config says so."""
-        return self.teacher.model if self.config.predict_with == "teacher" else self.student
+    def predictors(self) -> dict[str, nn.Module]:
+        """Teacher, student and their mean; the config says which one predicts."""
+        return student_and_teacher(self.student, self.teacher.model, self.config.predict_with)

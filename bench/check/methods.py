@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.arrays import IGNORE_INDEX
@@ -67,17 +67,27 @@ def gives_losses(make: Make) -> str:
 
 
 def predicts(make: Make) -> str:
-    """Scores (B, K, h, w) of images of any size, the same each time."""
-    network = make(0).eval().predictor
+    """Scores (B, K, h, w) of images of any size, the same each time; so does each of several predictors."""
+    method = make(0).eval()
+    first = next(iter(method.predictors.values())).state_dict().values()
+    same = [x.data_ptr() for x in first] == [x.data_ptr() for x in method.predictor.state_dict().values()]
+    demand(same, "the first of `predictors` isn't `predictor`")
+    return ", ".join(f"{name} {_scores(name, network)}" for name, network in method.predictors.items())
+
+
+def _scores(name: str, network: nn.Module) -> tuple[int, ...]:
+    """Look at a predictor's scores of images of two sizes; return the shape of the last ones."""
     for height, width in ((32, 32), (40, 56)):
         image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             scores, again = network(image), network(image)
         shape = tuple(scores.shape)
         fits = len(shape) == 4 and shape[:2] == (2, CLASSES) and shape[2] <= height and shape[3] <= width
-        demand(fits, f"images {tuple(image.shape)} give scores {shape}, not (2, {CLASSES}, at most {height}, {width})")
-        demand(torch.equal(scores, again), "in evaluation mode the same images give other scores the second time")
-    return f"scores {shape}"
+        asked = f"(2, {CLASSES}, at most {height}, {width})"
+        demand(fits, f"{name}: images {tuple(image.shape)} give scores {shape}, not {asked}")
+        again_same = torch.equal(scores, again)
+        demand(again_same, f"{name}: in evaluation mode the same images give other scores the second time")
+    return shape
 
 
 def learns(make: Make) -> Losses:

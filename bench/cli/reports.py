@@ -77,6 +77,12 @@ def table(
         bool, typer.Option("--aggregate", help="Also methods over all columns: interquartile mean, P(improvement).")
     ] = False,
     metric: METRIC = None,
+    predictor: Annotated[
+        str | None,
+        typer.Option(
+            "--predictor", metavar="NAME", help="Of another predictor that `evaluation.predictors: all` scored."
+        ),
+    ] = None,
     split: SPLIT = None,
     mode: MODE = None,
     size: SIZE = None,
@@ -108,7 +114,7 @@ def table(
     made so.
     """
     disable_gc()
-    from bench.cli.tables import Shape, each_run, made, named, restricted
+    from bench.cli.tables import Shape, Source, each_run, made, named, restricted
     from bench.errors import BenchError
     from bench.plan.summary import find_summary
     from bench.report.formats import terminal
@@ -125,6 +131,9 @@ def table(
         raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
     if metric not in RECORDED and asked is not None:
         raise BenchError(f"--metric {metric} {as_options(asked)}: matrices are kept of a run's own evaluation only")
+    if predictor is not None and (each or asked is not None or metric not in RECORDED):
+        why = "only the mIoU of a run's own evaluation is kept of it; leave --runs, --metric, --split … out"
+        raise BenchError(f"--predictor {predictor}: {why}")
     if (rows or columns) and (per_class or compare or each or aggregate):
         raise BenchError(
             "--rows, --columns: are for the main table; leave --per-class, --compare, --runs, --aggregate out"
@@ -136,10 +145,11 @@ def table(
     shape = Shape(named(rows), named(columns), headline_only or (written and not every_rule))
     if raw and chosen is not Format.CSV and not (each and chosen is None):
         raise BenchError("--raw: is for CSV, of --format csv or --runs")
+    source = Source(asked, predictor, metric)
     if each:
         text = each_run(request.store, summary, chosen, metric, raw)
     else:
-        shown = made(request.store, summary, select, per_class, compare, asked, metric, margin, aggregate, shape)
+        shown = made(request.store, summary, select, per_class, compare, source, margin, aggregate, shape)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(shown, screen.width))

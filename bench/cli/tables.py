@@ -11,6 +11,7 @@ from bench.cli.formats import RECORDED, Format, Select
 
 if TYPE_CHECKING:
     from bench.report.model import Table
+    from bench.report.records import Runs
     from bench.spec.sections import OtherEvaluation
     from bench.store.summary import Summary
 
@@ -27,6 +28,21 @@ class Shape:
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     headline_only: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which scores of the runs are shown, where not the mIoU of their own evaluation.
+
+    Attributes:
+        evaluation: another split or protocol.
+        predictor: another network of the method.
+        metric: another one than mIoU.
+    """
+
+    evaluation: OtherEvaluation | None = None
+    predictor: str | None = None
+    metric: str | None = None
 
 
 def named(text: str | None) -> tuple[str, ...]:
@@ -53,8 +69,7 @@ def made(
     select: Select | None,
     per_class: bool,
     compare: tuple[str, str] | None,
-    asked: OtherEvaluation | None,
-    metric: str | None,
+    source: Source,
     margin: float | None,
     aggregate: bool,
     shape: Shape,
@@ -62,19 +77,15 @@ def made(
     """Return the table that is asked for."""
     from bench.report import pairs, records, tables
 
-    rule, runs, found = select.value if select else None, records.load(store, summary.cells), None
-    missing: list[str] = []
-    grid = summary
-    if asked is not None:
-        from bench.report.evaluated import evaluated
-
-        runs, missing = evaluated(runs, store, asked, rule or summary.select, as_options(asked))
-        grid = summary.model_copy(update={"published": None})  # whose figures are of another evaluation
-    if metric not in RECORDED:
+    rule, found = select.value if select else None, None
+    own = records.load(store, summary.cells)
+    runs, missing = _of_source(own, store, source, rule or summary.select)
+    if source.metric not in RECORDED:
         from bench.report import by_metric
 
-        runs, found = by_metric.scored(store, runs, metric, per_class)
-        grid = summary.model_copy(update={"published": None})  # whose figures are mIoU
+        runs, found = by_metric.scored(store, runs, source.metric, per_class)
+    # Published figures are mIoU of the papers' predictor on the grid's own images.
+    grid = summary if runs is own else summary.model_copy(update={"published": None})
     if compare:
         table = pairs.build(runs, grid, *compare, rule, margin)
     elif shape.rows or shape.columns:
@@ -93,6 +104,19 @@ def made(
         said, facts = overall(runs, table.rule.name)
         table = replace(table, notes=(*said, *table.notes), facts={**table.facts, **facts})
     return replace(table, warnings=(*table.warnings, *missing), headline_only=shape.headline_only)
+
+
+def _of_source(runs: Runs, store: Path, source: Source, rule: str) -> tuple[Runs, list[str]]:
+    """Return runs with the scores of what is asked for, and what to say of those that have none."""
+    if source.evaluation is not None:
+        from bench.report.evaluated import evaluated
+
+        return evaluated(runs, store, source.evaluation, rule, as_options(source.evaluation))
+    if source.predictor is not None:
+        from bench.report.predicted import predicted
+
+        return predicted(runs, store, source.predictor)
+    return runs, []
 
 
 def each_run(store: Path, summary: Summary, fmt: Format | None, metric: str | None, raw: bool) -> str:

@@ -16,7 +16,7 @@ from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.spec.cell import Cell
 from bench.spec.sections import Evaluation, Numerics
-from bench.train.evaluate import batch_of, count
+from bench.train.evaluate import batch_of, count, in_evaluation_mode
 from bench.train.metrics import Tally
 
 if TYPE_CHECKING:
@@ -113,17 +113,14 @@ class _Repeated(nn.Module):
 
 def evaluate_blank(predictor: nn.Module, scored: Scored, num_classes: int, numerics: Numerics) -> None:
     """Evaluate a batch of black images with labels of class 0, windows of one shape once; it has no score."""
-    was_training = predictor.training
-    predictor.eval()
     spare = list(_copies(predictor)) if scored.spare else []
     image = torch.zeros(scored.images, *scored.size, 3, dtype=torch.uint8)
     label = torch.zeros(scored.images, *scored.size, dtype=torch.uint8)
     tally = Tally(num_classes, CPU)
-    tally.add(
-        range(scored.images), *count(_Repeated(predictor), image, label, num_classes, scored.evaluation, numerics)
-    )
+    with in_evaluation_mode(predictor):
+        found = count(_Repeated(predictor), image, label, num_classes, scored.evaluation, numerics)
+        tally.add(range(scored.images), *found)
     spare.clear()
-    predictor.train(was_training)
 
 
 def _copies(module: nn.Module) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from bench.store.run import Run, State
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from bench.train.evaluate import Sample
     from bench.train.metrics import Score
@@ -93,11 +94,16 @@ class Hooks:
 
     def evaluate(self, method: Method) -> Score:
         """Score the predictor on the evaluation split; raises ``EvaluationStopped`` when asked to stop."""
-        return self._score(method, self.scored)
+        return self._score(method.predictor, self.scored)
+
+    def evaluate_others(self, method: Method) -> dict[str, Score]:
+        """Score what else the method could predict with on the evaluation split, by name; otherwise as :meth:`evaluate`."""
+        others = list(method.predictors.items())[1:]
+        return {name: self._score(predictor, self.scored) for name, predictor in others}
 
     def evaluate_holdout(self, method: Method) -> Score:
         """Score the predictor on the images held out of the labelled ones; otherwise as :meth:`evaluate`."""
-        return self._score(method, self.held_out)
+        return self._score(method.predictor, self.held_out)
 
     @property
     def diagnoses(self) -> bool:
@@ -116,12 +122,12 @@ class Hooks:
         samples = self.until_stopped(iter(Reader(dataset, ids, 0).pairs(ids)))
         return diagnose(method.predictor, samples, dataset.classes, evaluation, self.device, self.cell.numerics)
 
-    def _score(self, method: Method, ids: Sequence[str]) -> Score:
+    def _score(self, predictor: nn.Module, ids: Sequence[str]) -> Score:
         from bench.train.evaluate import evaluate
 
         classes, evaluation = self.reader.dataset.classes, self.cell.evaluation
         return evaluate(
-            method.predictor,
+            predictor,
             self.until_stopped(iter(self.reader.pairs(ids))),
             len(classes),
             evaluation,

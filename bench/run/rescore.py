@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.data.roots import DataRoots
     from bench.spec.sections import Device, OtherEvaluation
     from bench.train.evaluate import Sample
-    from bench.train.loop import EvaluationRecord
+    from bench.train.metrics import EvaluationRecord
     from bench.train.reevaluate import Evaluator
 
     Watch = Callable[[Iterator[Sample]], Iterator[Sample]]

@@ -43,7 +43,8 @@ from bench.store.ticket import sound_ticket
 
 if TYPE_CHECKING:
     from bench.run.recorder import Recorder
-    from bench.train.loop import EvaluationRecord, Trainer
+    from bench.train.loop import Trainer
+    from bench.train.metrics import EvaluationRecord
     from bench.train.reader import Images, Reader
     from datasets.base import SegmentationDataset
     from datasets.split import Split
@@ -213,6 +214,9 @@ def _make_trainer(
     calls = Calls(
         evaluate=lambda: hooks.evaluate(stepper.method),
         evaluate_holdout=(lambda: hooks.evaluate_holdout(stepper.method)) if split.holdout else None,
+        evaluate_others=(lambda: hooks.evaluate_others(stepper.method))
+        if cell.evaluation.predictors == "all"
+        else None,
         diagnose=(lambda: hooks.diagnose(stepper.method)) if hooks.diagnoses else None,
         log=recorder.log,
         log_timing=recorder.log_timing,

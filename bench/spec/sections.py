@@ -182,6 +182,8 @@ class Evaluation(Config):
         also: other evaluations of the weights that a run keeps, made when its training has ended (not part of the id).
         boundary: also count the pixels near boundaries, for `table --metric boundary-iou` (nor is this).
         pseudo_labels: also compare what the predictor would teach with masks that no training sees (nor is this).
+        predictors: `headline` scores the network that the method predicts with; `all` also its others, e.g. student beside
+            teacher, for `table --predictor` and `plot convergence --of "mIoU of student"` (nor is this).
         batch_size: images per forward pass (nor is this: results don't depend on it but for rounding).
     """
 
@@ -197,6 +199,7 @@ class Evaluation(Config):
     also: tuple[OtherEvaluation, ...] = Field(default=(), json_schema_extra={"identity": False})
     boundary: bool = Field(default=False, json_schema_extra={"identity": False})
     pseudo_labels: PseudoLabels | None = Field(default=None, json_schema_extra={"identity": False})
+    predictors: Literal["headline", "all"] = Field(default="headline", json_schema_extra={"identity": False})
     batch_size: Images = Field(default=4, json_schema_extra={"identity": False})
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:

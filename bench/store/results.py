@@ -26,13 +26,18 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
 WEIGHTS = ("last", "best", "selected")
 
 
-class _Evaluation(BaseModel):
+class _Score(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    step: Count
     miou: Percent
     pixel_accuracy: Percent
     iou: list[Percent | None]
+
+
+class _Evaluation(_Score):
+    step: Count
     holdout_miou: Percent | None = None
+    predictor: StrictStr | None = None
+    predictors: dict[StrictStr, _Score] = {}
 
 
 class _Result(BaseModel):
@@ -71,8 +76,9 @@ def read_result(run: Run) -> dict[str, Any] | None:
     if found.cell_id not in (None, run.id):
         raise Damaged(run.result, f"it belongs to another run, {found.cell_id}")
     for which, one in (("last", found.last), ("best", found.best), ("selected", found.selected)):
-        if one is not None and len(one.iou) != len(found.classes):
-            raise Damaged(run.result, f"{which}: {len(one.iou)} IoUs of {len(found.classes)} classes")
+        for score in () if one is None else (one, *one.predictors.values()):
+            if len(score.iou) != len(found.classes):
+                raise Damaged(run.result, f"{which}: {len(score.iou)} IoUs of {len(found.classes)} classes")
     return cast("dict[str, Any]", content)
 
 

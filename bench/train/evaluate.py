@@ -131,6 +131,21 @@ def as_evaluated(image: Tensor, numerics: Numerics) -> Iterator[Tensor]:
             yield pixels
 
 
+@contextmanager
+def in_evaluation_mode(predictor: nn.Module) -> Iterator[None]:
+    """Put a predictor into evaluation mode for a while; each of its modules gets its own mode back.
+
+    A teacher whose statistics are averaged stays in evaluation mode within a student that trains.
+    """
+    modes = {module: module.training for module in predictor.modules()}
+    predictor.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 @torch.inference_mode()
 def count(
     predictor: nn.Module, image: Tensor, label: Tensor, num_classes: int, evaluation: Evaluation, numerics: Numerics
@@ -181,14 +196,10 @@ def evaluate(
     Raises:
         BenchError: if an image doesn't fit the mode, or its mask.
     """
-    was_training = predictor.training
-    predictor.eval()
     tally = Tally(num_classes, device)
-    try:
+    with in_evaluation_mode(predictor):
         for places, batch in in_batches(_fitting(samples, name), evaluation, num_classes):
             with phase(PHASE):
                 image, label = (stacked(arrays, device) for arrays in zip(*batch, strict=True))
                 tally.add(places, *count(predictor, image, label, num_classes, evaluation, numerics))
-    finally:
-        predictor.train(was_training)
     return replace(score(tally.total, ignored), images=tally.images())

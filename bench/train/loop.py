@@ -9,29 +9,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict, cast
 
 from torch import Tensor
-from typing_extensions import NotRequired
 
 from bench.spec.sections import Resources
 from bench.store.confusion import ImageCounts
 from bench.train.evaluate import PHASE
 from bench.train.loader import Loader
 from bench.train.meters import MemoryReport, StepMeter, meter_only_looks, whole_run
-from bench.train.metrics import Score, ScoreRecord
+from bench.train.metrics import EvaluationRecord, Score
 from bench.train.step import Diverged, StateDict, Stepper
 from methods.base import Batch
 
 HOLDOUT = "holdout-"  # begins the names of matrices of held-out images
 Row = Mapping[str, object]  # a line of metrics.jsonl or timing.jsonl: JSON types
-
-
-class EvaluationRecord(ScoreRecord):
-    """A score with the step (optimizer steps done) after which it was measured.
-
-    `holdout_miou`, in percent, is there where the checkpoint is chosen on images held out of the labelled ones.
-    """
-
-    step: int
-    holdout_miou: NotRequired[float]
 
 
 class CheckpointContent(TypedDict):
@@ -70,6 +59,7 @@ class Calls:
     Attributes:
         evaluate: score the method's predictor on the evaluation split.
         evaluate_holdout: score it on the images held out of the labelled ones; None where there are none.
+        evaluate_others: score the method's other predictors on the evaluation split, by name; None where nobody asked.
         diagnose: look at its labels of unlabelled images; None where nobody asked.
         log: keep a line of metrics: losses, learning rate and what the method logs, or an evaluation; the same for
             identical runs.
@@ -87,6 +77,7 @@ class Calls:
 
     evaluate: Callable[[], Score]
     evaluate_holdout: Callable[[], Score] | None = None
+    evaluate_others: Callable[[], dict[str, Score]] | None = None
     diagnose: Callable[[], dict[str, float]] | None = None
     log: Callable[[Row], None] = _ignore
     log_timing: Callable[[Row], None] = _ignore
@@ -214,6 +205,7 @@ class Trainer:
         p, step, begin = self.progress, self.stepper.done, time.monotonic()
         try:
             score, held_out = self._scores()
+            others = None if self.calls.evaluate_others is None else self.calls.evaluate_others()
             diagnosis = None if self.calls.diagnose is None else self.calls.diagnose()
         except EvaluationStopped:
             self.save()
@@ -222,9 +214,13 @@ class Trainer:
         p.evaluation_seconds += time.monotonic() - begin
         if not math.isfinite(score.miou):
             raise Diverged(step)
-        also = {"holdout": held_out and held_out.as_dict(), "logged": diagnosis}
+        logged = {**{f"mIoU of {name}": other.miou for name, other in (others or {}).items()}, **(diagnosis or {})}
+        also = {"holdout": held_out and held_out.as_dict(), "logged": logged or None}
         self.calls.log({"step": step, "eval": score.as_dict(), **{k: v for k, v in also.items() if v is not None}})
         record = cast(EvaluationRecord, {"step": step, **score.as_dict()})
+        if others is not None:
+            record["predictor"] = next(iter(self.stepper.method.predictors))
+            record["predictors"] = {name: other.as_dict() for name, other in others.items()}
         self._keep_evaluation(record, score.images, held_out)
 
     def _scores(self) -> tuple[Score, Score | None]:

@@ -10,6 +10,7 @@ from typing import TypedDict
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import NotRequired
 
 from bench.class_mean import mean_over_classes
 from bench.store.confusion import ImageCounts
@@ -124,6 +125,19 @@ class ScoreRecord(TypedDict):
     miou: float
     pixel_accuracy: float
     iou: list[float | None]
+
+
+class EvaluationRecord(ScoreRecord):
+    """A score with the step (optimizer steps done) after which it was measured.
+
+    `holdout_miou`, in percent, is there where the checkpoint is chosen on images held out of the labelled ones, `predictors`
+    where a method's other predictors are scored, by name; `predictor` names its own then.
+    """
+
+    step: int
+    holdout_miou: NotRequired[float]
+    predictor: NotRequired[str]
+    predictors: NotRequired[dict[str, ScoreRecord]]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bench.arrays import IGNORE_INDEX
 from bench.resize import bilinear
 from bench.spec.sections import Evaluation, Numerics
 from bench.train.classes import to_multiples
-from bench.train.evaluate import Sample
+from bench.train.evaluate import Sample, in_evaluation_mode
 from bench.train.metrics import confusion_matrices, score
 
 Found = dict[str, float]
@@ -43,9 +43,7 @@ def diagnose(
     assert evaluation.pseudo_labels is not None
     count, threshold = len(classes), evaluation.pseudo_labels.threshold
     everything, confident = (torch.zeros(count, count, dtype=torch.int64, device=device) for _ in range(2))
-    was_training = predictor.training
-    predictor.eval()
-    try:
+    with in_evaluation_mode(predictor):
         for image, mask in samples:
             pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
             label = torch.from_numpy(mask).to(device)[None]
@@ -53,8 +51,6 @@ def diagnose(
             everything += confusion_matrices(found, label, count)[0]
             sure = torch.where(probability >= threshold, label, IGNORE_INDEX)
             confident += confusion_matrices(found, sure, count)[0]
-    finally:
-        predictor.train(was_training)
     return _summary(everything.cpu(), confident.cpu(), classes)
 
 
