@@ -19,6 +19,7 @@ from bench.plan.summary import find_summary
 from bench.report import frame as report_frame
 from bench.report.curves import read_curves, read_logged
 from bench.store.run import Run
+from bench.store.schema import check_schema
 
 if TYPE_CHECKING:
     from bench.export.sources import Trained
@@ -30,8 +31,13 @@ HYPERPARAMETER = "hp."  # begins the names of columns of hyperparameters
 def request(
     grid: str | Path, store: str | Path | None = None, data: Sequence[str] = (), sets: Sequence[str] = ()
 ) -> Request:
-    """Return what the command line makes of a grid: its name or file, the store, ``NAME=DIR`` and ``KEY=VALUE``."""
+    """Return what the command line makes of a grid: its name or file, the store, ``NAME=DIR`` and ``KEY=VALUE``.
+
+    Raises:
+        BenchError: if a newer version has written the store.
+    """
     place = Path(store or os.environ.get("BENCH_STORE") or REPOSITORY / "results" / "runs")
+    check_schema(place)
     return Request(str(grid), tuple(sets), tuple(data), place)
 
 

@@ -47,10 +47,17 @@ IDS = Annotated[bool, typer.Option("--ids", help="Also show the cells' ids, the 
 
 
 def store_path(store: Path | None) -> Path:
-    """Return the store: the option, else ``BENCH_STORE``, else ``results/runs`` of this checkout."""
-    from bench.files import REPOSITORY
+    """Return the store: the option, else ``BENCH_STORE``, else ``results/runs`` of this checkout.
 
-    return store or Path(os.environ.get("BENCH_STORE") or REPOSITORY / "results" / "runs")
+    Raises:
+        BenchError: if a newer version has written it.
+    """
+    from bench.files import REPOSITORY
+    from bench.store.schema import check_schema
+
+    found = store or Path(os.environ.get("BENCH_STORE") or REPOSITORY / "results" / "runs")
+    check_schema(found)
+    return found
 
 
 def make_request(grid: str, sets: list[str] | None, data: list[str] | None, store: Path | None) -> Request:

@@ -37,6 +37,7 @@ from bench.spec.deviations import deviations
 from bench.spec.facts import facts
 from bench.spec.grid import grid_path
 from bench.store.contents import keep_content
+from bench.store.schema import note_schema
 from bench.store.summary import CellSummary, Summary
 from bench.store.throughput import workload
 from bench.store.trials import outcome
@@ -181,6 +182,7 @@ def plan_and_keep(request: Request, absent: bool = False) -> tuple[Plan, Summary
     if not absent:
         summary = summary.model_copy(update={"checked": True})
     try:
+        note_schema(request.store)
         for manifest in plan.manifests.values():
             keep_split(request.store, manifest)
         for content in plan.contents.values():

@@ -39,6 +39,7 @@ from bench.store.kept import record_done, unwanted
 from bench.store.results import check
 from bench.store.rounding import as_it_began, began_anew, facts, go_on
 from bench.store.run import Run, State, StateRecord
+from bench.store.schema import check_schema
 from bench.store.ticket import sound_ticket
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _given_up(run: Run, error: Exception) -> State:
 
 
 def _attempt(run: Run, job: Job, signals: Signals) -> State | None:
+    check_schema(Path(job.store))
     with run.claim() as mine:
         if not mine:
             return State.RUNNING

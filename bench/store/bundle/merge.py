@@ -23,6 +23,7 @@ from bench.store.bundle.layout import ENVIRONMENT, GRID, MANIFEST, PLAN, Manifes
 from bench.store.bundle.read import Bundle, open_bundle
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
+from bench.store.schema import check_schema, note_schema
 
 ORIGIN = "origin.json"  # in a merged run's directory: the bundle that it came from
 _STAGED = ".merge-"
@@ -64,6 +65,7 @@ def merge(path: Path, store: Path, keep_existing: bool = False) -> Merged:
         BenchError: if the bundle is damaged, changed or doesn't fit, or a run has another result here. Nothing has been
             written then.
     """
+    check_schema(store)
     with open_bundle(path) as bundle:
         _check_space(bundle, store)
         bundle.verify()
@@ -188,6 +190,7 @@ def _write_origin(bundle: Bundle, run: Path) -> None:
 
 def _move_in(bundle: Bundle, folder: Path, store: Path, merged: Merged) -> Path:
     """Move what is staged to its places, runs last; return where the bundle's grid is."""
+    note_schema(store)
     for staged, kept in _FOLDERS.items():
         (store / kept).mkdir(exist_ok=True)
         for path in (folder / staged).glob("*.json"):
