@@ -127,7 +127,9 @@ def run(
     ] = False,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard."),
+        typer.Option(
+            "--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow."
+        ),
     ] = None,
     check: CHECK = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what went wrong.")] = False,

@@ -257,7 +257,7 @@ class Evaluation(Config):
 
 
 Compile = Literal[False, True, "reduce-overhead"]
-Tracker = Literal["tensorboard"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class Resources(Config):
@@ -294,4 +294,4 @@ class Resources(Config):
     log_every: Steps = 50
     compile: Compile = False
     weights: Literal["none", "last", "best", "both"] = "both"
-    track: tuple[Tracker, ...] = ()
+    track: tuple[TrackerName, ...] = ()

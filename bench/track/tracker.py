@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from bench.errors import BenchError
 from bench.files import read_json, read_jsonl, short_name
+from bench.spec.sections import TrackerName
 from bench.store.run import Run
 from bench.streams import say
 
 # Modules with a function `begin`, which takes a record; each needs a package that is an extra of the same name.
-TRACKERS = {"tensorboard": "bench.track.tensorboard"}
+TRACKERS = {name: f"bench.track.{name}" for name in get_args(TrackerName)}
 _PLAIN = ("dataset", "network", "method", "protocol")  # coordinates whose values speak for themselves
 WAITING = 10_000  # lines that may wait for a tracker that is slow
 
@@ -28,7 +29,7 @@ class Record:
     Attributes:
         name: its coordinates in words.
         config: the whole cell, dotted key to value.
-        folder: of this run's record, for trackers that write files.
+        folder: of this run's record, for trackers that write files: ``STORE/.track/TRACKER/GRID/RUN``.
         step: at which this attempt begins; what the record has after it is void.
         iterations: optimizer steps planned.
     """
@@ -38,6 +39,16 @@ class Record:
     folder: Path
     step: int = 0
     iterations: int = 0
+
+    @property
+    def grid(self) -> str:
+        """The grid's name, as a folder has it."""
+        return self.folder.parent.name
+
+    @property
+    def run(self) -> str:
+        """The cell's id."""
+        return self.folder.name
 
 
 class Tracker(Protocol):
@@ -144,6 +155,8 @@ class Background:
         except queue.Full:
             return
         self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._drop(f"it hasn't taken all lines {seconds:g} s after the run's end")
 
     def _drop(self, why: str) -> None:
         if not self._gone:

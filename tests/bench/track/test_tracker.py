@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,71 @@ def test_a_record_goes_on_where_its_run_went_on(tmp_path: Path) -> None:
     third.scalars(1, {"losses/ce": 9})
     third.close()
     assert read(tmp_path) == {"losses/ce": {1: 9}}
+
+
+def of_mlflow(folder: Path) -> dict[str, dict[int, float]]:
+    """Return what MLflow's own client reads of the one run of an experiment."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder.parent}/mlflow.db")
+    experiment = client.get_experiment_by_name(folder.parent.name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.tags["semisegbench.run"] == folder.name and run.info.status == "FINISHED"
+    assert run.data.params == {"optimizer.lr": "0.1"}
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    return {name: {metric.step: metric.value for metric in found} for name, found in histories.items()}
+
+
+def wandb_records(path: Path) -> Iterator[Any]:
+    """Yield the records of a file of wandb: LevelDB's log format after a header of 7 bytes, protobuf within."""
+    from wandb.proto.wandb_internal_pb2 import Record as Written
+
+    data, place, parts = path.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # the end of a block that no header fits into
+            place += 32768 - place % 32768
+            continue
+        length, kind = struct.unpack("<4xHB", data[place : place + 7])
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            written = Written()
+            written.ParseFromString(parts)
+            yield written
+            parts = b""
+
+
+def of_wandb(folder: Path) -> dict[str, dict[int, float]]:
+    """Return what is in the files of wandb, in the order in which ``wandb sync`` would send them."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        for record in wandb_records(path):
+            if record.WhichOneof("record_type") == "run":
+                assert (record.run.run_id, record.run.project) == (folder.name, folder.parent.name)
+            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            for name in items.keys() - {"step"}:
+                if not name.startswith("_"):
+                    found.setdefault(name, {})[items["step"]] = items[name]
+    return found
+
+
+@pytest.mark.parametrize(("name", "read_back"), [("mlflow", of_mlflow), ("wandb", of_wandb)])
+def test_records_of_other_trackers_go_on(tmp_path: Path, name: str, read_back: Callable[[Path], Any]) -> None:
+    if name == "wandb":  # an extra that isn't in `dev`
+        pytest.importorskip(name)
+    folder, config = tmp_path / "grid" / "run-1", {"optimizer.lr": 0.1}
+    for first, last in ((0, 5), (3, 7)):  # killed at 5, its checkpoint was of 3; what follows is the same, bit for bit
+        told = begin(name, Record("a", config, folder, step=first))
+        for step in range(first + 1, last + 1):
+            told.scalars(step, {"losses/ce": step / 4, "lr": 0.5})
+        told.close()
+    steps = range(1, 8)
+    assert read_back(folder) == {"losses/ce": {s: s / 4 for s in steps}, "lr": dict.fromkeys(steps, 0.5)}
+    anew = begin(name, Record("a", config, folder))
+    anew.scalars(1, {"losses/ce": 9.0})
+    anew.close()
+    assert read_back(folder) == {"losses/ce": {1: 9.0}}
 
 
 def test_lines_become_values() -> None:
