@@ -28,7 +28,13 @@ _Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Counts(Config):
-    """Images per split."""
+    """Images per split.
+
+    Attributes:
+        train: of training.
+        val: of validation.
+        test: of the test.
+    """
 
     train: _Count = 400
     val: _Count = 100

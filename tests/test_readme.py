@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from bench import registry
 from bench.cli.app import app
@@ -64,3 +65,13 @@ def test_every_command_and_option_exists() -> None:
             command = command.commands[rest.split()[0]]
         options = {o for parameter in command.params for o in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, (verb, rest)
+
+
+def test_the_citation_names_this_version() -> None:
+    root = Path(__file__).parents[1]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text())
+    assert cited.keys() >= {"cff-version", "message", "title", "authors"}  # what version 1.2.0 of the format requires
+    project = (root / "pyproject.toml").read_text()
+    assert f'version = "{cited["version"]}"' in project and f'license = "{cited["license"]}"' in project
+    (described,) = re.findall('description = "(.*)"', project)
+    assert cited["abstract"] == f"{described}."

@@ -7,7 +7,23 @@ from collections.abc import Callable
 import typer
 
 from bench import streams
-from bench.cli import check, data, grids, inspect, memory, page, prune, reports, share, speed, splits, take, track, tune
+from bench.cli import (
+    check,
+    data,
+    grids,
+    inspect,
+    listing,
+    memory,
+    page,
+    prune,
+    reports,
+    share,
+    speed,
+    splits,
+    take,
+    track,
+    tune,
+)
 from bench.cli.backend import backends
 
 app = typer.Typer(
@@ -36,7 +52,7 @@ VERBS: tuple[Callable[..., None], ...] = (
         speed.speed,
     ),
     *(
-        data.list_entries,
+        listing.list_entries,
         splits.split,
         check.check,
         inspect.evaluate,
@@ -47,7 +63,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     ),
 )
 for verb in VERBS:
-    app.command("list" if verb is data.list_entries else None)(verb)
+    app.command("list" if verb is listing.list_entries else None)(verb)
 app.add_typer(data.data_app, name="data")
 app.add_typer(inspect.weights_app, name="weights")
 

@@ -1,39 +1,23 @@
-"""``list`` and ``data``."""
+"""``data``."""
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.backend import ListEntry, backends
 from bench.cli.options import DATA, JSON, SET
 from bench.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.registry import Kind
     from bench.spec.cell import Part
     from datasets.base import CheckReport
     from datasets.proposal.propose import Proposal
 
 _SIZES = 5  # that are printed
-
-
-class Listed(str, Enum):
-    """What ``list`` lists."""
-
-    METHODS = "methods"
-    DATASETS = "datasets"
-    PROTOCOLS = "protocols"
-    NETWORKS = "networks"
-    AUGMENTATIONS = "augmentations"
-    PROBES = "probes"
-    GRIDS = "grids"
-    PROFILES = "profiles"
 
 
 NAME = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset: see `list datasets`.")]
@@ -44,66 +28,6 @@ GRID = Annotated[
 data_app = typer.Typer(
     help="Prepare a dataset, check all of it, or propose one for your own folder.", no_args_is_help=True
 )
-
-
-def list_entries(
-    what: Annotated[Listed, typer.Argument(help="What to list.")],
-    space: Annotated[bool, typer.Option("--space", help="Also from which values `tune` draws options.")] = False,
-    as_json: JSON = False,
-) -> None:
-    """List what can be named in a grid, with its options and their defaults."""
-    from bench import registry
-
-    if what is Listed.GRIDS:
-        rows = _grids()
-    elif listers := [backend.lists[what.value] for backend in backends() if what.value in backend.lists]:
-        rows = [row for lister in listers for row in lister()]
-    else:
-        kind: Kind = what.value[:-1]
-        rows = [
-            {"name": e.name, "summary": e.summary, "options": _options(e.cls.Config)} for e in registry.entries(kind)
-        ]
-        if space:
-            rows = [{**row, "space": _space(kind, row["name"])} for row in rows]
-    if as_json:
-        print_json({"entries": rows, "broken_plugins": registry.failures})
-        return
-    out = console()
-    for row in rows:
-        out.print(row["name"], style="bold", end="")
-        out.print(f"  {row['summary']}")
-        if row["options"]:
-            out.print("    " + ", ".join(f"{k}={v}" for k, v in row["options"].items()), style="dim")
-        for key, values in row.get("space", {}).items():
-            out.print(f"    {key}: {values}")
-    for path, why in registry.failures.items():
-        out.print(f"broken plug-in {path}: {why}", style="red")
-
-
-def _options(config: Any) -> dict[str, Any]:
-    return {
-        name: "required"
-        if field.is_required()
-        else getattr(field.get_default(call_default_factory=True), "value", field.default)
-        for name, field in config.model_fields.items()
-    }
-
-
-def _space(kind: Kind, name: str) -> dict[str, str]:
-    """Return from which values ``tune`` draws an entry's options, in words."""
-    from bench import registry
-    from bench.spec.messages import validate
-    from bench.spec.tune import Range
-
-    ranges = registry.get(kind, name).Config.ranges
-    return {key: str(validate(Range, value, f"{kind} {name}: {key}")) for key, value in ranges.items()}
-
-
-def _grids() -> list[ListEntry]:
-    from bench.spec.grid import grid_files, read_grid
-
-    grids = [(path, read_grid(path)) for path in grid_files()]
-    return [{"name": p.stem, "summary": g.title, "options": {k: len(v) for k, v in g.axes.items()}} for p, g in grids]
 
 
 def dataset_part(name: str, sets: list[str] | None) -> Part:
