@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench chaos gpu-check gpu-evidence cluster-up cluster-down clean parity
+.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity
 
 setup: $(READY)
 
@@ -32,6 +32,12 @@ test: lint
 # Attacks on a small grid, a line for each class; a full disk needs root. At most 15 minutes.
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos_attacks --minutes 13
+
+# More of the fuzzing that `make test` does in seconds: EXAMPLES of each kind of file, others each time.
+EXAMPLES ?= 2000
+
+fuzz: $(READY)
+	BENCH_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks

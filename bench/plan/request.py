@@ -38,7 +38,7 @@ def parse_sets(values: tuple[str, ...]) -> Raw:
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise BenchError(f"--set {cut(text)}: expected key=value, e.g. --set schedule.iterations=100")
-        sets[key] = parse_yaml(value, f"--set {key}", key)
+        sets[key] = parse_yaml(value, f"--set {cut(key)}", key)
     return sets
 
 
@@ -74,7 +74,7 @@ def read_request(request: Request) -> Asked:
         if key in axes:
             axes[key] = value if isinstance(value, list) else [value]
         elif key.split(".")[0] in ("resources", "select", "title"):
-            apply(frame, key, value, f"--set {key}")
+            apply(frame, key, value, f"--set {cut(key)}")
         else:
             check_keys({key: value}, "--set")
             rest[key] = value

@@ -269,7 +269,7 @@ def expand(grid: Grid, where: str, sets: RawView, replaced: bool = False) -> Ite
                 for key, value in changes.items():
                     apply(raw, key, value, f"{where}: overrides.{i}.set.{key}")
         for key, value in sets.items():
-            apply(raw, key, value, f"--set {key}")
+            apply(raw, key, value, f"--set {cut(key)}")
         hits = [condition for condition in excludes if condition(raw)]  # each is asked, since each notes what it meets
         if not hits:
             yield Point(raw, values)

@@ -15,6 +15,7 @@ import bench.config
 from bench.errors import BenchError
 from bench.files import REPOSITORY
 from bench.registry import register
+from bench.text import cut
 from datasets.base import SegmentationDataset
 from datasets.layout.files import read_lines
 from datasets.layout.names import Names, read_names
@@ -95,7 +96,7 @@ def _content(path: Path) -> list[Line]:
 
 
 def _shown(lines: Sequence[Line]) -> str:
-    some = ", ".join(f"line {number} '{text}'" for number, text in lines[:_SHOWN])
+    some = ", ".join(f"line {number} '{cut(text)}'" for number, text in lines[:_SHOWN])
     return some + (", …" if len(lines) > _SHOWN else "")
 
 
@@ -123,7 +124,9 @@ def read_split_list(path: Path, dataset: SegmentationDataset) -> tuple[str, ...]
             "give ids or image paths"
         )
     if unknown:
-        some = [f"line {number} '{text}' ({unknown[number]})" for number, text in lines if number in unknown]
+        some = [
+            f"line {number} '{cut(text)}' ({cut(unknown[number], 200)})" for number, text in lines if number in unknown
+        ]
         raise BenchError(
             f"{path}: {len(unknown)} of {len(lines)} lines name no training image of the dataset, or more than one: "
             f"{', '.join(some[:_SHOWN])}{', …' if len(some) > _SHOWN else ''}"
