@@ -41,18 +41,19 @@ def usable_memory() -> int:
     return min(physical, cgroups.memory() or physical)
 
 
-def default_threads(device: str = "cpu") -> int:
+def default_threads(device: str = "cpu", processes: int = 1) -> int:
     """Return the CPU threads of a cell that names none: ``OMP_NUM_THREADS``, else the usable cores, shared among the GPUs.
 
     How many cells run at a time is not asked: sums depend on the number of threads.
 
     Args:
         device: of the cell, as in ``resources.device``; GPUs share the cores only where it may take one.
+        processes: of the cell, each with a GPU.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    share = 1 if device == "cpu" else max(len(gpus()), 1)
+    share = 1 if device == "cpu" else max(len(gpus()) // processes, 1)
     return max(usable_cores() // share, 1)
 
 
@@ -106,10 +107,14 @@ def gpus_are_hidden() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
 
 
-def gpu_for(worker: int) -> str | None:
-    """Return the ``CUDA_VISIBLE_DEVICES`` of one of the workers on this machine, counted from 0; None without GPUs."""
+def gpu_for(worker: int, processes: int = 1) -> str | None:
+    """Return the ``CUDA_VISIBLE_DEVICES`` of one of the workers on this machine, counted from 0; None without GPUs.
+
+    A worker whose cell several processes train has a GPU for each, as far as there are so many.
+    """
     found = gpus()
-    return found[worker % len(found)] if found else None
+    wanted = range(worker * processes, (worker + 1) * processes)
+    return ",".join(dict.fromkeys(found[i % len(found)] for i in wanted)) if found else None
 
 
 def driver_gpus() -> int:

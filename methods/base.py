@@ -127,7 +127,12 @@ class Batch:
 
 
 class Network(Protocol):
-    """The contract of a segmentation network (see ``methods/networks``)."""
+    """The contract of a segmentation network (see ``methods/networks``).
+
+    Several processes that train one cell divide the images among them that these, and ``forward``, are given. A network with
+    further methods for them names these in a class attribute: ``batch_dimensions = {"regions": (1, 1, 0)}`` says in which
+    dimension of each tensor that they return the images are.
+    """
 
     num_classes: int
     feature_channels: int

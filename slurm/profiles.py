@@ -111,12 +111,6 @@ def _option(name: str) -> str:
     return name
 
 
-def _one_gpu(value: int | str) -> int | str:
-    if int(str(value).rpartition(":")[2]) > 1:
-        raise ValueError(f"a cell trains on one GPU, {value} would leave the others idle; write 1, or type:1")
-    return value
-
-
 Line = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, _matching(r"[\w.,@+-]+", "name that sbatch accepts")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[KMGT]?", "amount of memory; write e.g. 32G or 4000M")]
@@ -142,7 +136,8 @@ class Profile(Config):
         account: to charge.
         qos: quality of service.
         time: limit per job, in any of Slurm's formats. A run longer than that goes on in the requeued job.
-        gpus: 0 or 1, or type:1. With one, a cell refuses to train on the CPU.
+        gpus: per cell, a number or type:number. With any, a cell refuses to train on the CPU; on several, all of one node,
+            it has a process each (see ``bench.spec.resources.Resources``), and `cpus` and `memory` are of all of them.
         gpu_memory: GB (10^9 bytes) per GPU; preflight compares the predicted memory with it.
         cpus: per cell.
         memory: of the host, per cell.
@@ -175,7 +170,7 @@ class Profile(Config):
     account: Name | None = None
     qos: Name | None = None
     time: Annotated[str | int, AfterValidator(_time)] = "1-00:00:00"
-    gpus: Annotated[NonNegativeInt | Gpus, AfterValidator(_one_gpu)] = 0
+    gpus: NonNegativeInt | Gpus = 0
     gpu_memory: PositiveFloat | None = None
     cpus: PositiveInt = 4
     memory: Memory = "16G"
@@ -195,8 +190,15 @@ class Profile(Config):
     pack: PositiveInt = 1
     parallel: PositiveInt | None = None
 
+    @property
+    def gpu_count(self) -> int:
+        """Number of GPUs per cell."""
+        return int(str(self.gpus).rpartition(":")[2])
+
     @model_validator(mode="after")
     def _packed_by_slurm(self) -> Profile:
+        if self.pack > 1 and self.gpu_count > 1:
+            raise ValueError("pack: cells share one GPU, and each of these has several; write gpus: 1 or pack: 1")
         if self.pack > 1 and self.executor == "local":
             raise ValueError(
                 "pack: only with the executor slurm; with local, `parallel` says how many cells run at a time"

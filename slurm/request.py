@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.machine import usable_cores
 from bench.plan.cells import PlannedCell
+from bench.spec.shares import check_shares
 from slurm import commands, snapshot
 from slurm.commands import SlurmError
 from slurm.plain_path import plain
@@ -60,7 +61,7 @@ def array_requests(
         bad_nodes: excluded beside those of the profile, where other nodes can take the jobs.
 
     Raises:
-        BenchError: if a cell's change is invalid.
+        BenchError: if a cell's change is invalid, or its GPUs can't share its batches.
     """
     known: dict[str, Profile] = {}
     groups: dict[str, list[PlannedCell]] = {}
@@ -68,6 +69,7 @@ def array_requests(
         key = repr(sorted(planned.profile.items()))
         if key not in known:
             known[key] = profile.changed(planned.profile, f"{where}: profile: ")
+        check_shares([planned.cell], max(known[key].gpu_count, 1), f"{where}: profile: gpus: {known[key].gpus}")
         groups.setdefault(known[key].model_dump_json(), []).append(planned)
     requests = []
     for text, members in groups.items():

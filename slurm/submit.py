@@ -150,7 +150,8 @@ def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
     profile = array.resources()
     resources = {**made.resources}
     if profile.gpus:
-        resources["device"] = "cuda"  # a node without its GPU must fail the cell, not train it on the CPU for days
+        # A node without its GPU must fail the cell, not train it on the CPU for days.
+        resources |= {"device": "cuda", "processes": profile.gpu_count}
     jobs = [
         Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id, array.until_of(cell))
         for cell in array.cells
@@ -185,14 +186,14 @@ def _send_one(store: Path, made: Submission, array: Array) -> str | list[int]:
         if profile.executor == "slurm":
             return str(executor.map_array(run_task, tasks)[0].job_id).split("_")[0]
         with _detached():
-            return _start_workers(executor, setup_lines(profile, Path(made.snapshot), array.variables), tasks)
+            return _start_workers(executor, setup_lines(profile, Path(made.snapshot), array.variables), tasks, profile)
 
 
-def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task]) -> list[int]:
-    """Start local workers, each on a GPU of its own as long as there are any; return their process ids."""
+def _start_workers(executor: AutoExecutor, setup: list[str], tasks: list[Task], profile: Profile) -> list[int]:
+    """Start local workers, each on GPUs of its own as long as there are any; return their process ids."""
     found = []
     for number, task in enumerate(tasks):
-        gpu = gpu_for(number)
+        gpu = gpu_for(number, max(profile.gpu_count, 1))
         mine = [] if gpu is None else [f"export CUDA_VISIBLE_DEVICES={shlex.quote(gpu)}"]
         executor.update_parameters(local_setup=[*setup, *mine])
         found.append(int(executor.submit(run_task, task).job_id))

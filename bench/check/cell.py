@@ -14,7 +14,7 @@ from bench.check.toy import CLASSES, ToyImages
 from bench.spec.cell import PARTS, SECTIONS, Cell, Part, part_mapping, resolve_part
 from bench.spec.messages import validate
 from bench.spec.network import own_network
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_method, build_stepper
 from bench.train.loader import Loader
 from bench.train.step import Stepper

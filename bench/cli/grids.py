@@ -71,6 +71,7 @@ def plan(
         more |= {"power": said} if said else {}
         more |= {"warnings": summary.warnings} if summary.warnings else {}
         more |= {"advice": advised} if advised else {}
+        more |= {"processes": summary.processes} if summary.processes > 1 else {}
         seconds = {"projected_seconds": projection.seconds, "cells_without_pace": projection.unknown}
         print_json({**state, **seconds, "splits": splits, **more})
         return
@@ -93,11 +94,12 @@ def plan(
 
 
 def _steps(summary: Summary) -> str:
-    """Return how many optimizer steps a cell has, `91,200 to 104,880 steps`: planning works them out from epochs."""
+    """Return how many steps a cell has, `91,200 to 104,880` where epochs say so, and how many processes take them."""
     known = sorted({cell.iterations for cell in summary.cells if cell.iterations is not None}) or [
         summary.iterations or 0
     ]
-    return " to ".join(f"{steps:,}" for steps in dict.fromkeys((known[0], known[-1]))) + " steps a cell"
+    steps = " to ".join(f"{steps:,}" for steps in dict.fromkeys((known[0], known[-1]))) + " steps a cell"
+    return steps if summary.processes == 1 else f"{steps}, by {summary.processes} processes together"
 
 
 def _power(request: Request, summary: Summary, difference: float) -> list[str]:

@@ -100,7 +100,8 @@ class Rounds:
     def _with_threads(self, jobs: list[Job], planned: Plan) -> list[Job]:
         """Give jobs the grid's number of threads; say where workers, taken together, have more threads than cores."""
         ids = (cell.cell.id for cell in [*planned.trials, *planned.cells])
-        jobs = with_threads(jobs, planned.name, ids, machine.default_threads(planned.grid.resources.device))
+        resources = planned.grid.resources
+        jobs = with_threads(jobs, planned.name, ids, machine.default_threads(resources.device, resources.processes))
         workers, cores = min(self._workers, len(jobs)), machine.usable_cores()
         threads = jobs[0].resources["threads"] if jobs else 0
         if workers > 1 and workers * threads > cores:

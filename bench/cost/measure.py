@@ -14,7 +14,7 @@ from bench.cost.clock import StepClock
 from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.store.throughput import Throughput
 from bench.train.build import build_loader, build_reader, build_stepper
 from bench.train.evaluate import evaluate

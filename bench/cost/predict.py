@@ -28,7 +28,7 @@ from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
 from bench.spec.cell import Cell, canonical
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_method
 from bench.train.evaluate import PHASE
 from bench.train.meters import MemoryReport, StepMeter

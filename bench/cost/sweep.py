@@ -17,7 +17,7 @@ from bench.cost.sweep_spec import MemorySpec, Options, Series, slopes, step_slop
 from bench.cost.sweep_step import base_cell, step_cell
 from bench.processes import start
 from bench.spec.cell import Cell, resolve_part
-from bench.spec.sections import Device
+from bench.spec.resources import Device
 
 PRELOAD = ["torch", "torchvision", "bench.cost.sweep", "bench.train.tensor_bytes", "methods.losses.probes"]
 
@@ -79,7 +79,8 @@ def _limit(limit_bytes: int, device: Any) -> None:
 
 def _device(setting: Setting | Step) -> Any:
     """Set torch up, and return the device that a setting runs on."""
-    from bench.spec.sections import Numerics, Resources
+    from bench.spec.resources import Resources
+    from bench.spec.sections import Numerics
     from bench.train.setup import set_up_torch
 
     # The smallest workspace with which cuBLAS is deterministic, 0.1 MB. Later versions of torch allocate it for each

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.files import short_name
 from bench.spec.grid import GRIDS
 from bench.spec.messages import validate
-from bench.spec.sections import Device
+from bench.spec.resources import Device
 from bench.yaml import read_yaml
 
 Options = dict[str, Any]  # a probe's options by name, validated by the probe

@@ -77,7 +77,7 @@ def step_bytes(cell: Cell, classes: int, mode: str, device: torch.device) -> int
 
 def _on_cuda(cell: Cell, classes: int, device: torch.device) -> int:
     from bench.cost.predict import STEPS, BlankImages
-    from bench.spec.sections import Resources
+    from bench.spec.resources import Resources
     from bench.train.build import build_loader, build_stepper
     from bench.train.meters import StepMeter
     from datasets.split import Split

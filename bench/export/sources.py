@@ -12,7 +12,8 @@ from bench.errors import BenchError
 from bench.export.config import WEIGHTS, is_exported, read_config
 from bench.files import read_json
 from bench.spec.cell import Cell
-from bench.spec.sections import Device, OtherEvaluation, Resources
+from bench.spec.resources import Device, Resources
+from bench.spec.sections import OtherEvaluation
 from bench.store.cells import read_cell
 from bench.store.rounding import as_it_began
 from bench.store.run import Run

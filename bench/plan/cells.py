@@ -23,6 +23,7 @@ from bench.spec.grid import Grid, Point, expand
 from bench.spec.messages import validate
 from bench.spec.network import own_network
 from bench.spec.seeds import Seeds
+from bench.spec.shares import check_shares
 from bench.store.summary import Coords
 from bench.yaml import Raw, RawView
 
@@ -216,8 +217,7 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     recipes = [resolver.recipe(point.raw) for point in points]
     unsplit = [Cell(**recipe, split_sha256=UNKNOWN) for recipe in recipes]
     coords = coordinates(list(zip(points, unsplit, strict=True)), asked.grid, where)
-    tuned, waiting, trials = None, set[int](), list[Resolved]()
-    missing, left_out = dict[Part, str](), list[str]()
+    tuned, waiting, trials, missing, left_out = None, set[int](), list[Resolved](), dict[Part, str](), list[str]()
     if asked.grid.tune is not None:
         check_seeds(asked.grid.tune, unsplit, where)
         tuned = Tuned.of(request.name, asked.grid, points, where)
@@ -231,6 +231,7 @@ def resolve_grid(request: Request, absent: bool = False) -> Plan:
     _check([points[i] for i in known], found, asked)
     settled = dict(zip(known, found, strict=True))
     every = [*found, *trials]
+    check_shares((one.cell for one in every), asked.grid.resources.processes, asked.where)
     return Plan(
         name=request.name,
         grid=asked.grid,
@@ -292,8 +293,7 @@ def _check_distinct(points: Sequence[Point], resolved: Sequence[Resolved], where
     """Raise if two points are the same run."""
     known = dict[str, Point]()
     for point, one in zip(points, resolved, strict=True):
-        first = known.setdefault(one.cell.id, point)
-        if first is not point:
+        if (first := known.setdefault(one.cell.id, point)) is not point:
             raise BenchError(
                 f"{where}: two cells are the same run, {one.cell.id}: {first.values} and {point.values}; "
                 "an axis repeats a value, or an override undoes it"

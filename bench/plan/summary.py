@@ -96,6 +96,8 @@ def summarise(plan: Plan, store: Path) -> Summary:
         of_cells = [{**known, "deviations": deviating} for known, deviating in zip(of_cells, keys, strict=True)]
     if plan.warnings:
         more["warnings"] = plan.warnings
+    if grid.resources.processes > 1:
+        more["processes"] = grid.resources.processes
     if plan.left_out:
         more["left_out"] = plan.left_out
     identities, needed = Identities(), dict[tuple[str, str], int]()

@@ -55,6 +55,7 @@ FACTS = (
     Fact("mixed_code", "mixed code: the code within a run"),
     Fact("device_model", "device"),
     Fact("threads", "number of threads", ("threads",), "cpu"),
+    Fact("processes", "number of processes", ("processes",)),
     Fact("cpu_capability", "CPU instruction set", ("cpu_capability",), "cpu"),
     Fact("cuda", "CUDA", ("cuda",), "cuda"),
     Fact("cudnn", "cuDNN", ("cudnn",), "cuda"),

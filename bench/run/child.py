@@ -7,12 +7,37 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+from bench.aside import set_aside
+from bench.errors import Damaged
+from bench.patience import open_file
 from bench.processes import start
 
 PRELOAD = ["torch", "torchvision", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop"]
 _UNKNOWN = 255  # what multiprocessing gives for an exit code that its server took to the grave
+
+
+def print_to(log: Path) -> None:
+    """Send everything printed to a run's log; nowhere, where there can't be one (the disk is full): the state says why."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file: IO[Any] = _open_log(log)
+    except OSError:
+        file = open(os.devnull, "ab")  # noqa: SIM115, PTH123 - closed below
+    with file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _open_log(log: Path) -> IO[Any]:
+    try:
+        return open_file(log, "ab")
+    except Damaged as error:  # a cell may be about to begin in two processes: the one that doesn't get it has no log
+        with contextlib.suppress(OSError):
+            set_aside(log, error.why)
+        return open_file(log, "ab")
 
 
 class Child:

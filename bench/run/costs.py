@@ -41,4 +41,8 @@ def write_cost(run: Run, trainer: Trainer) -> None:
         cost["peak_memory_phase"] = max(phases, key=phases.__getitem__)
     write_json(run.cost, cost)
     evaluation = progress.evaluation_seconds / evaluations(trainer.cell)
-    keep(run.path.parent, trainer.cell, Throughput(training / steps, evaluation, hardware(device), run.id))
+    keep(
+        run.path.parent,
+        trainer.cell,
+        Throughput(training / steps, evaluation, hardware(device, trainer.resources.processes), run.id),
+    )

@@ -17,13 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Any
 
-from bench.aside import set_aside
-from bench.errors import Damaged
 from bench.machine import gpu_for, let_threads_sleep, usable_memory
-from bench.patience import is_away, open_file
-from bench.run.child import Child
+from bench.patience import is_away
+from bench.run.child import Child, print_to
 from bench.run.limit import TimeLimit
 from bench.run.signals import Interrupted, raising
 from bench.run.worker import run_cell
@@ -46,7 +43,7 @@ class Event:
 def _enter(alive: Connection, job: Job, gpu: str | None, parent: Connection) -> None:
     """Run a cell in a child process, with everything printed going to the run's log; `alive` is closed by its end."""
     run = Run(Path(job.store) / job.cell_id)
-    _print_to(run.log)
+    print_to(run.log)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
@@ -58,27 +55,6 @@ def _enter(alive: Connection, job: Job, gpu: str | None, parent: Connection) -> 
         raise
     with contextlib.suppress(OSError):  # a full disk takes no more of what was printed
         sys.stdout.flush()
-
-
-def _print_to(log: Path) -> None:
-    """Send everything printed to a run's log; nowhere, where there can't be one (the disk is full): the state says why."""
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        file: IO[Any] = _open_log(log)
-    except OSError:
-        file = open(os.devnull, "ab")  # noqa: SIM115, PTH123 - closed below
-    with file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-
-
-def _open_log(log: Path) -> IO[Any]:
-    try:
-        return open_file(log, "ab")
-    except Damaged as error:  # a cell may be about to begin in two processes: the one that doesn't get it has no log
-        with contextlib.suppress(OSError):
-            set_aside(log, error.why)
-        return open_file(log, "ab")
 
 
 def _stop_with(parent: Connection) -> None:
@@ -115,7 +91,7 @@ def run_local(
                 job = _next(waiting, limit)
                 if job is None:
                     break
-                running[slot] = (Child(_enter, job, gpu_for(slot), parent), job)
+                running[slot] = (Child(_enter, job, gpu_for(slot, int(job.resources.get("processes", 1))), parent), job)
                 show(Event(job.cell_id, None, _ids(running)))
             if limit is not None and limit.over:
                 _ask_to_stop(running, limit)

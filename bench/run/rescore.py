@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.data.roots import DataRoots
-    from bench.spec.sections import Device, OtherEvaluation
+    from bench.spec.resources import Device
+    from bench.spec.sections import OtherEvaluation
     from bench.train.evaluate import Sample
     from bench.train.metrics import EvaluationRecord
     from bench.train.reevaluate import Evaluator

@@ -27,8 +27,9 @@ from bench.run.costs import write_cost
 from bench.run.hooks import Hooks, Lost
 from bench.run.patience import outlast
 from bench.run.signals import Signals
+from bench.run.team import PeerFailed, Team
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, digests
 from bench.store.failures import Fault, classify
@@ -145,7 +146,7 @@ def _guarded(run: Run, job: Job, signals: Signals, known: StateRecord) -> State 
         if is_away(error, run.cell):
             streams.say(traceback.format_exc())
             raise
-        failure = classify(error)
+        failure = error.failure if isinstance(error, PeerFailed) else classify(error)
         if run.lost():
             return None
         release_reserve(run.path)  # a full disk still has space for the reason
@@ -166,10 +167,11 @@ def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
         raise BenchError(
             f"the code or a file of weights changed since the run was planned (now {cell.id}); run the grid again"
         )
-    device = set_up_torch(resources, cell.numerics)
-    numerics = {**torch_environment(device), "compile": resources.compile}
+    device, processes = set_up_torch(resources.of_process(), cell.numerics), resources.processes
+    together = {"threads": resources.threads, "processes": processes, "nodes": 1, "compile": resources.compile}
+    numerics = {**torch_environment(device), **together}
     described = provenance.describe()
-    here = (run, resources, device.type, model(device), str(described["code_sha256"]))
+    here = (run, resources, device.type, model(device, processes), str(described["code_sha256"]))
     noted = go_on(*here)
     goes_on = exists(run.checkpoint)  # else what earlier attempts were computed with is not in the result
     attempt = run.record_attempt({**described, **numerics, "goes_on": goes_on, "before": before(known)})
@@ -181,17 +183,19 @@ def _train(run: Run, job: Job, hooks: Hooks, known: StateRecord) -> None:
     roots, store = roots_of(job.data), run.path.parent
     dataset, data = open_dataset(cell.dataset, roots), check_unchanged(store, data_of(run), cell.dataset, roots)
     split = load_split(store, cell.split_sha256)
-    reader = build_reader(cell, dataset, split, resources, device)
+    team = Team(run, job, resources, device)
+    reader = build_reader(cell, dataset, split, team.each, device)
     hooks.open(cell, reader, split, device)
     recorder = Recorder(run, hooks.still_ours)
     try:
-        trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, resources, hooks, recorder))
+        trainer = recorder.restore(lambda: _make_trainer(cell, reader, split, team, hooks, recorder))
         first = trainer.stepper.done
         if first == 0 and max(len(noted["models"]), len(noted["codes"])) > 1:
             noted = began_anew(*here)
         aside = _noted(run, recorder.set_aside)
         run.write_state(State.RUNNING, step=first, from_step=first, **facts(noted), **aside)
-        trainer.train()
+        with team.at_work(first):
+            trainer.train()
     finally:
         recorder.close()
     hooks.still_ours()
@@ -205,14 +209,12 @@ def _noted(run: Run, aside: list[str]) -> dict[str, list[str]]:
     return {"set_aside": [*run.last_state().get("set_aside", []), *aside]} if aside else {}
 
 
-def _make_trainer(
-    cell: Cell, reader: Reader, split: Split, resources: Resources, hooks: Hooks, recorder: Recorder
-) -> Trainer:
+def _make_trainer(cell: Cell, reader: Reader, split: Split, team: Team, hooks: Hooks, recorder: Recorder) -> Trainer:
     """Return a trainer at its start, whose surroundings are the hooks and the recorder."""
     from bench.train.build import build_loader, build_stepper
     from bench.train.loop import Calls, Trainer
 
-    stepper = build_stepper(cell, len(reader.dataset.classes), hooks.device, resources.compile)
+    stepper = build_stepper(cell, len(reader.dataset.classes), hooks.device, team.each.compile, team.group)
     calls = Calls(
         evaluate=lambda: hooks.evaluate(stepper.method),
         evaluate_holdout=(lambda: hooks.evaluate_holdout(stepper.method)) if split.holdout else None,
@@ -232,7 +234,7 @@ def _make_trainer(
         progress=hooks.progress,
         should_stop=hooks.should_stop,
     )
-    return Trainer(stepper, build_loader(stepper, reader, split, resources), resources, calls)
+    return Trainer(stepper, build_loader(stepper, reader, split, team.each), team.each, calls)
 
 
 def labelled_pixels(reader: Images, split: Split) -> int:

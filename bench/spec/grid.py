@@ -21,7 +21,7 @@ from bench.errors import BenchError, nearest, unknown
 from bench.spec.cell import PARTS, SECTIONS, part_mapping
 from bench.spec.conditions import Condition, Resolved
 from bench.spec.messages import validate
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.spec.tune import Tune
 from bench.text import cut, shown
 from bench.yaml import Raw, RawView, read_yaml

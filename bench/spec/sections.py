@@ -18,14 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from bench.bounds import CropSide, Decay, Epochs, Images, Rate, Side, Steps, Threads
+from bench.bounds import CropSide, Decay, Epochs, Images, Rate, Side, Steps
 from bench.class_mean import indices
 from bench.config import Config
 from bench.errors import BenchError
 from bench.spec.messages import validate
 from bench.spec.pseudo_labels import PseudoLabels
 
-Device = Literal["auto", "cpu", "cuda"]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -110,11 +109,14 @@ class Numerics(Config):
         channels_last: memory format of images and weights.
         tf32: let convolutions in fp32 round their factors to TF32's 10 bits on a GPU, for speed, as torch does by default.
             Matrix products are exact in any case.
+        batch_norm_parts: batch-norm statistics are those of each of so many equal parts of a (micro-)batch, as on so many
+            GPUs without SyncBatchNorm; 1 is over all of it, on however many GPUs.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     tf32: bool = Field(default=False, json_schema_extra={"identity": "non-default"})
+    batch_norm_parts: PositiveInt = Field(default=1, json_schema_extra={"identity": "non-default"})
 
 
 Mode = Literal["whole", "padded", "sliding"]
@@ -254,44 +256,3 @@ class Evaluation(Config):
         if self.stride and self.size and (self.stride[0] > self.size[0] or self.stride[1] > self.size[1]):
             raise ValueError("stride must not exceed size, or pixels between windows are never predicted")
         return self
-
-
-Compile = Literal[False, True, "reduce-overhead"]
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
-
-
-class Resources(Config):
-    """What must not change a result: none of this is part of a cell's id.
-
-    Attributes:
-        device: `auto` takes a GPU where there is one. A run that began on a GPU goes on on a CPU, or the reverse, only where
-            that device is named here.
-        threads: CPU threads per cell. Sums depend on it, so 0 takes what the grid's first run in the store had: all cores
-            that it could use (with GPUs, a GPU's share of them), on a cluster the profile's `cpus`. The number of workers
-            doesn't change it, and a run that is resumed keeps the number it started with.
-        loader_threads: threads that decode, also for evaluation; 0 takes all cores but one beside a GPU, else two.
-        prefetch: batches made ahead.
-        cache_mb: budget for decoded images in memory, per cell.
-        checkpoint_every: iterations between checkpoints.
-        checkpoint_seconds: a checkpoint is also written when this much time has passed.
-        log_every: iterations between lines of losses in metrics.jsonl.
-        compile: run the networks of training through ``torch.compile``. Sums are rounded in another order then, so it is
-            off by default, written into every attempt, and kept when a run is resumed; evaluation is never compiled.
-            ``reduce-overhead`` replays them as CUDA graphs, one launch each; it needs a GPU, and has not run on one yet.
-        weights: what is kept of a run's weights when it has ended: ``both``, all that it has; ``last``; ``best`` (and those
-            selected on held-out images); or ``none``. `evaluation.also` is made before; without weights there is no
-            `evaluate`, `export` or `predict`.
-        track: experiment trackers that are told of each run while it trains; none can harm it.
-    """
-
-    device: Device = "auto"
-    threads: Threads = 0
-    loader_threads: Threads = 0
-    prefetch: Annotated[PositiveInt, Field(le=1024)] = 4
-    cache_mb: Annotated[NonNegativeInt, Field(le=10**9)] = 2048
-    checkpoint_every: Steps = 1000
-    checkpoint_seconds: Annotated[PositiveFloat, Field(le=1e9)] = 120.0
-    log_every: Steps = 50
-    compile: Compile = False
-    weights: Literal["none", "last", "best", "both"] = "both"
-    track: tuple[TrackerName, ...] = ()

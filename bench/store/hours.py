@@ -90,7 +90,8 @@ def spent(attempts: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> Sp
         seconds = max(ended - began, 0.0)
         found.seconds += seconds
         found.core_seconds += seconds * int(row.get("cores") or 1)
-        found.gpu_seconds += seconds / int(row.get("side_by_side") or 1) if row.get("device", "cpu") != "cpu" else 0.0
+        gpus = int(row.get("processes") or 1) / int(row.get("side_by_side") or 1)
+        found.gpu_seconds += seconds * gpus if row.get("device", "cpu") != "cpu" else 0.0
         first, reached = end.get("from_step"), int(end.get("step") or 0)
         if end is not state:
             share = _lost(first, reached, kept_by)

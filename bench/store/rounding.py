@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
@@ -12,7 +13,7 @@ from bench.files import read_json, sound_rows, write_json
 from bench.machine import default_threads
 from bench.patience import exists
 from bench.spec.messages import one_line
-from bench.spec.sections import Compile, Resources
+from bench.spec.resources import Compile, Resources
 from bench.store.run import Run
 
 
@@ -146,7 +147,7 @@ def _from_attempts(run: Run) -> Rounding:
     anew = [number for number, row in enumerate(rows) if row.get("goes_on") is False]
     models, codes = list[str](), list[str]()
     for row in rows[anew[-1] if anew else 0 :]:
-        models = _with(models, str(row.get("cpu" if row.get("device") == "cpu" else "device")))
+        models = _with(models, _model(row))
         codes = _with(codes, str(row.get("code_sha256")))
     if not rows or not {"threads", "device", "code_sha256"} <= rows[-1].keys():
         return {}
@@ -157,6 +158,14 @@ def _from_attempts(run: Run) -> Rounding:
         return cast(Rounding, _ROUNDING.validate_python({**found, "models": models, "codes": codes}))
     except ValidationError:
         return {}
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    """Return the model of the device of an attempt, as ``bench.train.setup.model`` names it."""
+    on_cpu, processes = row.get("device") == "cpu", int(row.get("processes") or 1)
+    if processes == 1:
+        return str(row.get("cpu" if on_cpu else "device"))
+    return f"{row.get('cpu')} ({processes} processes)" if on_cpu else f"{processes} × {row.get('device')}"
 
 
 def _began(run: Run) -> Rounding:

@@ -150,6 +150,7 @@ class Summary(_Stored):
         warnings: what a person should know of the data before runs are made on it.
         tuning: how the cells' settings are chosen; None where they are as written.
         trials: the cells of all trials; `cells` are those that are reported.
+        processes: that train each cell together.
         checked: the data were here, and were looked at for what would make a run fail or its score meaningless.
     """
 
@@ -168,6 +169,7 @@ class Summary(_Stored):
     needs: list[tuple[str, str]] = []
     left_out: list[str] = []
     warnings: list[str] = []
+    processes: int = 1
     checked: bool = False
     tuning: Tuning | None = None
     trials: list[CellSummary] = []

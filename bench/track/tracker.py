@@ -12,7 +12,7 @@ from typing import Any, Protocol, get_args
 
 from bench.errors import BenchError
 from bench.files import read_json, read_jsonl, short_name
-from bench.spec.sections import TrackerName
+from bench.spec.resources import TrackerName
 from bench.store.run import Run
 from bench.streams import say
 

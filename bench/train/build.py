@@ -12,9 +12,11 @@ from bench.arrays import UInt8
 from bench.errors import BenchError
 from bench.seeds import derive
 from bench.spec.cell import Cell
-from bench.spec.sections import Compile, Resources
+from bench.spec.resources import Compile, Resources
+from bench.train.group import Group
 from bench.train.host import decoding_threads
 from bench.train.loader import Loader
+from bench.train.norms import divide_norms
 from bench.train.reader import Images, Reader
 from bench.train.step import Stepper
 from methods.base import Build, Method, Ohem
@@ -89,20 +91,28 @@ def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8]
     return visible
 
 
-def build_stepper(cell: Cell, num_classes: int, device: torch.device, compiled: Compile = False) -> Stepper:
-    """Return what takes a cell's steps, at its start, on its device.
+def build_stepper(
+    cell: Cell, num_classes: int, device: torch.device, compiled: Compile = False, group: Group | None = None
+) -> Stepper:
+    """Return what takes a cell's steps, at its start, on its device; with a group, together with its other processes.
 
     Raises:
-        BenchError: if CUDA graphs are asked for on a CPU, where torch would silently do without them.
+        BenchError: if CUDA graphs are asked for on a CPU, where torch would silently do without them, or networks are to be
+            compiled that several processes divide.
     """
+    if compiled and group is not None:
+        raise BenchError("resources.compile: networks that several processes divide can't be compiled; set it to false")
     graphs = compiled == "reduce-overhead"
     if graphs and device.type != "cuda":
         raise BenchError(f"resources.compile: 'reduce-overhead' needs a GPU, and this is {device}; use true or false")
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
     method = build_method(cell, num_classes).to(device).to(memory_format=memory_format)
+    divide_norms(method, cell.numerics.batch_norm_parts, group)
+    if group is not None:
+        group.divide(method, cell.network.cls)
     if compiled:
         compile_networks(method, cell.network.cls, compiled)
-    return Stepper(cell, method, device, graphs)
+    return Stepper(cell, method, device, graphs, group)
 
 
 def build_reader(

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from bench.phases import phase
 from bench.seeds import derive, rng
-from bench.spec.sections import Resources, Schedule
+from bench.spec.resources import Resources
+from bench.spec.sections import Schedule
 from bench.train.host import Rows, decoding_threads
 from bench.train.reader import Images
 from bench.train.sampling import sample

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 
 from torch import Tensor
 
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.store.confusion import ImageCounts
 from bench.train.evaluate import PHASE
 from bench.train.loader import Loader

@@ -18,7 +18,8 @@ from bench.data.roots import DataRoots, open_dataset
 from bench.data.splits import load_split
 from bench.errors import BenchError
 from bench.spec.cell import Cell
-from bench.spec.sections import Device, Evaluation, OtherEvaluation, Resources, ScoredSplit
+from bench.spec.resources import Device, Resources
+from bench.spec.sections import Evaluation, OtherEvaluation, ScoredSplit
 from bench.store.cells import data_of, read_cell
 from bench.store.confusion import Confusion, confusion_path, read_confusion, write_confusion
 from bench.store.contents import changes

@@ -10,7 +10,8 @@ import torch
 
 from bench import machine
 from bench.errors import MachineError
-from bench.spec.sections import Numerics, Resources
+from bench.spec.resources import Resources
+from bench.spec.sections import Numerics
 
 
 def set_up_torch(resources: Resources, numerics: Numerics) -> torch.device:
@@ -109,13 +110,16 @@ def why_no_gpu(wanted: str) -> str:
     return f"{asked}, but torch can use none; {why}. To insist on the CPU, set resources: {{device: cpu}}{hide}"
 
 
-def hardware(device: torch.device) -> str:
-    """Name a device and, of a CPU, the threads that torch uses."""
+def hardware(device: torch.device, processes: int = 1) -> str:
+    """Name a device and, of a CPU, the threads that torch uses, in each of a cell's processes."""
     if device.type == "cuda":
-        return model(device)
-    return f"{model(device)}, {torch.get_num_threads()} threads"
+        return model(device, processes)
+    return f"{model(device, processes)}, {torch.get_num_threads()} threads"
 
 
-def model(device: torch.device) -> str:
-    """Return the model's name of a device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_model()
+def model(device: torch.device, processes: int = 1) -> str:
+    """Return the model's name of a device, with the number of a cell's processes where there are several."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        return name if processes == 1 else f"{processes} × {name}"
+    return machine.cpu_model() + (f" ({processes} processes)" if processes > 1 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypedDict
 
 import torch
@@ -12,6 +13,7 @@ from bench.errors import BenchError
 from bench.phases import in_phase, phase
 from bench.seeds import derive
 from bench.spec.cell import Cell
+from bench.train.group import Group
 from bench.train.means import Means
 from bench.train.optim import learning_rate, make_optimizer, set_learning_rate
 from methods.base import Batch, Method
@@ -48,6 +50,7 @@ class Stepper:
         method: built from the cell, on `device`.
         device: of the method and of the batches.
         graphs: whether the networks are replayed as CUDA graphs (see ``build.compile_networks``).
+        group: the processes that take the steps together, where there are several.
 
     Attributes:
         done: optimizer steps taken.
@@ -55,8 +58,10 @@ class Stepper:
         loss_count: steps in these.
     """
 
-    def __init__(self, cell: Cell, method: Method, device: torch.device, graphs: bool = False) -> None:
-        self.cell, self.method, self.device, self.graphs = cell, method, device, graphs
+    def __init__(
+        self, cell: Cell, method: Method, device: torch.device, graphs: bool = False, group: Group | None = None
+    ) -> None:
+        self.cell, self.method, self.device, self.graphs, self.group = cell, method, device, graphs, group
         self.optimizer = make_optimizer(cell.optimizer, method)
         self.done = 0
         self.losses, self.logged = Means(device), Means(device)
@@ -71,6 +76,10 @@ class Stepper:
 
     def take(self, batches: Iterable[Batch]) -> None:
         """Take one optimizer step over the micro-batches."""
+        with nullcontext() if self.group is None else self.group.step():
+            self._take(batches)
+
+    def _take(self, batches: Iterable[Batch]) -> None:
         accumulate = self.cell.schedule.accumulate
         # Not for each micro-batch: gradients, which lie in the graphs' memory too, are added up over them.
         if self.graphs:
@@ -104,8 +113,10 @@ class Stepper:
         return losses, self.method.take_logged()
 
     def _update(self) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.group is not None:
+            self.group.sum_gradients(parameters)
         if self.cell.optimizer.clip_norm is not None:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, self.cell.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ square root of their C products (without which SGD at a rate of 0.05 diverges), 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, PositiveInt
@@ -121,9 +121,11 @@ class MaskClassifier(nn.Module):
     Attributes:
         num_classes: K.
         feature_channels: C, channels of the pixel features and width of the queries: 256 (64 for `tiny`).
+        batch_dimensions: in which dimensions of what it returns the images are, for several processes to share them.
     """
 
     Config = MaskClassifierConfig
+    batch_dimensions: ClassVar[dict[str, tuple[int, ...]]] = {"regions": (1, 1, 0)}
 
     def __init__(self, config: MaskClassifierConfig, num_classes: int) -> None:
         from torchvision.ops import FeaturePyramidNetwork  # takes two seconds; planning doesn't need it

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from bench.machine import keep_freed_memory, usable_cores
 from bench.seeds import rng
-from bench.spec.sections import Batch, Resources, Schedule
+from bench.spec.resources import Resources
+from bench.spec.sections import Batch, Schedule
 from bench.train.loader import Loader
 from datasets.augmentation.reco import Augmentation, AugmentationConfig
 from tests.benchmarks.bench_augment import make_pairs

@@ -22,7 +22,8 @@ import torch
 
 from bench.arrays import UInt8
 from bench.machine import usable_cores
-from bench.spec.sections import Evaluation, Resources
+from bench.spec.resources import Resources
+from bench.spec.sections import Evaluation
 from bench.train.checkpoint import Writer
 from bench.train.evaluate import evaluate
 from bench.train.reader import Reader

@@ -20,7 +20,7 @@ from bench.data.splits import load_split
 from bench.plan.cells import PlannedCell
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_method, build_reader, build_stepper
 from bench.train.setup import set_up_torch
 from methods.base import Batch

@@ -12,7 +12,7 @@ import torch
 import tests.noop_cuda.convolutions  # noqa: F401 (registers them)
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train import checkpoint
 from bench.train.build import build_stepper
 from bench.train.setup import set_up_torch, torch_environment

@@ -139,7 +139,7 @@ class Context:
 
 def open_subject(planned: PlannedCell, request: Request, device: str = "cuda", **resources: Any) -> Subject:
     """Return a cell's stepper and loader as a run has them, on a device."""
-    from bench.spec.sections import Resources
+    from bench.spec.resources import Resources
     from tests.benchmarks.subjects import Subject
 
     return Subject(planned, request, Resources(device=device, **resources))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.arrays import UInt8
-from bench.spec.sections import Batch, Evaluation, Resources, Schedule
+from bench.spec.resources import Resources
+from bench.spec.sections import Batch, Evaluation, Schedule
 from bench.train import evaluate as module
 from bench.train.evaluate import Sample, evaluate
 from bench.train.loader import Loader

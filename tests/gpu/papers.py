@@ -14,7 +14,7 @@ from bench.cost.predict import BlankImages
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_stepper
 from bench.train.loader import Loader
 from bench.train.step import Stepper

@@ -118,7 +118,7 @@ def _large(context: Context) -> Files:
 
 def _rate(subject: Subject, files: Files, count: int) -> float:
     """Return images per second of the loader's own work, decoding each time; the first step warms up."""
-    from bench.spec.sections import Resources
+    from bench.spec.resources import Resources
     from bench.train.build import build_loader
     from datasets.split import Split
 

@@ -19,7 +19,8 @@ from torch import nn
 from bench.arrays import UInt8
 from bench.phases import phase_watchers
 from bench.spec.cell import Cell
-from bench.spec.sections import Evaluation, Numerics, Resources
+from bench.spec.resources import Resources
+from bench.spec.sections import Evaluation, Numerics
 from bench.train.evaluate import evaluate
 from bench.train.loader import Loader
 from bench.train.metrics import confusion_matrix

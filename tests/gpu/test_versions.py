@@ -10,7 +10,7 @@ from bench import kernels
 from bench.arrays import UInt8
 from bench.seeds import rng
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_stepper
 from datasets.split import Split
 from tests.bench.train.test_golden import OPTIONS

@@ -6,7 +6,8 @@ import json
 
 import torch
 
-from bench.spec.sections import Numerics, Resources
+from bench.spec.resources import Resources
+from bench.spec.sections import Numerics
 from bench.train.setup import set_up_torch
 from tests.gpu.papers import make_cells, make_stepper
 from tests.noop_cuda import convolutions

@@ -22,10 +22,10 @@ def figures(runs: Sequence[RunFacts]) -> dict[str, Any]:
         ended (ISO 8601, UTC); peak memory in bytes per kind. Hours are None where no run says.
     """
     counted = [run for run in runs if run.seconds is not None and run.kind]
-    by_kind = {kind: sum(run.seconds or 0 for run in counted if run.kind == kind) / 3600 for kind in KINDS}
+    by_kind = {kind: sum(_seconds(run) for run in counted if run.kind == kind) / 3600 for kind in KINDS}
     models = defaultdict[str, float](float)
     for run in counted:
-        models[f"{KINDS[str(run.kind)]} {run.model}"] += run.seconds or 0
+        models[f"{KINDS[str(run.kind)]} {run.model}"] += _seconds(run)
     began = [run.began for run in runs if run.began]
     ended = [run.ended for run in runs if run.ended and run.attempts]
     cores = sum((run.seconds or 0) * (run.threads or 1) for run in counted if run.kind == "cpu") / 3600
@@ -44,12 +44,19 @@ def figures(runs: Sequence[RunFacts]) -> dict[str, Any]:
     }
 
 
+def _seconds(run: RunFacts) -> float:
+    """Return the seconds of a run's devices: of each of its GPUs."""
+    return (run.seconds or 0) * (run.processes if run.kind == "cuda" else 1)
+
+
 def compute(runs: Sequence[RunFacts]) -> str:
     """Say on what hardware the runs were made, for how many hours, and what isn't counted."""
     models = Counter((run.kind, run.model) for run in runs if run.kind)
     devices = joined(f"{KINDS[kind or '']} {model} ({number(n, 'run')})" for (kind, model), n in models.most_common())
     found = figures(runs)
-    text = f"Devices, one a run: {devices or UNKNOWN}. "
+    gpus = Counter(run.processes for run in runs if run.kind == "cuda" and run.processes > 1)
+    several = "".join(f", {count} in {number(n, 'run')}" for count, n in sorted(gpus.items()))
+    text = f"Devices, one a run{several}: {devices or UNKNOWN}. "
     if not found["runs_counted"]:
         text += f"Hours: {UNKNOWN}."
     else:

@@ -88,6 +88,7 @@ def _run(store: Path, summary: Summary, cell: CellSummary, record: Record, row: 
         kind=None if "device" not in last else "cpu" if on_cpu else "cuda",
         model=last.get("cpu") if on_cpu else last.get("device"),
         threads=last.get("threads"),
+        processes=last.get("processes") or 1,
         seconds=_number(row["seconds"]) if record.run.state == "done" else None,
         memory=_number(memory),
         began=_time(tries[0].get("time")) if tries else None,

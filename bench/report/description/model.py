@@ -26,6 +26,7 @@ class RunFacts:
         identity: its parts and sections; empty where neither the plan nor the run says them.
         attempts: number of attempts; 0 where none is recorded.
         kind, model, threads: of its last attempt: `cpu` or `cuda`, the device's name, CPU threads; None where unknown.
+        processes: that trained it together, likewise: on GPUs of one each.
         seconds: of training and evaluation; None where it didn't end or doesn't say.
         memory: peak bytes on the device, of the process on a CPU.
         began, ended: time of the first attempt, and of the last record.
@@ -47,6 +48,7 @@ class RunFacts:
     kind: str | None = None
     model: str | None = None
     threads: int | None = None
+    processes: int = 1
     seconds: float | None = None
     memory: float | None = None
     began: datetime | None = None

@@ -85,11 +85,48 @@ def _before_matrices(which: int) -> None:
     recorder.save_confusion = save  # type: ignore[attr-defined, assignment]
 
 
+def _peer_at_step(steps: int) -> None:
+    """Kill another process of the cell when the n-th step of both is announced."""
+    from bench.run.team import Team
+
+    original = Team._step
+
+    def step(self: Team) -> None:
+        original(self)
+        tick(self)
+
+    count = 0
+
+    def tick(team: Team) -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            (peer,) = team._peers
+            peer.child.send(signal.SIGKILL)
+
+    Team._step = step  # type: ignore[method-assign]
+
+
+def _signal_at_step(steps: int) -> None:
+    """Ask the process to stop while it takes the n-th step, as a cluster does."""
+    from bench.train.step import Stepper
+
+    original, tick = Stepper.take, _after(steps, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    def take(self: Stepper, batches: Any) -> None:
+        tick()
+        original(self, batches)
+
+    Stepper.take = take  # type: ignore[method-assign]
+
+
 POINTS: dict[str, Callable[[int], None]] = {
     "step": _at_step,
     "write": _in_checkpoint_write,
     "evaluation": _after_evaluation,
     "matrices": _before_matrices,
+    "peer": _peer_at_step,
+    "signal": _signal_at_step,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from bench.cli.states import _facts
 from bench.errors import BenchError, MachineError
 from bench.files import append_jsonl, read_json, write_json
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.store import rounding
 from bench.store.rounding import as_it_began, mixed_code, went_on
 from bench.store.run import Run

@@ -23,7 +23,7 @@ from bench.plan.summary import make_plan
 from bench.run.worker import run_cell
 from bench.seeds import rng
 from bench.spec.cell import Cell
-from bench.spec.sections import Compile, Resources
+from bench.spec.resources import Compile, Resources
 from bench.store.job import Job
 from bench.store.rounding import as_it_began, go_on
 from bench.store.run import Run, State

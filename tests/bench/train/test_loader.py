@@ -11,8 +11,9 @@ import torch
 from bench import registry
 from bench.arrays import UInt8
 from bench.seeds import rng
+from bench.spec.resources import Resources
 from bench.spec.sections import Batch as BatchSize
-from bench.spec.sections import Resources, Schedule
+from bench.spec.sections import Schedule
 from bench.train.loader import Loader
 from bench.train.reader import Images, Reader
 from methods.base import Batch

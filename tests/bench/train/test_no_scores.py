@@ -24,7 +24,7 @@ from bench.plan.summary import make_plan
 from bench.run.hooks import Hooks
 from bench.run.worker import run_cell
 from bench.seeds import derive
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.store.run import State
 from bench.train.build import build_loader
 from bench.train.loop import Calls, Progress, Trainer

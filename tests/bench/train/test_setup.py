@@ -17,7 +17,8 @@ from bench.train.setup import pick_device
 REPORT = """
 import warnings
 warnings.simplefilter("error")
-from bench.spec.sections import Numerics, Resources
+from bench.spec.resources import Resources
+from bench.spec.sections import Numerics
 from bench.train.setup import set_up_torch, torch_environment
 import torch
 for tf32 in (True, False):

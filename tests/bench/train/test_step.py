@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.spec.cell import Cell
-from bench.spec.sections import Resources
+from bench.spec.resources import Resources
 from bench.train.loader import Loader
 from bench.train.loop import Calls, Row, Trainer
 from bench.train.metrics import Score

@@ -18,7 +18,8 @@ from bench.errors import BenchError
 from bench.registry import get
 from bench.seeds import rng
 from bench.spec.cell import resolve_part
-from bench.spec.sections import Resources, Schedule
+from bench.spec.resources import Resources
+from bench.spec.sections import Schedule
 from bench.train.loader import Loader
 from bench.train.reader import Reader
 from datasets.protocols.partial import Partial, PartialConfig, draw_pixels
