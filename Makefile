@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity
+.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs
 
 setup: $(READY)
 
@@ -41,6 +41,11 @@ fuzz: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+# The documentation, in build/docs; a link that leads nowhere is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 # The authors' code and ours side by side: BENCH_PARITY=DIR make parity, where DIR holds checkouts (see tests/parity).
 parity: $(READY)

@@ -17,6 +17,7 @@ from methods.base import Build
 from tests.methods.fakes import CLASSES, batch, network
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+STARTED = (Path(__file__).parents[1] / "docs/index.md").read_text()
 
 
 def block(language: str, containing: str) -> str:
@@ -57,7 +58,7 @@ def test_every_command_and_option_exists() -> None:
     import typer
 
     commands = typer.main.get_command(app)
-    shown = re.findall(r"python bench\.py ([a-z]+)([^\n`#]*)", README)
+    shown = re.findall(r"python bench\.py ([a-z]+)([^\n`#]*)", README + STARTED)
     assert len(shown) >= 8
     for verb, rest in shown:
         command = commands.commands[verb]  # type: ignore[attr-defined]
@@ -75,3 +76,13 @@ def test_the_citation_names_this_version() -> None:
     assert f'version = "{cited["version"]}"' in project and f'license = "{cited["license"]}"' in project
     (described,) = re.findall('description = "(.*)"', project)
     assert cited["abstract"] == f"{described}."
+
+
+def test_every_page_is_in_the_documentation() -> None:
+    root = Path(__file__).parents[1]
+    pages = [page for entry in yaml.safe_load((root / "mkdocs.yml").read_text())["nav"] for page in entry.values()]
+    assert sorted(pages) == sorted(
+        [*(path.name for path in (root / "docs").glob("*.md")), "keys.md"]
+    )  # that one is made
+    links = {link for path in (root / "docs").glob("*.md") for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text())}
+    assert links <= set(pages)

@@ -29,7 +29,8 @@ _WORDS: dict[Any, str] = {
     dict: "keys and values",
 }
 _NAMES = re.compile(r"`{0,2}\w+`{0,2}(?:, `{0,2}\w+`{0,2})*")
-_SEE = re.compile(r"see :class:`(\w+)`\.?")
+_SEE = re.compile(r"see `(\w+)`\.?")  # a class, by whose docstring the words are replaced
+_ROLE = re.compile(r":\w+:`")  # of reStructuredText
 
 
 @dataclass(frozen=True)
@@ -181,4 +182,4 @@ def _attributes(text: str) -> dict[str, str]:
         else:
             for name in names:
                 found[name] = f"{found[name]} {line.strip()}".strip()
-    return {name: text.replace("``", "`") for name, text in found.items()}
+    return {name: _ROLE.sub("`", text.replace("``", "`")) for name, text in found.items()}

@@ -32,7 +32,7 @@ class MLflow:
 
         record.folder.mkdir(parents=True, exist_ok=True)
         database = record.folder.parent / "mlflow.db"
-        with (record.folder.parent / "mlflow.lock").open("a") as file:
+        with (record.folder.parent / "mlflow.lock").open("a", encoding="utf-8") as file:
             if not lock(file, seconds=_PATIENCE):
                 raise BenchError(f"{file.name}: held by another process for {_PATIENCE:.0f} s")
             self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database.resolve()}")
