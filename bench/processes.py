@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from bench.machine import child_environment
@@ -40,3 +43,14 @@ def start(target: Callable[..., None], arguments: Sequence[Any], preload: Sequen
         else:
             return process
     raise AssertionError("unreachable")
+
+
+def tidy_up_for_parent() -> None:
+    """Remove the folder of the server's socket, ``pymp-…``, from a process whose parent was killed before it could."""
+    parent = multiprocessing.parent_process()
+    server = getattr(forkserver, "_forkserver", None)
+    address = getattr(server, "_forkserver_address", None)
+    if parent is None or parent.is_alive() or not isinstance(address, str):
+        return
+    if (folder := Path(address).parent).name.startswith("pymp-"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.machine import gpu_for, let_threads_sleep, usable_memory
 from bench.patience import is_away
+from bench.processes import tidy_up_for_parent
 from bench.run.child import Child, print_to
 from bench.run.limit import TimeLimit
 from bench.run.signals import Interrupted, raising
@@ -65,6 +66,7 @@ def _stop_with(parent: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         parent.recv()
     os.kill(os.getpid(), signal.SIGTERM)
+    tidy_up_for_parent()
 
 
 def run_local(

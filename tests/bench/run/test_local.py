@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,13 +67,21 @@ def grid(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def started(tmp_path: Path, grid: Path) -> Iterator[Started]:
+def temporary() -> Iterator[Path]:
+    """A temporary folder whose path is short enough for that of a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="b-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def started(tmp_path: Path, grid: Path, temporary: Path) -> Iterator[Started]:
     process = subprocess.Popen(
         command(grid, tmp_path / "store"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     yield Started(process, tmp_path / "store")
@@ -117,15 +126,17 @@ def test_a_signal_ends_run_and_its_cells_with_a_checkpoint(
 
 @pytest.mark.parametrize("steps", [1, 4, 20])
 def test_cells_end_with_a_checkpoint_when_their_parent_is_killed(
-    started: Started, steps: int, tmp_path: Path, grid: Path
+    started: Started, steps: int, tmp_path: Path, grid: Path, temporary: Path
 ) -> None:
     started.wait_for_steps(steps)
+    assert list(temporary.glob("pymp-*"))
     started.process.send_signal(signal.SIGKILL)
     started.process.wait()
     deadline = time.monotonic() + 30
     while processes_of(started.store) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes_of(started.store) == []
+    assert list(temporary.glob("pymp-*")) == []
     run = started.run()
     assert run.result.exists() or run.checkpoint.exists(), run.read_state()
     assert current_state(run)["state"] in (State.PREEMPTED.value, State.DONE.value)
