@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import registry
 from bench.bounds import LARGEST_SEED
 from bench.errors import BenchError
 from bench.plan.cells import Plan, resolve_grid
 from bench.plan.request import Request
 from bench.spec.grid import expand, read_grid
-from tests.toy import Toy
 
 HOPELESS = [
     ("resources.threads=1000000", "resources.threads: input should be less than or equal to 4096, not 1000000"),
@@ -89,7 +89,9 @@ def test_unusual_numbers_are_taken(grid_file: Path, setting: str) -> None:
 def test_images_that_are_held_out_must_fit_too(grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = "evaluation={mode: padded, size: [40, 40], select_on: holdout, holdout: 2}"
     assert planned(grid_file, held).cells
-    monkeypatch.setattr(Toy, "image", lambda self, i: np.zeros((40, 41 if "train" in i else 40, 3), np.uint8))
+    monkeypatch.setattr(
+        registry.get("dataset", "toy"), "image", lambda self, i: np.zeros((40, 41 if "train" in i else 40, 3), np.uint8)
+    )
     with pytest.raises(BenchError, match=r"evaluation\.size: images of holdout have up to 40×41 pixels"):
         planned(grid_file, held, "dataset.data=another")
 
