@@ -46,8 +46,8 @@ class Names:
     def find(self, line: str) -> str:
         """Return the training id that a line names.
 
-        A line is an id or the path of an image, maybe with the path of its mask behind it. The whole line is tried first;
-        then it is cut at white space, where both sides must name the same image.
+        A line is an id or the path of an image, maybe with the path of its mask behind it, suffix included. The whole line
+        is tried first; then it is cut at white space, where both sides must name the same image.
 
         Raises:
             NotOneImageError: if it names none, one outside the training list, or could name several.
@@ -98,9 +98,12 @@ class Names:
         return False
 
     def _is_mask(self, text: str, image_id: str) -> bool:
-        """Tell whether a path can be the mask of an image: its name, maybe with a tag behind it, in its folder."""
+        """Tell whether a path can be the mask of an image: its name, maybe with a tag behind it, in its folder.
+
+        It has a file's suffix: without one, `1 1` could be a mask of `1` as well as an image that isn't there.
+        """
         parts = _parts(text)
-        if parts is None:
+        if parts is None or PurePosixPath(parts[-1]).suffix.lower() not in _SUFFIXES:
             return False
         *folders, name = _without_suffix(parts)
         for known in self._files[image_id]:

@@ -121,7 +121,14 @@ def test_serve_answers_until_it_is_interrupted_and_writes_nothing(ran: Request) 
         "0",
     ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    serving = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    # Whoever runs these tests in the background has them ignore INT, and what they start with them.
+    serving = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert serving.stdout is not None
     line = serving.stdout.readline()
     port = int(re.findall(r"http://localhost:(\d+)/", line)[0])

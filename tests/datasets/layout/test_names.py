@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -64,6 +65,8 @@ def find(line: str, *train: str, val: tuple[str, ...] = (), images: str = "JPEGI
         ("0003.jpg", ("train/0003", "more/0003"), None),
         ("b/a/1.jpg", ("a/1", "b/a/1"), "b/a/1"),
         ("1/1/1", ("1/1",), "1/1"),
+        ("1 1", ("1",), None),
+        ("1 1.png", ("1",), "1"),
         ("../JPEGImages/1.jpg", ("1",), None),
         ("v1.2", ("v1.2", "v1"), "v1.2"),
         ("v1.2.png", ("v1.2", "v1"), "v1.2"),
@@ -108,18 +111,31 @@ def spelled(image_id: str, style: int) -> str:
     ][style]
 
 
+def with_its_mask(line: str, image_id: str) -> bool:
+    """Tell whether a line can be read as an image and, behind white space, the mask of its name, as in ``1 masks/1.png``."""
+    cuts = [(line[: m.start()], line[m.end() :]) for m in re.finditer(r"\s+", line)]
+    name = image_id.split("/")[-1]
+    masks = [
+        image for image, mask in cuts if re.search(rf"(^|/){re.escape(name)}([-_.][^/]*)?\.(png|jpg)$", mask, re.I)
+    ]
+    return any(f"/{re.sub('[.](jpg|png)$', '', image, flags=re.I)}".endswith(f"/{image_id}") for image in masks)
+
+
 @settings(max_examples=400, deadline=None)
 @given(ids=IDS, written=ID, style=st.integers(0, 7), held=st.integers(0, 3))
 def test_the_id_written_or_a_refusal(ids: list[str], written: str, style: int, held: int) -> None:
     """Whatever the dataset holds, a line that spells out an id is never taken for another one.
 
-    But for folders in front of a whole id with a folder, as in ``leftImg8bit/aachen/1`` for ``aachen/1``.
+    But for folders in front of a whole id with a folder, as in ``leftImg8bit/aachen/1`` for ``aachen/1``, and for an image
+    with its mask.
     """
     val, train = tuple(ids[:held]), tuple(ids[held:])
-    found = find(spelled(written, style), *train, val=val) if train else None
+    line = spelled(written, style)
+    found = find(line, *train, val=val) if train else None
     bare = PurePosixPath(written).name
     behind_folders = [i for i in train if "/" in i and written.endswith(f"/{i}") and written not in ids]
-    assert found in (None, *([bare] if style == 7 else [written, *behind_folders]))
+    allowed = [bare] if style == 7 else [written, *behind_folders]
+    assert found is None or found in allowed or with_its_mask(line, found)
     assert found is None or found in train
 
 
