@@ -37,8 +37,7 @@ def evaluated(runs: Runs, store: Path, asked: OtherEvaluation, rule: str, option
         if found.run.state == "done" and rule not in found.run.values:
             missing.append(record.run.id)
             reason = found.run.reason or f"not evaluated so: {command.format(record.run.id)}"
-            run = replace(found.run, state="pending", reason=reason, step=0.0, values=dict.fromkeys(RULES))
-            found = replace(found, run=run)
+            found = found.without_score(reason)
         records.append(found)
     return Runs(records, runs.axes), _said(missing, sum(r.run.state == "done" for r in runs.records), command)
 

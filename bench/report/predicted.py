@@ -32,39 +32,33 @@ def predicted(runs: Runs, store: Path, name: str) -> tuple[Runs, list[str]]:
     Raises:
         BenchError: with the names that there are, where no run has this one.
     """
-    records, names, missing = [], set[str](), []
+    records, names, missing, done = list[Record](), set[str](), list[str](), 0
     for record in runs.records:
+        found = record
         if record.run.state == "done":
             by_rule = _scores(store, record)
             names |= {other for scores in by_rule.values() for other in scores}
-            found = {rule: scores[name] for rule, scores in by_rule.items() if name in scores}
-            missing += [] if found else [record.run.id]
-            record = _with(record, found, name)
-        records.append(record)
-    if missing and len(missing) == sum(record.run.state == "done" for record in runs.records):
+            scored = {rule: scores[name] for rule, scores in by_rule.items() if name in scores}
+            found = _with(record, scored, name) if scored else record.without_score(_NONE.format(name))
+            missing += [] if scored else [record.run.id]
+            done += 1
+        records.append(found)
+    if missing and len(missing) == done:
         raise unknown("predictor", name, names)
-    said = (
-        [f"{len(missing)} finished runs have no predictor `{name}` that was scored: {missing[0]} …"] if missing else []
-    )
-    return Runs(records, runs.axes), said
+    said = f"{len(missing)} of {done} finished runs have no score of a predictor `{name}`, the first is {{}}"
+    return Runs(records, runs.axes), [said.format(one) for one in missing[:1]]
 
 
 def _scores(store: Path, record: Record) -> dict[str, dict[str, Mapping[str, Any]]]:
     """Return by rule the scores of a run by name of the predictor."""
+    result: Mapping[str, Any] = {}
     with suppress(BenchError):
-        evaluations = {rule: (read_result(Run(store / record.run.id)) or {}).get(rule) or {} for rule in RULES}
-        return {
-            rule: {one["predictor"]: one, **one["predictors"]}
-            for rule, one in evaluations.items()
-            if "predictor" in one
-        }
-    return {}
+        result = read_result(Run(store / record.run.id)) or {}
+    evaluations = {rule: one for rule in RULES if "predictor" in (one := result.get(rule) or {})}
+    return {rule: {one["predictor"]: one, **one["predictors"]} for rule, one in evaluations.items()}
 
 
 def _with(record: Record, found: Mapping[str, Mapping[str, Any]], name: str) -> Record:
-    run = replace(record.run, values={rule: score["miou"] for rule, score in found.items()})
-    if found:
-        run = replace(run, evaluation=f"{run.evaluation}; predicted by the {name}")
-    else:
-        run = replace(run, state="pending", reason=_NONE.format(name), step=0.0, values=dict.fromkeys(RULES))
+    values = {rule: score["miou"] for rule, score in found.items()}
+    run = replace(record.run, values=values, evaluation=f"{record.run.evaluation}; predicted by the {name}")
     return replace(record, run=run, iou={rule: json.dumps(score["iou"]) for rule, score in found.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +47,11 @@ class Record:
     environment: str = ""
     sides: tuple[Record, ...] = ()
     ignored: tuple[str, ...] = ()
+
+    def without_score(self, reason: str) -> Record:
+        """Return the record as one whose run has yet to get the scores that are asked for, with the reason."""
+        run = replace(self.run, state="pending", reason=reason, step=0.0, values=dict.fromkeys(RULES))
+        return replace(self, run=run)
 
 
 @dataclass(frozen=True)

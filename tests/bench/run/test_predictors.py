@@ -101,7 +101,7 @@ def test_a_method_without_it_is_pending(scored: dict[str, tuple[Path, Run]], tmp
     jobs = make_jobs(made, made.cells, request, retry=False)[0]
     assert [run_cell(job) for job in jobs] == [State.DONE] * len(jobs)
     table = json.loads(invoke("table", both, "--store", run.path.parent, "--predictor", "mean", "--json").stdout)
-    assert table["warnings"] and "no predictor `mean`" in table["warnings"][0]
+    assert table["warnings"] and "no score of a predictor `mean`" in table["warnings"][0]
     assert [cell["last"]["n"] for cell in table["sections"][0]["cells"]] == [1, 0]
     table = json.loads(invoke("table", both, "--store", run.path.parent, "--predictor", "student", "--json").stdout)
     assert [cell["last"]["n"] for cell in table["sections"][0]["cells"]] == [1, 1]
