@@ -14,7 +14,12 @@ from bench.spec.grid import DEFAULT_RECIPE, Grid, apply, lookup
 from bench.yaml import Raw, RawView
 
 # Keys that change neither a result nor a score.
-_NEUTRAL = {"resources", "profile", "title", "evaluation.also"}
+_NEUTRAL = (
+    "resources",
+    "profile",
+    "title",
+    *(f"evaluation.{key}" for key in ("also", "boundary", "pseudo_labels", "predictors")),
+)
 
 
 class Deviation(BaseModel):
@@ -68,7 +73,7 @@ def deviations(written: Grid, sets: RawView, points: Sequence[RawView]) -> tuple
     """
     recipe, found, keys = _recipe(written), list[Deviation](), [list[str]() for _ in points]
     for key, value in sets.items():
-        if {key, key.split(".")[0]} & _NEUTRAL:
+        if any(f"{key}.".startswith(f"{neutral}.") for neutral in _NEUTRAL):
             continue
         if key in written.axes:
             usual = written.axes[key]
