@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import JSON, STORE, store_path
-from bench.cli.output import console, print_json
+from bench.cli.output import console, print_json, size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,11 +152,11 @@ def describe(prediction: Prediction | None) -> str:
         return ""
     if "error" in prediction:
         return f"  memory can't be predicted: {prediction['error']}"
-    about, needs = (_size(prediction[key]) for key in ("reserved_bytes", "needed_bytes"))
+    about, needs = (size_text(prediction[key]) for key in ("reserved_bytes", "needed_bytes"))
     above = "" if prediction.get("fits", True) else "  ABOVE THE GPU'S MEMORY"
     parts = ""
     if "evaluation_bytes" in prediction:
-        training, evaluation = (_size(prediction[key]) for key in ("training_bytes", "evaluation_bytes"))
+        training, evaluation = (size_text(prediction[key]) for key in ("training_bytes", "evaluation_bytes"))
         parts = f"; tensors: training {training}, evaluation {evaluation} ({prediction['evaluated']})"
     return f"  about {about}, needs {needs} with margin{parts}{above}"
 
@@ -169,11 +169,7 @@ def advice(plan: Plan, found: Mapping[str, Prediction]) -> Iterator[str]:
         worst = max(better, key=lambda one: one["evaluation_bytes"])
         rows, columns = worst["window"]
         yield (
-            f"Evaluation takes more memory than training: {_size(worst['evaluation_bytes'])} for {worst['evaluated']}. "
-            f"`evaluation: {{mode: sliding, size: [{rows}, {columns}]}}` would take {_size(worst['window_bytes'])}; its "
+            f"Evaluation takes more memory than training: {size_text(worst['evaluation_bytes'])} for {worst['evaluated']}. "
+            f"`evaluation: {{mode: sliding, size: [{rows}, {columns}]}}` would take {size_text(worst['window_bytes'])}; its "
             "scores are another protocol's."
         )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

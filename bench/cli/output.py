@@ -53,6 +53,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def size_text(size: int) -> str:
+    """Write a number of bytes: ``1.5 GB``, ``250 MB``, ``1.5 kB``, ``12 bytes``."""
+    for unit, name, digits in ((10**9, "GB", 1), (10**6, "MB", 0), (10**3, "kB", 1)):
+        if size >= unit:
+            return f"{size / unit:.{digits}f} {name}"
+    return f"{size} bytes"
+
+
 def projection_text(projection: Projection) -> str:
     """Say how long cells will take, as far as their throughput is known."""
     if not projection.cells:

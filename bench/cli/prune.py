@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import JSON, disable_gc, takes_request
-from bench.cli.output import console, counted, print_json
+from bench.cli.output import console, counted, print_json, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,20 +75,23 @@ def prune(
     if found and _agreed(yes, as_json):
         gone = remove(found)
     if as_json:
-        files = [{"file": str(one.path), "what": one.what, "bytes": one.size, "removed": one in gone} for one in found]
+        went = {one.path for one in gone}
+        files = [
+            {"file": str(one.path), "what": one.what, "bytes": one.size, "removed": one.path in went} for one in found
+        ]
         print_json({"files": files, "bytes": sum(one.size for one in found), "removed": sum(one.size for one in gone)})
     elif gone:
         left = len(found) - len(gone)
         stays = f"; {counted(left, 'file')} of runs that have begun meanwhile stay" if left else ""
-        out.print(f"removed {counted(len(gone), 'file')}, {_size(sum(one.size for one in gone))}{stays}")
+        out.print(f"removed {counted(len(gone), 'file')}, {size_text(sum(one.size for one in gone))}{stays}")
 
 
 def _say(found: Sequence[Removal], parts: Sequence[Part]) -> None:
     out = console()
     for part in parts:
         mine = [one for one in found if one.what == part.value]
-        runs = len({one.run for one in mine})
-        size = _size(sum(one.size for one in mine))
+        runs = len({one.run.path for one in mine})
+        size = size_text(sum(one.size for one in mine))
         out.print(f"{part.value}: {size} in {counted(len(mine), 'file')} of {counted(runs, 'run')}: {_WORDS[part]}")
     out.print("results, metrics and logs stay" if found else "nothing to remove")
 
@@ -103,12 +106,3 @@ def _agreed(yes: bool, as_json: bool) -> bool:
     if typer.confirm("Remove them?"):
         return True
     raise BenchError("nothing was removed")
-
-
-def _size(size: int) -> str:
-    return (
-        next(f"{size / unit:.1f} {name}" for unit, name in _UNITS if size >= unit) if size >= 1000 else f"{size} bytes"
-    )
-
-
-_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))

@@ -11,6 +11,7 @@ from bench.config import Config
 
 Device = Literal["auto", "cpu", "cuda"]
 Compile = Literal[False, True, "reduce-overhead"]
+KeptWeights = Literal["none", "last", "best", "both"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
@@ -50,7 +51,7 @@ class Resources(Config):
     checkpoint_seconds: Annotated[PositiveFloat, Field(le=1e9)] = 120.0
     log_every: Steps = 50
     compile: Compile = False
-    weights: Literal["none", "last", "best", "both"] = "both"
+    weights: KeptWeights = "both"
     track: tuple[TrackerName, ...] = ()
 
     def of_process(self) -> Resources:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
+from bench.spec.resources import KeptWeights
 from bench.store.results import WEIGHTS
 from bench.store.run import Run, State
 
-KeptWeights = Literal["none", "last", "best", "both"]
 _KEPT: dict[KeptWeights, tuple[str, ...]] = {
     "none": (),
     "last": ("last",),
@@ -17,7 +17,7 @@ _KEPT: dict[KeptWeights, tuple[str, ...]] = {
 
 
 def unwanted(kept: KeptWeights) -> dict[str, str]:
-    """Return which weights ``resources.weights`` doesn't keep, each with what it says, for :func:`drop_weights`."""
+    """Return which weights ``resources.weights`` doesn't keep, each with what it says, for :func:`record_done`."""
     return {which: f"resources.weights: {kept}" for which in WEIGHTS if which not in _KEPT[kept]}
 
 

@@ -76,9 +76,11 @@ def remove(removals: Sequence[Removal]) -> list[Removal]:
 
     Files of a run that a process has claimed in the meantime, or whose state has changed, stay.
     """
-    gone = list[Removal]()
-    for run in dict.fromkeys(one.run for one in removals):
-        files = [one for one in removals if one.run == run]
+    gone, by_run = list[Removal](), dict[Path, list[Removal]]()
+    for one in removals:
+        by_run.setdefault(one.run.path, []).append(one)
+    for files in by_run.values():
+        run = files[0].run
         with run.claim() as mine:
             if mine:
                 gone += _removed(run, files)

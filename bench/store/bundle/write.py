@@ -24,11 +24,12 @@ from bench.store.summary import Summary
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP knows: equal contents make equal bytes
 _PACKED = (".pt", ".npz", ".gz")  # compressed already
-# Of the process and of the submission that a run belonged to: elsewhere they mean nothing.
+# What a plan rests on: paths and times.
 _OF_THIS_MACHINE: dict[str, Any] = {
     **dict.fromkeys(("freshness", "work", "needs"), True),
     **{key: {"__all__": {"needs": True}} for key in ("cells", "trials")},
 }
+# Of the process and of the submission that a run belonged to: elsewhere they mean nothing.
 _LOCAL = ("pid", "gone", "submission", "array", "index")
 
 
@@ -159,7 +160,6 @@ def _fill(archive: _Archive, asked: Asked, ended: Mapping[str, Mapping[str, Any]
         if (path := content_path(asked.store, sha256)).is_file():  # runs from before it was kept have none
             archive.copy(f"data/{sha256}.json", path)
     archive.copy(GRID, asked.grid)
-    # What the plan rests on are paths and times of this machine.
     archive.add(PLAN, _json(asked.summary.model_dump(mode="json", exclude=_OF_THIS_MACHINE, exclude_unset=True)))
     archive.add(ENVIRONMENT, _json(asked.environment))
 
