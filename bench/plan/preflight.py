@@ -18,21 +18,27 @@ def needs_of(cell: Cell) -> Iterator[Need]:
         yield from getattr(cell, kind).config.needed_files().items()
 
 
-def missing(needs: Iterable[Need]) -> list[str]:
-    """Return what to do for each file that isn't there, a line each."""
-    return [said for path, said in dict.fromkeys(needs) if not Path(path).is_file()]
+def _missing(wanted: Iterable[tuple[Need, str]], store: Path) -> list[str]:
+    """Return what to do for each file that isn't there and that a cell without result needs, given by its id; a line each.
+
+    Of thousands of cells whose files are there no run is looked at.
+    """
+    absent, found = dict[Need, bool](), dict[str, None]()
+    for need, cell in wanted:
+        if need not in absent:
+            absent[need] = not Path(need[0]).is_file()
+        if absent[need] and need[1] not in found and not Run(store / cell).is_done():
+            found[need[1]] = None
+    return list(found)
 
 
 def missing_for(cells: Iterable[Cell], store: Path) -> list[str]:
     """Return what to do for each file that a cell without result in `store` needs and that isn't there."""
-    return missing(need for cell in cells if not Run(store / cell.id).is_done() for need in needs_of(cell))
+    wanted = ((need, cell.id) for cell in cells for need in needs_of(cell))
+    return _missing(wanted, store)
 
 
 def missing_of(summary: Summary, store: Path) -> list[str]:
     """Return what :func:`missing_for` does, of a grid that was planned, trials included."""
-    return missing(
-        summary.needs[place]
-        for cell in [*summary.trials, *summary.cells]
-        if cell.needs and not Run(store / cell.id).is_done()
-        for place in cell.needs
-    )
+    cells = [*summary.trials, *summary.cells]
+    return _missing(((summary.needs[place], cell.id) for cell in cells for place in cell.needs), store)
