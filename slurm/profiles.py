@@ -195,6 +195,13 @@ class Profile(Config):
         """Number of GPUs per cell."""
         return int(str(self.gpus).rpartition(":")[2])
 
+    def resources(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a cell's resources on this profile, where the grid's are given."""
+        if not self.gpu_count:
+            return dict(given)
+        # A node without its GPU must fail the cell, not train it on the CPU for days.
+        return {**given, "device": "cuda", "processes": self.gpu_count}
+
     @model_validator(mode="after")
     def _packed_by_slurm(self) -> Profile:
         if self.pack > 1 and self.gpu_count > 1:

@@ -148,10 +148,7 @@ def withdraw(store: Path, made: Submission, numbers: Iterable[int]) -> None:
 def tasks_of(store: Path, made: Submission, array: Array) -> Iterator[Task]:
     """Yield the tasks of an array in order."""
     profile = array.resources()
-    resources = {**made.resources}
-    if profile.gpus:
-        # A node without its GPU must fail the cell, not train it on the CPU for days.
-        resources |= {"device": "cuda", "processes": profile.gpu_count}
+    resources = profile.resources(made.resources)
     jobs = [
         Job(str(store.resolve()), cell, made.data, resources, made.retry, made.id, array.until_of(cell))
         for cell in array.cells

@@ -13,6 +13,8 @@ from bench.plan.jobs import make_jobs
 from bench.plan.leaving import choose_among_done, waiting
 from bench.plan.summary import make_plan
 from bench.spec.grid import grid_path
+from bench.spec.messages import validate
+from bench.spec.resources import Resources
 from bench.store.threads import with_threads
 from bench.store.throughput import project
 from slurm import records, resubmit, rolling, rounds, tending
@@ -48,6 +50,7 @@ def submit_cells(options: SubmitOptions) -> None:
         plan = _plan(options, out)
         chosen = cells_to_submit(options, plan, out)
         requests = _requests(chosen.cells, profile, request)
+        _check_resources(requests, plan, request)
         if options.dry_run:
             _print_scripts(requests, request, plan.name)
             return
@@ -112,6 +115,15 @@ def _requests(cells: list[PlannedCell], profile: Profile, request: Request) -> l
         cells_count = counted(sum(len(one.cells) for one in requests if one.unavoidable), "cell")
         sys.stderr.write(f"not leaving out {names}, where cells failed: no other node could take {cells_count}\n")
     return requests
+
+
+def _check_resources(requests: list[ArrayRequest], plan: Plan, request: Request) -> None:
+    """Raise where the grid's resources and a profile's don't go together, before a job finds out."""
+    given = plan.grid.resources.model_dump(mode="json")
+    for profile in (one.profile for one in requests):
+        validate(
+            Resources, profile.resources(given), f"{grid_path(request.grid)}: profile: gpus: {profile.gpus}: resources"
+        )
 
 
 def _print_scripts(requests: list[ArrayRequest], request: Request, plan_name: str) -> None:

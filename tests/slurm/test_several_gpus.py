@@ -12,12 +12,14 @@ from bench.errors import BenchError
 from bench.plan.cells import Plan
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
+from bench.spec.resources import Resources
 from bench.store.job import Job
 from slurm import preflight
 from slurm.profiles import Profile
 from slurm.records import Array, Submission
 from slurm.request import array_requests, script
 from slurm.submit import tasks_of
+from slurm.submit_verb import _check_resources
 from tests.slurm.test_parts import GRID
 
 
@@ -54,6 +56,16 @@ def test_gpus_that_cannot_share_a_batch_are_refused_in_one_line(tmp_path: Path) 
     changed = [dataclasses.replace(cell, profile={"gpus": "a100:3"}) for cell in plan.cells]
     with pytest.raises(BenchError, match="gpus: a100:3: "):
         array_requests(changed, Profile(), "g.yaml", 10)
+
+
+def test_what_cannot_be_compiled_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    plan, request = planned(tmp_path)
+    compiled = dataclasses.replace(plan, grid=plan.grid.model_copy(update={"resources": Resources(compile=True)}))
+    asked = array_requests(plan.cells, Profile(gpus=2), "g.yaml", 10)
+    with pytest.raises(BenchError, match=r"g.yaml: profile: gpus: 2: resources: .*compile: .* can't be compiled"):
+        _check_resources(asked, compiled, request)
+    _check_resources(asked, plan, request)
+    _check_resources(array_requests(plan.cells, Profile(gpus=1), "g.yaml", 10), compiled, request)
 
 
 def test_memory_is_not_compared_where_it_is_not_predicted(tmp_path: Path) -> None:
