@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -207,6 +207,15 @@ class Method(nn.Module):
     def labelled_batch_factor(config: bench.config.Config) -> int:
         """Return the factor on the recipe's labelled batch size (the authors' supervised runs double it)."""
         return 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class override :attr:`predictor` or :attr:`predictors` alone, whatever its base class has of the other."""
+        super().__init_subclass__(**options)
+        own = vars(cls).keys() & {"predictor", "predictors"}
+        if own == {"predictor"}:
+            cls.predictors = Method.predictors  # type: ignore[method-assign]
+        elif own == {"predictors"}:
+            cls.predictor = Method.predictor  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError
+from bench.registry import get
 from bench.spec.messages import validate
 from bench.train.evaluate import in_evaluation_mode
-from methods.base import Method
+from methods.base import Build, Method
 from methods.predictors import MeanOfTwo
 from methods.rc2l import RC2LConfig
-from tests.methods.fakes import method, network
+from tests.methods.fakes import CLASSES, method, network
 
 NAMES = {
     "supervised": ["student"],
@@ -73,6 +74,31 @@ def test_a_plug_in_has_one() -> None:
     assert made.predictors == {"network": made.net}
     with pytest.raises(NotImplementedError):
         _ = Method().predictor
+
+
+class _Flat(get("method", "mean_teacher")):  # type: ignore[misc]
+    """Overrides the predictor alone, as plug-ins did before there were several."""
+
+    @property
+    def predictor(self) -> nn.Module:
+        return self.flat
+
+    def __init__(self, config: Any, build: Build) -> None:
+        super().__init__(config, build)
+        self.flat = nn.Flatten()
+
+
+class _Both(_Flat):
+    @property
+    def predictors(self) -> dict[str, nn.Module]:
+        return {"own": self.student, "flat": self.flat}
+
+
+def test_overriding_one_of_both_is_enough() -> None:
+    made = _Flat(_Flat.Config(), Build(CLASSES, network, 0))
+    assert list(made.predictors.items()) == [("network", made.flat)]
+    further = _Both(_Both.Config(), Build(CLASSES, network, 0))
+    assert further.predictor is further.student and list(further.predictors) == ["own", "flat"]
 
 
 def test_each_module_gets_its_mode_back() -> None:
