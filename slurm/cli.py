@@ -89,7 +89,7 @@ def cancel(request: Request, only: ONLY = None, yes: YES = False, as_json: JSON 
     from slurm import records, resubmit, rounds
     from slurm.commands import SlurmError
 
-    with records.submitting(request.store):
+    with records.submitting(request.store, records.PATIENCE, console(stderr=as_json).print):
         rows = matching(viewed(request)["cells"], lambda row: row["coords"], only)
         question = f"Cancel what is open of {counted(len(rows), 'cell')}?"
         if not yes and sys.stdin.isatty() and not typer.confirm(question):

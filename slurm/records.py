@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from bench.store import clock
 from slurm.plain_path import plain
 from slurm.profiles import Profile
 
+PATIENCE = 60.0  # seconds that a person's submit or cancel waits for another: jobs that end hold the lock for moments
 AT_ONCE_WINDOW = 24 * 3600.0  # seconds for which a node's failures count
 
 
@@ -215,19 +216,27 @@ def submissions(store: Path) -> list[Submission]:
 
 
 @contextmanager
-def submitting(store: Path, patience: float = 0.0) -> Iterator[None]:
+def submitting(store: Path, patience: float = 0.0, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the store's submission lock: one submits, retries or cancels at a time.
 
     Args:
         store: the run store.
         patience: seconds for which somebody else is waited for.
+        say: is told once where somebody else holds it, before the wait.
 
     Raises:
         BenchError: if somebody else holds it all that time.
     """
     folder(store).mkdir(parents=True, exist_ok=True)
     with (folder(store) / "lock").open("ab") as file:
-        if not lock(file, patience):
+        held = lock(file)
+        if not held and patience:
+            if say is not None:
+                say(
+                    f"another submit, retry, cancel or ending job is at work in this store: waiting {patience:.0f} s at most"
+                )
+            held = lock(file, patience)
+        if not held:
             raise BenchError(f"{store}: another submit, retry or cancel is at work in this store; try again")
         yield
 

@@ -43,7 +43,7 @@ def submit_cells(options: SubmitOptions) -> None:
     request, out, made = options.request, console(stderr=options.as_json), None
     profile = read_profile(options.profile)
     profile = profile.model_copy(update={"parallel": options.parallel or profile.parallel})
-    with records.submitting(request.store, rounds.PATIENCE if options.after else 0.0):
+    with records.submitting(request.store, rounds.PATIENCE if options.after else records.PATIENCE, out.print):
         if options.after and rounds.is_closed(request.store, options.after):
             out.print("another process went on with this grid, or it was cancelled")
             return

@@ -162,9 +162,13 @@ def test_somebody_else_at_work_is_waited_for(tmp_path: Path) -> None:
     assert taken.wait(10)
     with pytest.raises(BenchError, match="is at work"), records.submitting(tmp_path, 0.1):
         pass
+    said: list[str] = []
     threading.Timer(0.2, enough.set).start()
-    with records.submitting(tmp_path, 10.0):
+    with records.submitting(tmp_path, 10.0, said.append):
         assert enough.is_set()
+    with records.submitting(tmp_path, 10.0, said.append):  # free: not a word
+        assert len(said) == 1
+        assert "waiting 10 s at most" in said[0]
     other.join()
 
 
