@@ -25,6 +25,7 @@ from bench.cli import (
     tune,
 )
 from bench.cli.backend import backends
+from bench.cli.once import Verb
 
 app = typer.Typer(
     name="bench.py",
@@ -63,7 +64,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     ),
 )
 for verb in VERBS:
-    app.command("list" if verb is listing.list_entries else None)(verb)
+    app.command("list" if verb is listing.list_entries else None, cls=Verb)(verb)
 app.add_typer(data.data_app, name="data")
 app.add_typer(inspect.weights_app, name="weights")
 

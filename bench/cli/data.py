@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.once import Verb
 from bench.cli.options import DATA, JSON, SET
 from bench.cli.output import console, print_json
 
@@ -54,7 +55,7 @@ def dataset_parts(name: str | None, grid: str | None, sets: list[str] | None) ->
     return datasets_of(str(grid), tuple(sets or ()))
 
 
-@data_app.command()
+@data_app.command(cls=Verb)
 def prepare(
     name: NAME,
     source: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="Official archives or folders.")] = None,
@@ -82,7 +83,7 @@ def prepare(
         console().print(f"{name} is ready in {roots.root(name)}")
 
 
-@data_app.command()
+@data_app.command(cls=Verb)
 def check(
     name: Annotated[str | None, typer.Argument(metavar="[DATASET]", help="A dataset: see `list datasets`.")] = None,
     grid: GRID = None,
@@ -110,7 +111,7 @@ def check(
     raise SystemExit(1 if any(report.problems for report in reports) else 0)
 
 
-@data_app.command()
+@data_app.command(cls=Verb)
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images and their masks.")],
     val: Annotated[float, typer.Option("--val", metavar="SHARE", help="Share of val, of images with a mask.")] = 0.2,

@@ -11,6 +11,7 @@ import typer
 
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, asked_for
 from bench.cli.formats import Select
+from bench.cli.once import Verb
 from bench.cli.options import DATA, JSON, STORE, make_request, store_path
 from bench.cli.output import console, print_json
 
@@ -243,7 +244,7 @@ def doctor(
     raise SystemExit(1 if any(c["verdict"] == "problem" for c in report["checks"]) else 0)
 
 
-@weights_app.command()
+@weights_app.command(cls=Verb)
 def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, e.g. resnet101.")]) -> None:
     """Download a backbone's ImageNet weights from torchvision's server, and check their hash."""
     from methods.networks.weights import fetch as fetch_weights

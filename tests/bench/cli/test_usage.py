@@ -34,6 +34,37 @@ def test_help_is_no_error(capfd: pytest.CaptureFixture[str], monkeypatch: pytest
     assert "plan [OPTIONS]" in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("run", "demo", "--only", "method=reco", "--only", "seed=0"),
+            "--only is given twice; all that it asks for stands",
+        ),
+        (("table", "demo", "--store", "a", "--store=b"), "--store is given twice"),
+        (("data", "check", "a", "-o", "x", "-o", "y"), ""),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(
+    arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run(capfd, monkeypatch, *arguments)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_options_of_several_values_and_flags_are_given_as_often_as_wanted(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code, out, _ = run(
+        capfd,
+        monkeypatch,
+        *("plan", "demo", "--store", str(tmp_path), "--json", "--json", "--set", "seed=[0]", "--set", "seed=[1]"),
+    )
+    assert (code, out[:1]) == (0, "{")
+
+
 NASTY = [
     "a\nb",
     "a\r\tb",
