@@ -4,7 +4,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs
+.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
 
 setup: $(READY)
 
@@ -46,6 +46,15 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '.[docs]'
 	$(BIN)/mkdocs build --strict --quiet
+
+# uv.lock and constraints.txt: the same versions. UPGRADE=--upgrade takes the newest ones.
+lock:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/uv/bin/uv lock $(UPGRADE)
+	@echo '# The versions of uv.lock, for pip; written by `make lock`. Older Pythons take what they can get.' > constraints.txt
+	build/uv/bin/uv export --quiet --locked --all-extras --no-hashes --no-emit-project --no-annotate --no-header \
+	  | sed 's/ *;.*//; s/$$/; python_version >= "3.11"/' >> constraints.txt
 
 # The authors' code and ours side by side: BENCH_PARITY=DIR make parity, where DIR holds checkouts (see tests/parity).
 parity: $(READY)
