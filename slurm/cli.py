@@ -174,21 +174,24 @@ def _settled(request: Request) -> tuple[GridStatus, SlurmView]:
 @takes_request
 def logs(
     request: Request,
-    cell: Annotated[str, typer.Option("--cell", metavar="ID", help="The cell's id, or the beginning of it.")],
+    cell: Annotated[str, typer.Option("--cell", metavar="ID", help="Its id, or the beginning of it.")] = "",
+    only: ONLY = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the cell ends.")] = False,
 ) -> None:
-    """Print what a cell's process printed, and what its job said before and after."""
+    """Print what the process of one cell (--cell or --only) printed, and what its job said before and after."""
     from bench.errors import BenchError
     from bench.store.activity import is_open
     from bench.store.run import Run
     from slurm.view import job_logs
 
-    state = viewed(request)
+    state = viewed(request, only)
     rows = [row for row in state["cells"] if row["id"].startswith(cell)]
     if len(rows) != 1:
-        what = "no cell" if not rows else f"{len(rows)} cells"
-        message = f"--cell {cell}: {what} of {state['grid']} begins so; `status {request.grid} --all` lists them"
-        raise BenchError(message)
+        asked = " ".join([*(["--only", only] if only else []), *(["--cell", cell] if cell else [])])
+        found = f"{len(rows) or 'no'} cells of {state['grid']}{f' match {asked}' if asked else ''}"
+        raise BenchError(
+            f"logs: {found}; name one, such as --only method=…,seed=0: `status {request.grid} --all` lists them"
+        )
     row, run = rows[0], Run(request.store / rows[0]["id"])
     sys.stdout.write(f"{row['id']}: {row['state']}" + (f": {row['reason']}\n" if row.get("reason") else "\n"))
     for path in job_logs(request.store, row):

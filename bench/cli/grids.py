@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import ALL, IDS, JSON, ONLY, SHOWN, disable_gc, takes_request
+from bench.cli.options import ALL, IDS, JSON, ONLY, SHOWN, disable_gc, matching, takes_request
 from bench.cli.output import console, counted, print_json, print_warnings, projection_text
 from bench.cli.preflight import CHECK, faults_of, refuse
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,22 +179,23 @@ def run(
     report(out, rounds, time.monotonic() - begin, as_json)
 
 
-def viewed(request: Request) -> GridStatus:
-    """Return a grid's status from the files of its runs, with what the backends know beside it."""
+def viewed(request: Request, only: str | None = None) -> GridStatus:
+    """Return the status of a grid, or of its cells `only`, from the files, with what the backends know beside it."""
     from bench.cli.backend import backends
     from bench.plan.summary import find_summary
-    from bench.store.status import grid_status
+    from bench.store.status import grid_status, narrowed
 
     state = grid_status(request.store, find_summary(request))
     if any(row.get("submission") for row in state["cells"]):
         for backend in backends():
             backend.view(request.store, state)
-    return state
+    return state if only is None else narrowed(state, matching(state["cells"], lambda row: row["coords"], only))
 
 
 @takes_request
 def status(
     request: Request,
+    only: ONLY = None,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until nothing runs any more.")] = False,
     every: ALL = False,
     ids: IDS = False,
@@ -204,7 +207,9 @@ def status(
 
     if not watch:
         disable_gc()
-    state = viewed(request)
+    if hours and only is not None:
+        raise BenchError("--hours is of the whole grid, by method and state; leave out --only")
+    state = viewed(request, only)
     if hours:
         from bench.cli.hours import show_hours
 
@@ -215,14 +220,14 @@ def status(
         return
     out = console()
     if watch:
-        state = _watch(request, state, out, lambda seen: status_table(seen, every, out.width, ids))
+        state = _watch(lambda: viewed(request, only), state, out, lambda seen: status_table(seen, every, out.width, ids))
     else:
         out.print(status_table(state, every, out.width, ids))
     print_remarks(out, state)
 
 
 def _watch(
-    request: Request, state: GridStatus, out: Console, drawn: Callable[[GridStatus], RenderableType]
+    look: Callable[[], GridStatus], state: GridStatus, out: Console, drawn: Callable[[GridStatus], RenderableType]
 ) -> GridStatus:
     """Show the table again every two seconds until nothing works on the grid; return the last status.
 
@@ -232,20 +237,20 @@ def _watch(
 
     from bench.store.activity import active, is_open
 
-    waits = False
-    while not (_begun(state) or active(request.store, state["grid"])):
+    store, waits = Path(state["store"]), False
+    while not (_begun(state) or active(store, state["grid"])):
         if not waits:
             waits = True
             out.print(f"no cell of {state['grid']} has begun; waiting for `run` or `submit` (Ctrl-C ends it)")
         time.sleep(2)
-        state = viewed(request)
+        state = look()
     with Live(drawn(state), console=out, auto_refresh=False) as live:
         # A `run` may be between two cells. It is asked for first: what it ended before it went is in the status then.
-        goes_on = active(request.store, state["grid"]) or any(is_open(row) for row in state["cells"])
+        goes_on = active(store, state["grid"]) or any(is_open(row) for row in state["cells"])
         while goes_on:
             time.sleep(2)
-            goes_on = active(request.store, state["grid"])
-            state = viewed(request)
+            goes_on = active(store, state["grid"])
+            state = look()
             goes_on = goes_on or any(is_open(row) for row in state["cells"])
             live.update(drawn(state), refresh=True)
     return state

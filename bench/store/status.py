@@ -57,7 +57,17 @@ class StatusRow(StateFacts):
     in_queue: NotRequired[bool | None]
 
 
-class GridStatus(TypedDict):
+class _Cells(TypedDict):
+    """What is known of some cells together."""
+
+    totals: dict[str, int]
+    cells: list[StatusRow]
+    stale: list[StaleRow]
+    progress: float
+    eta_seconds: float | None
+
+
+class GridStatus(_Cells):
     """The states of a grid's cells, in grid order.
 
     `progress` is the share of all iterations that are done, `eta_seconds` None while nothing runs; `absent` says why the
@@ -67,11 +77,6 @@ class GridStatus(TypedDict):
 
     grid: str
     store: str
-    totals: dict[str, int]
-    cells: list[StatusRow]
-    stale: list[StaleRow]
-    progress: float
-    eta_seconds: float | None
     absent: NotRequired[dict[str, str]]
     contradictions: NotRequired[list[str]]
     slurm_error: NotRequired[str | None]
@@ -86,18 +91,25 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
     rows = [_row(store, cell, checked) for cell in [*summary.trials, *summary.cells]]
     checked.keep()
     stale = stale_runs(store, summary)
-    status: GridStatus = {
-        "grid": summary.name,
-        "store": str(store),
+    status: GridStatus = {"grid": summary.name, "store": str(store), **_of(rows, stale)}
+    if absent := summary.absent:
+        status["absent"] = absent
+    return status
+
+
+def narrowed(status: GridStatus, rows: list[StatusRow]) -> GridStatus:
+    """Return the status of some of a grid's cells, without runs that it no longer contains."""
+    return {**status, **_of(rows, [])}
+
+
+def _of(rows: list[StatusRow], stale: list[StaleRow]) -> _Cells:
+    return {
         "totals": totals(rows, stale),
         "cells": rows,
         "stale": stale,
         "progress": sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1),
         "eta_seconds": _eta(rows),
     }
-    if absent := summary.absent:
-        status["absent"] = absent
-    return status
 
 
 def _row(store: Path, cell: CellSummary, checked: Checked) -> StatusRow:
