@@ -220,7 +220,9 @@ def status(
         return
     out = console()
     if watch:
-        state = _watch(lambda: viewed(request, only), state, out, lambda seen: status_table(seen, every, out.width, ids))
+        state = _watch(
+            lambda: viewed(request, only), state, out, lambda seen: status_table(seen, every, out.width, ids)
+        )
     else:
         out.print(status_table(state, every, out.width, ids))
     print_remarks(out, state)

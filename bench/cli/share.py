@@ -45,6 +45,14 @@ def bundle(
     weights: Annotated[
         Weights | None, typer.Option("--weights", help="Trained weights as well; without it: none.")
     ] = None,
+    ro_crate: Annotated[
+        str,
+        typer.Option(
+            "--ro-crate",
+            metavar="LICENCE",
+            help="As a Research Object Crate; the licence of your results, e.g. CC-BY-4.0.",
+        ),
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     as_json: JSON = False,
 ) -> None:
@@ -57,6 +65,7 @@ def bundle(
     from bench.report.tally import mixed, tally
     from bench.run import provenance
     from bench.spec.grid import grid_path
+    from bench.store.bundle import crate
     from bench.store.bundle.layout import ENDED
     from bench.store.bundle.write import Asked, write_bundle
     from bench.store.status import stale_runs
@@ -71,6 +80,7 @@ def bundle(
         sets=request.sets,
         only=only or "",
         weights=weights.value if weights else "",
+        licence=crate.licence(ro_crate) if ro_crate else "",
         environment={**provenance.describe(), "runs": runs},
     )
     written = write_bundle(output, asked, force)

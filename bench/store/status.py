@@ -57,17 +57,7 @@ class StatusRow(StateFacts):
     in_queue: NotRequired[bool | None]
 
 
-class _Cells(TypedDict):
-    """What is known of some cells together."""
-
-    totals: dict[str, int]
-    cells: list[StatusRow]
-    stale: list[StaleRow]
-    progress: float
-    eta_seconds: float | None
-
-
-class GridStatus(_Cells):
+class GridStatus(TypedDict):
     """The states of a grid's cells, in grid order.
 
     `progress` is the share of all iterations that are done, `eta_seconds` None while nothing runs; `absent` says why the
@@ -77,6 +67,11 @@ class GridStatus(_Cells):
 
     grid: str
     store: str
+    totals: dict[str, int]
+    cells: list[StatusRow]
+    stale: list[StaleRow]
+    progress: float
+    eta_seconds: float | None
     absent: NotRequired[dict[str, str]]
     contradictions: NotRequired[list[str]]
     slurm_error: NotRequired[str | None]
@@ -91,7 +86,7 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
     rows = [_row(store, cell, checked) for cell in [*summary.trials, *summary.cells]]
     checked.keep()
     stale = stale_runs(store, summary)
-    status: GridStatus = {"grid": summary.name, "store": str(store), **_of(rows, stale)}
+    status = _with(cast(GridStatus, {"grid": summary.name, "store": str(store)}), rows, stale)
     if absent := summary.absent:
         status["absent"] = absent
     return status
@@ -99,17 +94,16 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
 
 def narrowed(status: GridStatus, rows: list[StatusRow]) -> GridStatus:
     """Return the status of some of a grid's cells, without runs that it no longer contains."""
-    return {**status, **_of(rows, [])}
+    return _with(status, rows, [])
 
 
-def _of(rows: list[StatusRow], stale: list[StaleRow]) -> _Cells:
-    return {
-        "totals": totals(rows, stale),
-        "cells": rows,
-        "stale": stale,
-        "progress": sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1),
-        "eta_seconds": _eta(rows),
-    }
+def _with(status: GridStatus, rows: list[StatusRow], stale: list[StaleRow]) -> GridStatus:
+    """Return a status with these cells and what is known of them together."""
+    found = status.copy()
+    found["totals"], found["cells"], found["stale"] = totals(rows, stale), rows, stale
+    found["progress"] = sum(r["step"] for r in rows) / max(sum(r["iterations"] for r in rows), 1)
+    found["eta_seconds"] = _eta(rows)
+    return found
 
 
 def _row(store: Path, cell: CellSummary, checked: Checked) -> StatusRow:

@@ -11,6 +11,7 @@ from bench.store.run import State
 
 FORMAT, FORMAT_VERSION = "semisegbench-bundle", 1
 MANIFEST, PLAN, GRID, ENVIRONMENT = "manifest.json", "plan.json", "grid.yaml", "environment.json"
+CRATE = "ro-crate-metadata.json"
 
 # A run in one of these states has an outcome that doesn't change by itself. Others go on where they are.
 ENDED = frozenset(
@@ -107,4 +108,4 @@ def hash_of(name: str) -> tuple[str, str] | None:
 
 def is_member(name: str) -> bool:
     """Tell whether a bundle may have a member of this name."""
-    return name in (PLAN, GRID, ENVIRONMENT) or run_of(name) is not None or hash_of(name) is not None
+    return name in (PLAN, GRID, ENVIRONMENT, CRATE) or run_of(name) is not None or hash_of(name) is not None

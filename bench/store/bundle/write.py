@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 from bench import NUMERICS, __version__
 from bench.errors import BenchError
 from bench.files import read_json, write_atomically
-from bench.store.bundle.layout import ENDED, ENVIRONMENT, FORMAT, FORMAT_VERSION, GRID, MANIFEST, PLAN, belongs
+from bench.store.bundle import crate
+from bench.store.bundle.layout import CRATE, ENDED, ENVIRONMENT, FORMAT, FORMAT_VERSION, GRID, MANIFEST, PLAN, belongs
 from bench.store.contents import content_path
 from bench.store.liveness import current_state
 from bench.store.run import Run, State
@@ -43,6 +44,7 @@ class Asked:
         grid: the grid's file.
         sets, only: what was given by ``--set`` and ``--only``.
         weights: `last`, `best`, `selected`, `all`, or "" for none.
+        licence: of the results, an address: the bundle is described as a Research Object Crate; "" does without.
         environment: of this process, with the code's commit, as JSON types.
     """
 
@@ -52,6 +54,7 @@ class Asked:
     sets: tuple[str, ...] = ()
     only: str = ""
     weights: str = ""
+    licence: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -129,8 +132,10 @@ def write_bundle(output: Path, asked: Asked, force: bool = False) -> Written:
     def write(file: BinaryIO) -> None:
         with _Archive(file) as archive:
             _fill(archive, asked, ended)
-            facts = {**_manifest(asked), "runs": runs, "open": still_open, "files": archive.files}
-            archive.add(MANIFEST, _json(facts))
+            facts = {**_manifest(asked), "runs": runs, "open": still_open}
+            if asked.licence:
+                archive.add(CRATE, _json(crate.describe(facts, archive.files, asked.licence)))
+            archive.add(MANIFEST, _json({**facts, "files": archive.files}))
         count.append(len(archive.files))
 
     count: list[int] = []
