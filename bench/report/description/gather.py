@@ -161,6 +161,8 @@ def _splits(store: Path, runs: Iterable[RunFacts]) -> list[SplitFacts]:
         key = (*place, str(seeds.get("split", coords.get("seed", ""))), run.split)
         if key not in found or run.done:
             found[key[0], key[1], key[2], key[3], key[4]] = run
+    drawn = {key[:4] for key in found if key[4]}  # the plan of runs to come doesn't know it where the data isn't here
+    found = {key: run for key, run in found.items() if key[4] or key[:4] not in drawn}
     known = {sha256: _mapping(store / ".splits" / f"{sha256}.json") for *_, sha256 in found}
     return [SplitFacts(*key, *_images(known[key[4]], run)) for key, run in found.items()]
 

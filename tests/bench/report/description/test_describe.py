@@ -112,6 +112,12 @@ def test_data_splits_seeds_and_the_recipe_are_those_of_the_plan(lab: Lab) -> Non
     assert found.facts["selection"] == {"rule": "last", "evaluations_per_run": [3]}
 
 
+def test_a_split_that_a_run_has_drawn_is_not_unknown_because_another_run_is_pending(lab: Lab) -> None:
+    pending = lab.summary.cells[0].model_copy(update={"id": "another", "pieces": []})  # as planned without the data
+    lab.summary = lab.summary.model_copy(update={"cells": [*lab.summary.cells, pending]})
+    assert [split.sha256 for split in described(lab).splits] == [one.cell.split_sha256 for one in lab.plan.cells]
+
+
 def test_a_recipe_that_differs_between_methods_says_whose_it_is(grid_file: Path, tmp_path: Path) -> None:
     text = grid_file.read_text().replace("[supervised]", "[supervised, mean_teacher]")
     grid_file.write_text(text + "overrides: [{when: {method: mean_teacher}, set: {optimizer.lr: 0.01}}]\n")
