@@ -9,7 +9,7 @@ READY := .venv/.ready
 WHAT = --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '$(1)'
 install = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(WHAT) || $(BIN)/python -m pip install $(WHAT)
 
-.PHONY: setup demo test lint bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
+.PHONY: setup demo test lint coverage audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
 
 setup: $(READY)
 
@@ -34,6 +34,17 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slurm"
 	$(BIN)/python -m pytest -m slurm -rs
+
+# Branch coverage of all tests but those on Slurm, child processes included.
+coverage: $(READY)
+	rm -f build/coverage/.coverage*
+	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slurm" -q
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m tests.covered
+
+# Known vulnerabilities of the locked packages. It asks PyPI, and says so where it can't be reached.
+audit: $(READY)
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # Attacks on a small grid, a line for each class; a full disk needs root. At most 15 minutes.
 chaos: $(READY)
