@@ -1,6 +1,6 @@
 """Prints the branch coverage of each room, as `make coverage` measured it, and keeps it in results/measured.
 
-    python -m tests.covered
+python -m tests.covered
 """
 
 from __future__ import annotations

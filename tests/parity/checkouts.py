@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 VARIABLE = "BENCH_PARITY"
-NAMES = ("reco", "classmix", "cutmix-semisup-seg", "unimatch", "torchsemiseg")
+NAMES = ("reco", "classmix", "cutmix-semisup-seg", "unimatch", "torchsemiseg", "u2pl")
 
 
 def checkout(name: str) -> Path | None:

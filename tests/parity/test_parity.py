@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.parity import cps, others, reco, reco_network, reco_steps, unimatch
+from tests.parity import cps, others, reco, reco_network, reco_steps, u2pl, unimatch
 from tests.parity.checkouts import checkout, missing
 
-EXACT, SINGLE = 1e-12, 1e-6  # float64 on both sides; float32 on theirs
+EXACT, SINGLE = 1e-12, 1e-6  # float64 on both sides; float32 on one side
 COMPARED: list[tuple[str, Callable[[], reco.Found], float]] = [
     ("reco", reco.losses, EXACT),
     ("reco", reco_network.network_outputs, EXACT),
@@ -23,6 +23,8 @@ COMPARED: list[tuple[str, Callable[[], reco.Found], float]] = [
     ("unimatch", unimatch.fixmatch, EXACT),
     ("unimatch", unimatch.unimatch, EXACT),
     ("torchsemiseg", cps.cps, EXACT),
+    ("u2pl", u2pl.reliable, EXACT),
+    ("u2pl", u2pl.contrast, SINGLE),
 ]
 
 
