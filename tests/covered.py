@@ -18,8 +18,8 @@ from bench.files import REPOSITORY
 KEPT = REPOSITORY / "results/measured/branch-coverage.md"
 HEAD = """# Branch coverage of the tests
 
-`make coverage`: all tests but those on a real Slurm, child processes included; processes that a test kills say nothing. Lines and
-branches together, in percent.
+`make coverage`: all tests but those on a real Slurm, child processes included; processes that a test kills say nothing.
+Lines and branches together, in percent.
 
 | room | lines | branches | covered |
 |---|---:|---:|---:|

@@ -1,7 +1,7 @@
 """The losses of the U2PL authors' released `loss_helper.py` beside ours: on reliable labels, and the contrast with a bank.
 
-Which pixels are anchors and negatives differs on purpose (``docs/differences.md``): here all of a class's pixels are anchors, and the
-banks are filled by hand, so that the two compute the same thing.
+Which pixels are anchors and negatives differs on purpose (``docs/differences.md``): here all pixels of a class are anchors,
+and the banks are filled by hand, so that the two compute the same thing.
 """
 
 from __future__ import annotations
