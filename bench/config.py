@@ -86,6 +86,13 @@ class Config(BaseModel):
         """
         return {}
 
+    def needed_modules(self) -> tuple[str, ...]:
+        """Return modules that take seconds to import and that a run will use, so that several cells import them once.
+
+        By default there are none.
+        """
+        return ()
+
     def __hash__(self) -> int:
         """Hash by value; a field that can't be hashed, such as a plug-in's list, counts by its JSON."""
         values = tuple(getattr(self, name) for name in type(self).model_fields)

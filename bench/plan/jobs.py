@@ -8,6 +8,7 @@ from bench.data.roots import DataRoots, as_mapping, name_of
 from bench.errors import Damaged
 from bench.files import concurrently
 from bench.plan.cells import Plan, PlannedCell
+from bench.plan.preflight import modules_of
 from bench.plan.request import Request
 from bench.store.cells import write_cell
 from bench.store.healing import mend_done
@@ -38,7 +39,8 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
         if run.is_done() and _is_sound(run, checked):
             return None
         write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
-        return Job(store, planned.cell.id, roots, resources, retry, until=planned.until)
+        modules = modules_of(planned.cell)
+        return Job(store, planned.cell.id, roots, resources, retry, until=planned.until, modules=modules)
 
     jobs = [job for job in concurrently(written, cells) if job is not None]
     checked.keep()

@@ -18,6 +18,11 @@ def needs_of(cell: Cell) -> Iterator[Need]:
         yield from getattr(cell, kind).config.needed_files().items()
 
 
+def modules_of(cell: Cell) -> tuple[str, ...]:
+    """Return the modules that a cell's parts will use and that take seconds to import."""
+    return tuple(dict.fromkeys(name for kind in PARTS for name in getattr(cell, kind).config.needed_modules()))
+
+
 def _missing(wanted: Iterable[tuple[Need, str]], store: Path) -> list[str]:
     """Return what to do for each file that isn't there and that a cell without result needs, given by its id; a line each.
 

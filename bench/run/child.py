@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +15,7 @@ from bench.errors import Damaged
 from bench.patience import open_file
 from bench.processes import start
 
-PRELOAD = ["torch", "torchvision", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop"]
+PRELOAD = ("torch", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop")
 _UNKNOWN = 255  # what multiprocessing gives for an exit code that its server took to the grave
 
 
@@ -48,15 +48,16 @@ class Child:
     Args:
         target: what runs in the process; the pipe's end is its first argument.
         arguments: the others.
+        modules: that the server imports besides what every cell needs; the first process of a server decides.
 
     Raises:
         OSError: if no process can be started.
     """
 
-    def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
+    def __init__(self, target: Callable[..., None], *arguments: Any, modules: Iterable[str] = ()) -> None:
         self.alive, theirs = multiprocessing.Pipe(duplex=False)
         with contextlib.closing(theirs):
-            self._process = start(target, (theirs, *arguments), PRELOAD)
+            self._process = start(target, (theirs, *arguments), (*PRELOAD, *modules))
 
     @property
     def pid(self) -> int | None:

@@ -84,6 +84,7 @@ def run_local(
         Interrupted: after Ctrl-C, TERM or HUP, when every running cell has written its checkpoint.
     """
     let_threads_sleep()
+    modules = sorted({name for job in jobs for name in job.modules})
     waiting, states = list(reversed(jobs)), dict[str, State]()
     running: dict[int, tuple[Child, Job]] = {}
     parent, ours = multiprocessing.Pipe(duplex=False)  # `ours` stays in this process: its end is what children wait for
@@ -93,7 +94,8 @@ def run_local(
                 job = _next(waiting, limit)
                 if job is None:
                     break
-                running[slot] = (Child(_enter, job, gpu_for(slot, int(job.resources.get("processes", 1))), parent), job)
+                gpu = gpu_for(slot, int(job.resources.get("processes", 1)))
+                running[slot] = (Child(_enter, job, gpu, parent, modules=modules), job)
                 show(Event(job.cell_id, None, _ids(running)))
             if limit is not None and limit.over:
                 _ask_to_stop(running, limit)

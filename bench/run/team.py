@@ -54,7 +54,7 @@ class _Peer:
         self.name = f"process {place.rank + 1} of {place.size}"
         self.link, theirs = multiprocessing.Pipe()
         with contextlib.closing(theirs):
-            self.child = Child(enter, job, place, theirs)
+            self.child = Child(enter, job, place, theirs, modules=job.modules)
         self.ready = self.lost_others = False
         self._failure: Failure | None = None
 

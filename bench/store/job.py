@@ -21,6 +21,7 @@ class Job:
         resources: ``Resources`` as a mapping.
         retry: also run a cell that diverged.
         until: the step after whose evaluation the run stops for now, see ``bench.store.trials``; None for its end.
+        modules: that take long to import and that the cell will use, see ``Config.needed_modules``.
         submission: the submission to a cluster that this job belongs to; "" for one that runs at once.
     """
 
@@ -31,6 +32,7 @@ class Job:
     retry: bool = False
     submission: str = ""
     until: int | None = None
+    modules: tuple[str, ...] = ()
 
 
 def holds_ticket(run: Run, job: Job) -> bool:

@@ -12,7 +12,7 @@ from methods.networks import weights as weights_files
 from methods.networks.backbone import Backbone
 from methods.networks.fixed import BatchNorm, fix
 from methods.networks.timm_weights import TIMM
-from methods.networks.torchvision_backbones import BackboneName, build_torchvision
+from methods.networks.torchvision_backbones import TINY, BackboneName, build_torchvision
 
 OutputStride = Literal[8, 16, 32]
 
@@ -66,6 +66,10 @@ class BackboneConfig(Config):
     def needed_files(self) -> dict[str, str]:
         """Return the file of the weights, and the command that puts it in place."""
         return weights_files.needs(self.weights, self.backbone)
+
+    def needed_modules(self) -> tuple[str, ...]:
+        """Return the library of the backbone; `tiny` has none."""
+        return ("timm",) if self.backbone.startswith(TIMM) else () if self.backbone == TINY else ("torchvision",)
 
 
 def build_backbone(

@@ -101,6 +101,10 @@ class DPTConfig(Config):
         """Return the file of the weights, and the command that puts it in place."""
         return weights_files.needs(self.weights, self.backbone)
 
+    def needed_modules(self) -> tuple[str, ...]:
+        """Return the library of the transformer."""
+        return ("timm",)
+
 
 class _Residual(nn.Module):
     """Two 3x3 convolutions, an activation before each, added to what comes in."""

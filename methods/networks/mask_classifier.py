@@ -54,6 +54,10 @@ class MaskClassifierConfig(BackboneConfig):
         int | None, Field(ge=32, le=4096, multiple_of=32, json_schema_extra={"identity": "non-default"})
     ] = None
 
+    def needed_modules(self) -> tuple[str, ...]:
+        """Return the library of the backbone, and torchvision, whose feature pyramid is the pixel decoder."""
+        return tuple(dict.fromkeys((*super().needed_modules(), "torchvision")))
+
 
 class Masks(NamedTuple):
     """What the network says about B images, N regions each, after each of L decoder layers.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from methods.networks import weights as weights_files
 from methods.networks.backbone import Stages
 from methods.networks.weight_files import load_into
-
-if TYPE_CHECKING:
-    from torchvision.models.resnet import BasicBlock
 
 BackboneName = Literal[
     "resnet18",
@@ -25,7 +22,7 @@ BackboneName = Literal[
     "mobilenet_v3_large",
     "tiny",
 ]
-DEEP_STEM = "-deepstem"
+DEEP_STEM, TINY = "-deepstem", "tiny"
 _TINY = (16, 24, 48, 64, 64)
 
 
@@ -57,11 +54,25 @@ def _split_mobilenet(net: nn.Module) -> list[nn.Module]:
     return [nn.Sequential(*blocks[a:b]) for a, b in ((0, 4), (4, 7), (7, 13), (13, 17))]
 
 
-def _residual(inputs: int, outputs: int, stride: int) -> BasicBlock:
-    from torchvision.models.resnet import BasicBlock  # torchvision takes two seconds; planning doesn't need it
+class _Residual(nn.Module):
+    """The basic block of a ResNet, layer by layer torchvision's, whose import takes longer than a test."""
 
-    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    return BasicBlock(inputs, outputs, stride, shortcut)
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = shortcut
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(image)))))
+        out += self.downsample(image)
+        found: Tensor = self.relu(out)
+        return found
 
 
 def _tiny() -> nn.Sequential:
@@ -69,7 +80,7 @@ def _tiny() -> nn.Sequential:
     stem, *widths = _TINY
     conv = nn.Sequential(*_conv(3, stem, 2))
     pairs = zip(_TINY, widths, strict=False)
-    first, *others = (_residual(inputs, outputs, 2) for inputs, outputs in pairs)
+    first, *others = (_Residual(inputs, outputs, 2) for inputs, outputs in pairs)
     net = nn.Sequential(nn.Sequential(conv, first), *others)
     initialise(net)
     return net
