@@ -11,8 +11,9 @@ import yaml
 from bench.cli.app import app
 from bench.errors import BenchError
 from bench.plan.request import Request
-from bench.plan.summary import make_plan
+from bench.plan.summary import find_summary, make_plan
 from bench.store.run import Run, State
+from bench.store.status import grid_status, narrowed
 from tests.conftest import GRID
 
 
@@ -49,6 +50,15 @@ def test_status_of_some_cells(grid: tuple[str, Path], capsys: pytest.CaptureFixt
     assert "(2 cells)" in table and "a fault" in table
     with pytest.raises(BenchError, match="--hours is of the whole grid"):
         said(capsys, "status", path, "--store", str(store), "--only", "seed=1", "--hours")
+
+
+def test_what_slurm_and_the_files_disagree_on_is_told_of_these_cells_alone(grid: tuple[str, Path]) -> None:
+    path, store = grid
+    status = grid_status(store, find_summary(Request(path, (), (), store)))
+    ids = [row["id"] for row in status["cells"]]
+    status["contradictions"] = [f"{name}: submit it again" for name in ids]
+    assert narrowed(status, status["cells"][1:2])["contradictions"] == [f"{ids[1]}: submit it again"]
+    assert len(status["contradictions"]) == len(status["cells"]) == 4
 
 
 def test_logs_of_the_one_cell_that_is_meant(grid: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
