@@ -69,8 +69,9 @@ def lines(runs: Runs, rule: str) -> Iterator[str]:
         return
     first, second = found[0].factors
     yield (
-        f"Crossed: each {first} with each {second}, so the runs of a cell are not independent of each other. Standard "
-        f"deviation in mIoU by {first}, {second}, and the rest (their interaction and all else; analysis of variance):"
+        f"Crossed: each {first} with each {second}, so the runs of a cell are not independent of each other. "
+        f"Standard deviation in {runs.named} by {first}, {second}, and the rest "
+        "(their interaction and all else; analysis of variance):"
     )
     for cell in found:
         parts = cell.found

@@ -53,14 +53,14 @@ def _names(axes: Axes, found: Ranks) -> None:
         axes.text(edge + shift, height, text, ha="right" if left else "left", va="center")
 
 
-def _draw(axes: Axes, found: Ranks) -> None:
+def _draw(axes: Axes, found: Ranks, score: str) -> None:
     count = len(found.methods)
     axes.set_xlim(0.75, count + 0.25)
     axes.set_ylim(-1.1 - 0.45 * -(-count // 2), 0.2)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xticks(range(1, count + 1))
-    axes.set_xlabel("mean rank (1: highest mIoU)")
+    axes.set_xlabel(f"mean rank (1: highest {score})")
     axes.set_yticks([])
     axes.grid(visible=False)
     for side, spine in axes.spines.items():
@@ -94,7 +94,7 @@ def ranks(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None) -
     with style.styled():
         figure, (axes,) = style.panels(1, "")
         figure.set_size_inches(9.0, 1.9 + 0.28 * len(found.methods))
-        _draw(axes, found)
+        _draw(axes, found, runs.named)
         bar = Line2D([], [], color=style.COLOURS[0], linewidth=4, label=f"not told apart (Wilcoxon, Holm, {LEVEL:g})")
         style.finish(figure, one_line(grid.title or grid.name), marks, [bar])
         return style.save(figure, out_dir, f"{grid.name}-ranks")

@@ -47,7 +47,7 @@ def variance(runs: Runs, grid: Summary, out_dir: Path, select: str | None = None
         axes.set_yticks(range(len(cells)), [one_line(cell.name) for cell in cells])
         axes.invert_yaxis()
         axes.margins(x=0.12)
-        axes.set_xlabel("standard deviation (mIoU)")
+        axes.set_xlabel(f"standard deviation ({runs.named})")
         names = (first, second, "the rest: interaction and all else")
         looks = [Line2D([], [], color=style.COLOURS[i], linewidth=6, label=name) for i, name in enumerate(names)]
         runs_of = sorted({cell.found.runs for cell in cells})

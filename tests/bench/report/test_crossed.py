@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,14 @@ def test_plots_are_written(store: Store, grid: Summary, tmp_path: Path) -> None:
             assert image.width > 800
     found = ranks_plot.ranked(runs, "last")
     assert (found.methods, found.mean, found.blocks, found.alike) == (("b", "a"), (1.0, 2.0), 6, ())
+
+
+def test_plots_name_the_classes_that_are_left_out(store: Store, grid: Summary, tmp_path: Path) -> None:
+    runs = crossed(store)
+    runs = replace(runs, records=[replace(record, ignored=("road",)) for record in runs.records])
+    for files in (ranks_plot.ranks(runs, grid, tmp_path), variance_plot.variance(runs, grid, tmp_path)):
+        assert "mIoU without road" in files[1].read_text()
+    assert "deviation in mIoU without road by" in next(variance.lines(runs, "last"))
 
 
 def test_power_is_said_from_the_measured_spread(store: Store) -> None:
