@@ -23,8 +23,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/python bench.py run demo --workers 2
 	$(BIN)/python bench.py table demo
-	$(BIN)/python bench.py plot ratio demo --output plots/demo
 	$(BIN)/python bench.py plot convergence demo --output plots/demo
+	$(BIN)/python bench.py plot qualitative demo --output plots/demo
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
