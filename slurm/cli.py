@@ -200,7 +200,7 @@ def logs(
     while follow and is_open(row):
         time.sleep(1)
         place = _print_file(run.log, place, heading=False)
-        row = next(r for r in viewed(request)["cells"] if r["id"] == row["id"])
+        row = next(r for r in viewed(request, only)["cells"] if r["id"] == row["id"])
 
 
 def _print_file(path: Path, start: int, heading: bool = True) -> int:

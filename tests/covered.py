@@ -27,9 +27,8 @@ Lines and branches together, in percent.
 
 
 def room(path: str) -> str:
-    """Return the room of a file: its folder, but for what lies in the folders that have few files."""
-    parts = Path(path).parts[:-1]
-    return "/".join(parts[:2])
+    """Return the room of a file: its folder, two deep at most."""
+    return "/".join(Path(path).parts[:-1][:2])
 
 
 def table(files: dict[str, Any]) -> str:

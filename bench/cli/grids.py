@@ -186,10 +186,12 @@ def viewed(request: Request, only: str | None = None) -> GridStatus:
     from bench.store.status import grid_status, narrowed
 
     state = grid_status(request.store, find_summary(request))
+    if only is not None:
+        state = narrowed(state, matching(state["cells"], lambda row: row["coords"], only))
     if any(row.get("submission") for row in state["cells"]):
         for backend in backends():
             backend.view(request.store, state)
-    return state if only is None else narrowed(state, matching(state["cells"], lambda row: row["coords"], only))
+    return state
 
 
 @takes_request

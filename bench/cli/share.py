@@ -66,10 +66,10 @@ def bundle(
     from bench.run import provenance
     from bench.spec.grid import grid_path
     from bench.store.bundle import crate
-    from bench.store.bundle.layout import ENDED
     from bench.store.bundle.write import Asked, write_bundle
     from bench.store.status import stale_runs
 
+    terms = crate.licence(ro_crate) if ro_crate else ""
     summary = find_summary(request)
     cells = matching(summary.cells, lambda cell: cell.coords, only)
     runs = tally(records.load(request.store, cells).records)
@@ -80,7 +80,7 @@ def bundle(
         sets=request.sets,
         only=only or "",
         weights=weights.value if weights else "",
-        licence=crate.licence(ro_crate) if ro_crate else "",
+        licence=terms,
         environment={**provenance.describe(), "runs": runs},
     )
     written = write_bundle(output, asked, force)
@@ -90,9 +90,11 @@ def bundle(
         found = {"file": str(output), "grid": summary.name, "runs": written.runs, "open": written.open}
         print_json({**found, "stale": stale, "files": written.files, "bytes": written.size, "mixed": differing})
         return
-    out, ended = console(), {state: list(written.runs.values()).count(state) for state in sorted(ENDED)}
-    said = ", ".join(f"{number} {state}" for state, number in ended.items() if number)
-    out.print(f"wrote {output}: {said} of {counted(len(cells), 'cell')}; {counted(written.files, 'file')}, ", end="")
+    out = console()
+    out.print(
+        f"wrote {output}: {_states(written.runs)} of {counted(len(cells), 'cell')}; {counted(written.files, 'file')}, ",
+        end="",
+    )
     out.print(f"{written.size / 1e6:.1f} MB" if written.size >= 1e6 else f"{written.size / 1e3:.0f} kB")
     if written.open:
         out.print(f"{counted(len(written.open), 'cell')} still open, named only: {_states(written.open)}")

@@ -94,10 +94,7 @@ def grid_status(store: Path, summary: Summary) -> GridStatus:
 
 def narrowed(status: GridStatus, rows: list[StatusRow]) -> GridStatus:
     """Return the status of some of a grid's cells, without runs that it no longer contains."""
-    found = _with(status, rows, [])
-    if said := found.get("contradictions"):
-        found["contradictions"] = [line for line in said if line.partition(":")[0] in {row["id"] for row in rows}]
-    return found
+    return _with(status, rows, [])
 
 
 def _with(status: GridStatus, rows: list[StatusRow], stale: list[StaleRow]) -> GridStatus:

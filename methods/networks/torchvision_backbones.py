@@ -125,7 +125,7 @@ def initialise(net: nn.Module) -> None:
 
 
 def _spec(name: str) -> _Spec:
-    if name == "tiny":
+    if name == TINY:
         return _Spec(_tiny, lambda net: list(net.children()), _TINY[1:])
     if name == "mobilenet_v3_large":
         return _Spec(lambda: _torchvision(name), _split_mobilenet, (24, 40, 112, 960), ("classifier.",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench import __version__
@@ -43,8 +43,10 @@ def describe(manifest: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
         files: SHA-256 and size of the members, by name.
         terms: the licence's address.
     """
-    folders = sorted({f"runs/{found[0]}/" for name in files if (found := run_of(name))})
-    own = [name for name in (*files, MANIFEST) if run_of(name) is None]
+    folders, own = dict[str, list[str]](), [MANIFEST]
+    for name in files:
+        found = run_of(name)
+        (own if found is None else folders.setdefault(f"runs/{found[0]}/", [])).append(name)
     root = {
         "@id": "./",
         "@type": "Dataset",
@@ -63,7 +65,7 @@ def describe(manifest: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
         {"@id": terms, "@type": "CreativeWork", "name": terms.rsplit("/", 1)[-1], "description": "Licence"},
         {"@id": _TOOL, "@type": "SoftwareApplication", "name": "SemiSegBench", **_version(manifest["code"])},
         *(_file(name, facts) for name, facts in {**files, MANIFEST: {}}.items()),
-        *(entity for folder in folders for entity in _run(folder, files, manifest["runs"])),
+        *(entity for folder, names in folders.items() for entity in _run(folder, names, manifest["runs"])),
     ]
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
@@ -80,10 +82,10 @@ def _file(name: str, facts: Mapping[str, Any]) -> Entity:
     return {"@id": name, "@type": "File", "name": name.rsplit("/", 1)[-1], "encodingFormat": kind, **size, **what}
 
 
-def _run(folder: str, files: Mapping[str, Any], states: Mapping[str, str]) -> Iterator[Entity]:
+def _run(folder: str, files: Sequence[str], states: Mapping[str, str]) -> Iterator[Entity]:
     """Yield a run's folder, and the action that made it."""
     name = folder.split("/")[1]
-    parts = [{"@id": file} for file in files if file.startswith(folder)]
+    parts = [{"@id": file} for file in files]
     what = f"A training run that ended as {states[name]}: configuration, metrics, scores, log"
     yield {"@id": folder, "@type": "Dataset", "name": name, "description": what, "hasPart": parts}
     ended = "Completed" if states[name] == "done" else "Failed"

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from bench.cli.app import app
+from bench.cli.grids import viewed
 from bench.errors import BenchError
 from bench.plan.request import Request
-from bench.plan.summary import find_summary, make_plan
+from bench.plan.summary import make_plan
 from bench.store.run import Run, State
-from bench.store.status import grid_status, narrowed
 from tests.conftest import GRID
 
 
@@ -54,11 +54,16 @@ def test_status_of_some_cells(grid: tuple[str, Path], capsys: pytest.CaptureFixt
 
 def test_what_slurm_and_the_files_disagree_on_is_told_of_these_cells_alone(grid: tuple[str, Path]) -> None:
     path, store = grid
-    status = grid_status(store, find_summary(Request(path, (), (), store)))
-    ids = [row["id"] for row in status["cells"]]
-    status["contradictions"] = [f"{name}: submit it again" for name in ids]
-    assert narrowed(status, status["cells"][1:2])["contradictions"] == [f"{ids[1]}: submit it again"]
-    assert len(status["contradictions"]) == len(status["cells"]) == 4
+    request = Request(path, (), (), store)
+    for planned in make_plan(request).cells:
+        run = Run(store / planned.cell.id)
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.write_state(State.QUEUED, submission="gone", array=0, index=0)
+    said_of = [
+        [line.partition(":")[0] for line in viewed(request, only)["contradictions"]] for only in (None, "seed=1")
+    ]
+    ids = [row["id"] for row in viewed(request)["cells"]]
+    assert said_of == [ids, [name for name in ids if "_s1-" in name]] and len(said_of[1]) == 2
 
 
 def test_logs_of_the_one_cell_that_is_meant(grid: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
