@@ -15,7 +15,11 @@ from bench.errors import Damaged
 from bench.patience import open_file
 from bench.processes import start
 
-PRELOAD = ("torch", "bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop")
+# torch imports its compiler, which takes as long as itself, at the first step of any optimizer, in every process anew.
+PRELOAD = (
+    *("torch", "torch._dynamo", "torch._inductor"),
+    *("bench.run.worker", "bench.run.recorder", "bench.train.build", "bench.train.loop", "bench.train.setup"),
+)
 _UNKNOWN = 255  # what multiprocessing gives for an exit code that its server took to the grave
 
 

@@ -62,12 +62,12 @@ def _any_order() -> Iterator[None]:
 
     In strict deterministic mode CUDA would sort all pixels; ``bincount`` would wait for the device.
     """
-    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        torch.set_deterministic_debug_mode(before)
 
 
 class Tally:

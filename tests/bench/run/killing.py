@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from bench.run.child import PRELOAD
 from bench.run.worker import run_cell
 from bench.store.job import Job
 
@@ -139,9 +140,7 @@ def _child(job: Job, point: str | None, number: int) -> None:
 def run_in_child(job: Job, point: str | None = None, number: int = 0) -> int | None:
     """Run a cell in a fresh process; return its exit code (-9: killed)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "torchvision", "bench.run.worker", "bench.train.loop", "tests.bench.run.killing"]
-    )
+    context.set_forkserver_preload([*PRELOAD, "torchvision", "timm", "tests.bench.run.killing"])
     process = context.Process(target=_child, args=(job, point, number))
     process.start()
     process.join()
