@@ -80,12 +80,9 @@ def _memory_problems(arrays: Sequence[ArrayRequest], request: Request, notes: li
     for array in arrays:
         if array.profile.gpu_memory is None:
             continue
-        if array.profile.gpu_count > 1:
-            notes.append("memory was not compared with gpu_memory: it is predicted of cells on one GPU")
-            continue
         for start in range(0, len(array.cells), array.profile.pack):
             packed = array.cells[start : start + array.profile.pack]
-            predicted = [known.of(planned.cell) for planned in packed]
+            predicted = [known.of(planned.cell, max(array.profile.gpu_count, 1)) for planned in packed]
             notes += [
                 f"{planned.cell.id}: its memory can't be predicted: {one['error']}"
                 for planned, one in zip(packed, predicted, strict=True)

@@ -138,7 +138,7 @@ def predictions(plan: Plan, request: Request, gpu_memory: float | None, quiet: b
     known, found = Predictions(request.store, DataRoots.parse(request.data)), {}
     with progress_bar("predicting memory", quiet) as step:
         for done, planned in enumerate(plan.cells):
-            prediction = known.of(planned.cell)
+            prediction = known.of(planned.cell, plan.grid.resources.processes)
             if gpu_memory is not None and "needed_bytes" in prediction:
                 prediction = {**prediction, "fits": prediction["needed_bytes"] <= gpu_memory * 1e9}
             found[planned.cell.id] = prediction

@@ -23,6 +23,7 @@ from bench import kernels
 from bench.arrays import UInt8
 from bench.cost.allocator import Allocator
 from bench.cost.device_bytes import CudaAutocast, DeviceBytes
+from bench.cost.rehearsed import Rehearsed
 from bench.cost.scored import Scored, evaluate_blank, scored_by, windowed
 from bench.data.roots import DataRoots, open_dataset
 from bench.files import REPOSITORY, read_json, write_json
@@ -32,6 +33,7 @@ from bench.spec.resources import Resources
 from bench.train.build import build_loader, build_method
 from bench.train.evaluate import PHASE
 from bench.train.meters import MemoryReport, StepMeter
+from bench.train.norms import divide_norms
 from bench.train.step import Stepper
 from datasets.split import Split
 
@@ -39,6 +41,7 @@ CPU = torch.device("cpu")
 # What a GPU holds beside the allocator's segments, and what the model may miss; not measured on a GPU yet.
 CONTEXT_BYTES = 500_000_000  # the CUDA context with the kernels of PyTorch, cuBLAS and cuDNN: 0.4 to 0.6 GB
 CUDNN_BYTES = 500_000_000  # the largest workspace of cuDNN's deterministic convolutions, which the allocator holds
+NCCL_BYTES = 500_000_000  # the buffers through which several processes exchange tensors; outside the allocator
 MARGIN = 0.05  # of the reserved bytes; on the no-op runtime the model misses them by 2 % at most
 STEPS = 3  # optimizer state is there from the second one on, and takes its place among blocks that the first one left
 
@@ -99,11 +102,12 @@ def _channels_last(method: nn.Module) -> None:
 
 
 def measure_blank_step(
-    cell: Cell, num_classes: int, scored: Sequence[Scored] = ()
+    cell: Cell, num_classes: int, scored: Sequence[Scored] = (), processes: int = 1
 ) -> tuple[MemoryReport, Allocator, list[int]]:
     """Take steps of a cell on black images, then evaluate; return the memory of the last step, the allocator's, and peaks.
 
-    The allocator is a model of a GPU's; there is a peak in bytes for each batch that is evaluated.
+    The allocator is a model of a GPU's; there is a peak in bytes for each batch that is evaluated. Of several processes it
+    is the first one that is measured, which evaluates alone.
 
     Under ``FakeTensorMode`` this is a prediction; without it, a measurement of the same step (see ``StepMeter.report``).
     """
@@ -113,7 +117,11 @@ def measure_blank_step(
             if cell.numerics.channels_last:
                 _channels_last(method)
             method.train()
-            stepper = Stepper(cell, method, CPU)
+            group = Rehearsed(processes) if processes > 1 else None
+            divide_norms(method, cell.numerics.batch_norm_parts, group)
+            if group is not None:
+                group.divide(method, cell.network.cls)
+            stepper = Stepper(cell, method, CPU, group=group)
             images = BlankImages(cell.augmentation.config.crop_size)
             loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())
             # In the middle of the run: some methods leave out a loss at its beginning.
@@ -131,29 +139,30 @@ def measure_blank_step(
     return found, alive.allocator, peaks
 
 
-def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) -> Prediction:
+def predict_step(cell: Cell, num_classes: int, scored: Sequence[Scored] = (), processes: int = 1) -> Prediction:
     """Return the predicted memory of a cell on a GPU in bytes; or `error`, why there is no prediction.
 
     Args:
         cell: whose step it is.
         num_classes: K.
         scored: the largest batch of each of its evaluations (see ``bench.cost.scored``); none leaves them out.
+        processes: that train the cell, each on a GPU of its own; the prediction is the first one's.
     """
     try:
-        return _predicted(cell.from_scratch(), num_classes, scored)
+        return _predicted(cell.from_scratch(), num_classes, scored, processes)
     except Exception as error:  # foreign methods may do what fake tensors can't
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 
 
-def _predicted(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> Prediction:
-    found, allocator, peaks = _measure_fake(cell, num_classes, scored)
+def _predicted(cell: Cell, num_classes: int, scored: Sequence[Scored], processes: int) -> Prediction:
+    found, allocator, peaks = _measure_fake(cell, num_classes, scored, processes)
     reserved, training = allocator.peak_reserved, found["peak_memory_bytes"]
     prediction: Prediction = {
         "meter": found["meter"],
         "phases": found["phases"],
         "peak_memory_bytes": training,
         "reserved_bytes": reserved,
-        "needed_bytes": needed(reserved),
+        "needed_bytes": needed(reserved) + (NCCL_BYTES if processes > 1 else 0),
     }
     if not scored:
         return prediction
@@ -179,9 +188,11 @@ def predict_report(cell: Cell, num_classes: int) -> MemoryReport:
     return _measure_fake(cell, num_classes, ())[0]
 
 
-def _measure_fake(cell: Cell, num_classes: int, scored: Sequence[Scored]) -> tuple[MemoryReport, Allocator, list[int]]:
+def _measure_fake(
+    cell: Cell, num_classes: int, scored: Sequence[Scored], processes: int = 1
+) -> tuple[MemoryReport, Allocator, list[int]]:
     with FakeTensorMode(allow_non_fake_inputs=True), kernels.assuming("cuda"), CudaAutocast():
-        return measure_blank_step(cell, num_classes, scored)
+        return measure_blank_step(cell, num_classes, scored, processes)
 
 
 def needed(reserved: int) -> int:
@@ -200,7 +211,7 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def shape_of(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) -> str:
+def shape_of(cell: Cell, num_classes: int, scored: Sequence[Scored] = (), processes: int = 1) -> str:
     """Return canonical JSON of all that decides a cell's memory: cells that share it share a prediction."""
     parts = {k: getattr(cell, k).identity() for k in ("method", "network", "augmentation", "numerics")}
     schedule = cell.schedule.model_dump(mode="json", include={"batch", "accumulate"})
@@ -213,7 +224,8 @@ def shape_of(cell: Cell, num_classes: int, scored: Sequence[Scored] = ()) -> str
         )
         for batch in scored
     ]
-    return canonical({**parts, "schedule": schedule, "optimizer": optimizer, "classes": num_classes, "scored": batches})
+    parts |= {"schedule": schedule, "optimizer": optimizer}
+    return canonical({**parts, "classes": num_classes, "scored": batches, "processes": processes})
 
 
 class Predictions:
@@ -229,18 +241,18 @@ class Predictions:
         self.folder, self.roots = store / ".cache" / "predictions", roots
         self.code = code_hash()
 
-    def of(self, cell: Cell) -> Prediction:
+    def of(self, cell: Cell, processes: int = 1) -> Prediction:
         """Return a cell's prediction (see :func:`predict_step`)."""
         dataset = open_dataset(cell.dataset, self.roots)
         classes, scored = len(dataset.classes), scored_by(cell, dataset, self.store)
-        key = hashlib.sha256(f"{self.code} {shape_of(cell, classes, scored)}".encode()).hexdigest()[:24]
+        key = hashlib.sha256(f"{self.code} {shape_of(cell, classes, scored, processes)}".encode()).hexdigest()[:24]
         path = self.folder / f"{key}.json"
         try:
             known = read_json(path)
         except ValueError:
             known = None
         if known is None:
-            known = predict_step(cell, classes, scored)
+            known = predict_step(cell, classes, scored, processes)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, known)
         prediction: Prediction = known

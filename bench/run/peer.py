@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -64,7 +65,7 @@ def enter(alive: Connection, job: Job, place: Place, link: Connection) -> None:
     if place.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(link, orders), name="first", daemon=True).start()
+    threading.Thread(target=_listen, args=(link, orders, place), name="first", daemon=True).start()
     try:
         _take_part(job, place, link, orders)
     except Exception as error:
@@ -76,11 +77,12 @@ def enter(alive: Connection, job: Job, place: Place, link: Connection) -> None:
         sys.exit(1)
 
 
-def _listen(link: Connection, orders: queue.SimpleQueue[str]) -> None:
-    """Pass on what the first process says; end this one at once when that one has gone."""
+def _listen(link: Connection, orders: queue.SimpleQueue[str], place: Place) -> None:
+    """Pass on what the first process says; end this one at once when that one has gone, which may have been killed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             orders.put(link.recv())
+    shutil.rmtree(Path(place.meeting).parent, ignore_errors=True)
     os._exit(0)
 
 

@@ -150,19 +150,27 @@ class Group:
         last = dimension == 0 and _format(share) is torch.channels_last
         mine = (share.permute(0, 2, 3, 1) if last else share.movedim(dimension, 0)).contiguous()
         parts = mine.new_empty((self.size, *mine.shape))
-        dist.all_gather_into_tensor(parts.flatten().view(torch.uint8), mine.flatten().view(torch.uint8))
+        self._collect(parts, mine)
         whole = parts.transpose(0, 1).flatten(0, 1)
         return whole.permute(0, 3, 1, 2) if last else whole.movedim(0, dimension).contiguous()
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the processes, the same bits in each."""
         total = values.clone()
-        dist.all_reduce(total)
+        self._add_up(total)
         return total / self.size
 
     def from_first(self, values: Tensor) -> None:
         """Make values those of the first process, in place."""
         dist.broadcast(values, 0)
+
+    def _collect(self, parts: Tensor, mine: Tensor) -> None:
+        """Write what each process has, shaped (...), to (size, ...)."""
+        dist.all_gather_into_tensor(parts.flatten().view(torch.uint8), mine.flatten().view(torch.uint8))
+
+    def _add_up(self, values: Tensor) -> None:
+        """Replace values by their sum over the processes."""
+        dist.all_reduce(values)
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -179,7 +187,7 @@ class Group:
     def _sum(self, parameters: Sequence[nn.Parameter]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        self._add_up(flat)
         totals = torch.split(flat, [gradient.numel() for gradient in gradients])
         for parameter, gradient, total in zip(parameters, gradients, totals, strict=True):
             # What isn't a network's has its whole gradient in each process.

@@ -93,15 +93,23 @@ class _Pyramid(nn.Module):
         self.project = _conv((len(rates) + 2) * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.shape[0] == 1:
-            raise BenchError(
-                "DeepLabV3+ cannot train on one image at a time (its image pooling is normalised over the batch): "
-                "use a (micro-)batch of at least 2 images"
-            )
-        pooled = self.pool(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
+        pooled = self._pooled(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         pooled_and_dilated = torch.cat([*(branch(x) for branch in self.branches), pooled], dim=1)
         output: Tensor = self.project(pooled_and_dilated)
         return output
+
+    def _pooled(self, mean: Tensor) -> Tensor:
+        """Return the features of the mean pixel (B, C, 1, 1); several processes may have one image each."""
+        try:
+            pooled: Tensor = self.pool(mean)
+        except ValueError as error:
+            if "more than 1 value" not in str(error):
+                raise
+            raise BenchError(
+                "DeepLabV3+ cannot train on one image at a time (its image pooling is normalised over the batch): "
+                "use a (micro-)batch of at least 2 images"
+            ) from None
+        return pooled
 
 
 @register("network", "deeplabv3plus")

@@ -68,12 +68,15 @@ def test_what_cannot_be_compiled_is_refused_before_it_is_sent(tmp_path: Path) ->
     _check_resources(array_requests(plan.cells, Profile(gpus=1), "g.yaml", 10), compiled, request)
 
 
-def test_memory_is_not_compared_where_it_is_not_predicted(tmp_path: Path) -> None:
+def test_the_share_of_each_gpu_is_compared_with_its_memory(tmp_path: Path) -> None:
     plan, request = planned(tmp_path)
-    notes: list[str] = []
-    asked = array_requests(plan.cells, Profile(gpus=2, gpu_memory=0.001), "g.yaml", 10)
-    assert preflight._memory_problems(asked, request, notes) == []
-    assert "predicted of cells on one GPU" in notes[0]
+    alone, shared = (
+        preflight._memory_problems(
+            array_requests(plan.cells, Profile(gpus=gpus, gpu_memory=0.001), "g.yaml", 10), request, []
+        )
+        for gpus in (1, 2)
+    )
+    assert "won't fit" in alone[0] and "won't fit" in shared[0] and alone != shared
 
 
 def test_local_workers_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from bench import kernels
-from bench.cost.predict import Predictions, measure_blank_step, predict_step
+from bench.cost import predict
+from bench.cost.predict import NCCL_BYTES, Predictions, measure_blank_step, needed, predict_step, shape_of
 from bench.data.roots import DataRoots
+from bench.files import read_json, write_json
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
+from bench.processes import start
 from bench.spec.cell import Cell
+from bench.train.group import Group
 from bench.train.meters import StepMeter
 
 GRID = """
@@ -43,6 +47,40 @@ def test_prediction_is_what_a_real_step_takes(cells: list[Cell], which: int) -> 
     assert predicted["phases"].keys() == measured["phases"].keys()
     expected = {"data", "student", "loss supervised", "backward", "optimizer"}
     assert expected <= predicted["phases"].keys()
+
+
+def _take_part(spec: dict[str, Any], rank: int, meeting: str) -> None:
+    """Measure a cell's step in one of two processes that compute it together."""
+    torch.set_num_threads(1)
+    group = Group(rank, 2)
+    group.join(Path(meeting), torch.device("cpu"))
+    vars(predict)["Rehearsed"] = lambda size: group
+    report, *_ = measure_blank_step(Cell.from_spec(spec), 5, processes=2)
+    write_json(Path(f"{meeting}-{rank}.json"), report)
+    group.leave()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_of_two_processes_it_is_what_each_of_them_takes(cells: list[Cell], tmp_path: Path, which: int) -> None:
+    meeting, preload = str(tmp_path / "meeting"), ["torch", "bench.cost.predict", __name__]
+    processes = [start(_take_part, (cells[which].spec(), rank, meeting), preload) for rank in range(2)]
+    for process in processes:
+        process.join()
+    together = [read_json(Path(f"{meeting}-{rank}.json")) for rank in range(2)]
+    rehearsed, *_ = measure_blank_step(cells[which], 5, processes=2)
+    for report in together:
+        assert rehearsed["phases"].keys() == report["phases"].keys()
+        for phase, size in report["phases"].items():
+            assert rehearsed["phases"][phase] == pytest.approx(size, rel=0.01), phase
+
+
+def test_each_of_two_processes_needs_less_than_one_alone(cells: list[Cell]) -> None:
+    alone, shared = predict_step(cells[1], 5), predict_step(cells[1], 5, processes=2)
+    assert shared["phases"]["backward"] < alone["phases"]["backward"]  # the optimizer has the gradients in a row
+    beside = NCCL_BYTES + needed(shared["reserved_bytes"])
+    assert shared["needed_bytes"] == beside
+    assert shape_of(cells[1], 5) != shape_of(cells[1], 5, processes=2)
+    assert "error" not in predict_step(cells[1], 5, processes=4)  # with one image each
 
 
 def test_a_measured_step_changes_no_bit(cells: list[Cell], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +52,11 @@ def gone(pid: int | None) -> bool:
         return True
 
 
+def meetings() -> set[Path]:
+    """Return the folders in which processes find each other."""
+    return set(Path(tempfile.gettempdir()).glob("bench-meeting-*"))
+
+
 def test_what_trained_it_is_recorded(whole: Run) -> None:
     (attempt,) = read_jsonl(whole.attempts)
     assert (attempt["processes"], attempt["nodes"], attempt["threads"]) == (2, 1, 2)
@@ -59,7 +66,7 @@ def test_what_trained_it_is_recorded(whole: Run) -> None:
 
 @pytest.mark.parametrize("point", ["peer", "step"])
 def test_a_run_whose_process_was_killed_goes_on_to_the_same_bits(tmp_path: Path, whole: Run, point: str) -> None:
-    job = job_of_two(tmp_path / "store")
+    job, before = job_of_two(tmp_path / "store"), meetings()
     run, code = run_of(job), run_in_child(job, point, 5)
     if point == "peer":
         state = run.last_state()
@@ -67,6 +74,10 @@ def test_a_run_whose_process_was_killed_goes_on_to_the_same_bits(tmp_path: Path,
         assert str(state["reason"]).split(": ", 1)[-1].startswith("process 2 of 2 was killed by SIGKILL")
     else:
         assert code == -9
+        deadline = time.monotonic() + 30  # others may meet meanwhile
+        while meetings() - before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     assert run_in_child(job) == 0
     assert_same_files(run, whole)
     assert [row["goes_on"] for row in read_jsonl(run.attempts)] == [False, True]
