@@ -19,7 +19,7 @@ _METHODS = ("forkserver", "forkserver", "spawn")
 
 
 def start(target: Callable[..., None], arguments: Sequence[Any], preload: Sequence[str]) -> BaseProcess:
-    """Start a process that calls `target`.
+    """Start a process that calls `target` in this one's environment.
 
     Args:
         target: a function of an importable module.
@@ -34,7 +34,7 @@ def start(target: Callable[..., None], arguments: Sequence[Any], preload: Sequen
     for number, method in enumerate(_METHODS, 1):
         context: Any = multiprocessing.get_context(method)
         context.set_forkserver_preload(list(preload))
-        process: BaseProcess = context.Process(target=target, args=tuple(arguments))
+        process: BaseProcess = context.Process(target=_enter, args=(dict(os.environ), target, *arguments))
         try:
             process.start()
         except (EOFError, OSError):
@@ -43,6 +43,14 @@ def start(target: Callable[..., None], arguments: Sequence[Any], preload: Sequen
         else:
             return process
     raise AssertionError("unreachable")
+
+
+def _enter(environment: dict[str, str], target: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in the environment that its process was started from; the server's is as old as itself."""
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    target(*arguments)
 
 
 def tidy_up_for_parent() -> None:

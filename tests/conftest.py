@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.machine import let_threads_sleep
+
 TOY = Path(__file__).parent / "toy.py"
 # Also for the child processes of tests; on the no-op CUDA runtime, tests of the device `cuda` need plug-ins more.
 os.environ["BENCH_PLUGINS"] = os.pathsep.join(filter(None, [str(TOY), os.environ.get("BENCH_TEST_PLUGINS")]))
+# Before torch is imported, here and in child processes: tests run side by side, on networks too small for two threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+let_threads_sleep()
 
 GRID = """
 recipe:
@@ -45,7 +50,7 @@ def grid_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_threads() -> Iterator[None]:
-    """Tests run side by side; torch must not take all cores in each."""
+    """Undo what a test before has set."""
     import sys
 
     if "torch" in sys.modules:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.files import REPOSITORY
-from tests.bench.test_registry import bench
+from tests.typed import typed
 
 PAGE = (REPOSITORY / "docs" / "plug-ins.md").read_text()
 NETWORK = '''
@@ -42,15 +42,15 @@ def plugins(tmp_path: Path) -> str:
 def test_the_examples_keep_their_contracts_and_train(tmp_path: Path, plugins: str) -> None:
     variables = {"BENCH_PLUGINS": plugins, "OMP_NUM_THREADS": "1"}
     for kind, name in (("network", "flat"), ("dataset", "stripes")):
-        done = bench(REPOSITORY, "check", kind, name, **variables)
+        done = typed("check", kind, name, variables=variables)
         assert done.returncode == 0, done.stdout + done.stderr
-    done = bench(REPOSITORY, "check", "method", "supervised", "--network", "flat", "--json", **variables)
+    done = typed("check", "method", "supervised", "--network", "flat", "--json", variables=variables)
     assert {line["verdict"] for line in json.loads(done.stdout)} == {"ok"}
     grid, store = tmp_path / "grid.yaml", str(tmp_path / "store")
     grid.write_text(next(block for block in blocks("yaml") if "published" in block))
-    done = bench(REPOSITORY, "run", str(grid), "--store", store, "--only", "method=supervised,seed=0", **variables)
+    done = typed("run", str(grid), "--store", store, "--only", "method=supervised,seed=0", variables=variables)
     assert done.returncode == 0, done.stdout + done.stderr
-    done = bench(REPOSITORY, "table", str(grid), "--store", store, **variables)
+    done = typed("table", str(grid), "--store", store, variables=variables)
     assert done.returncode == 0 and "U2PL" in done.stdout, done.stdout + done.stderr
 
 
@@ -66,7 +66,9 @@ def test_networks_of_plug_ins_are_told_apart(tmp_path: Path, grid_file: Path) ->
     grid.write_text(grid_file.read_text().replace("axes:\n", "axes:\n" + axis))
 
     def planned() -> dict[str, str]:
-        done = bench(REPOSITORY, "plan", str(grid), "--json", "--store", str(tmp_path / "store"), BENCH_PLUGINS=paths)
+        done = typed(
+            "plan", str(grid), "--json", "--store", str(tmp_path / "store"), variables={"BENCH_PLUGINS": paths}
+        )
         assert done.returncode == 0, done.stderr
         return {cell["coords"]["network"]: cell["id"] for cell in json.loads(done.stdout)["cells"]}
 

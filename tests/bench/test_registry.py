@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.files import REPOSITORY
+from tests.typed import typed
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_plug_in_may_have_a_list_among_its_options(tmp_path: Path, grid_file: 
     grid.write_text(grid_file.read_text().replace("[supervised]", "[listed, {name: listed, weights: [2.0]}]"))
     plugins = os.pathsep.join([os.environ["BENCH_PLUGINS"], str(plugin)])
     for verb in ("plan", "table"):
-        done = bench(REPOSITORY, verb, str(grid), "--store", str(tmp_path / "store"), BENCH_PLUGINS=plugins)
+        done = typed(verb, str(grid), "--store", str(tmp_path / "store"), variables={"BENCH_PLUGINS": plugins})
         assert done.returncode == 0, done.stderr
 
 
@@ -98,9 +99,9 @@ def test_options_that_are_no_config_are_one_line(tmp_path: Path, grid_file: Path
     plugin.write_text(FOREIGN)
     grid.write_text(grid_file.read_text().replace("[supervised]", "[foreign]"))
     plugins = os.pathsep.join([os.environ["BENCH_PLUGINS"], str(plugin)])
-    listed = bench(REPOSITORY, "list", "methods", BENCH_PLUGINS=plugins)
+    listed = typed("list", "methods", variables={"BENCH_PLUGINS": plugins})
     assert listed.returncode == 0 and "supervised" in listed.stdout, listed.stderr
     assert f"{plugin}: BenchError: method 'foreign': its Config" in listed.stdout
-    planned = bench(REPOSITORY, "plan", str(grid), "--store", str(tmp_path / "store"), BENCH_PLUGINS=plugins)
+    planned = typed("plan", str(grid), "--store", str(tmp_path / "store"), variables={"BENCH_PLUGINS": plugins})
     assert planned.returncode == 2 and len(planned.stderr.splitlines()) == 1
     assert "must derive from bench.config.Config" in planned.stderr

@@ -12,10 +12,10 @@ from slurm import records
 from slurm.job import run_task
 from slurm.profiles import Profile, read_profile
 from slurm.request import exclude_where_possible, excluding
-from tests.bench.cli.test_cli import bench
 from tests.conftest import TOY
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_task import GRID, submitted
+from tests.typed import bench
 
 # Takes every job but those that exclude n1: a partition of one node.
 ONE_NODE = """

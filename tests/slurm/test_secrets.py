@@ -14,11 +14,11 @@ from bench.store.run import Run
 from slurm import records, rounds
 from slurm.profiles import Profile
 from slurm.records import Array, Next, Submission
-from tests.bench.cli.test_cli import bench
 from tests.slurm.cluster import Cluster
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_cluster import Grid, profile
 from tests.slurm.test_task import submitted
+from tests.typed import bench
 
 SECRET = "s3cret-c9d1 'quoted' $HOME"
 # A set-up line that fails, and so fails the cell, unless the variable is there as it was written.

@@ -18,9 +18,9 @@ from slurm import records
 from slurm.profiles import read_profile
 from slurm.records import Array, Submission
 from slurm.view import add_view
-from tests.bench.cli.test_cli import bench
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_task import submitted
+from tests.typed import bench
 
 ENDED = "echo '9|bench-s-0|NODE_FAIL|n2|1:0'"
 

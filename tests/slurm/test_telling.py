@@ -14,12 +14,12 @@ from bench.store.run import Run, State
 from bench.store.ticket import Ticket
 from slurm import telling
 from slurm.names import job_name
-from tests.bench.cli.test_cli import bench
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.fakes import fake_slurm
 from tests.slurm.test_cluster import Grid
 from tests.slurm.test_ends import slow
 from tests.slurm.test_task import submitted
+from tests.typed import bench
 
 
 def test_a_name_says_grid_and_cell_and_means_nothing_to_slurms_commands() -> None:

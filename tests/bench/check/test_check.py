@@ -16,8 +16,8 @@ from bench.check.outcomes import Check, Outcome, outcomes
 from bench.check.toy import ToyImages
 from bench.cli.check import Kind, _checks
 from bench.files import REPOSITORY
-from tests.bench.test_registry import bench
 from tests.conftest import TOY
+from tests.typed import typed
 
 TINY = {"dpt": "timm/test_vit"}
 BROKEN = Path(__file__).with_name("broken.py")
@@ -108,12 +108,12 @@ def test_what_can_not_be_tried_is_said() -> None:
 
 def test_the_command_ends_with_2_and_names_the_line_of_the_plug_in(tmp_path: Path) -> None:
     plugins = {"BENCH_PLUGINS": os.pathsep.join([str(TOY), str(BROKEN)]), "OMP_NUM_THREADS": "1"}
-    done = bench(REPOSITORY, "check", "method", "four_images", "--json", **plugins)
+    done = typed("check", "method", "four_images", "--json", variables=plugins)
     assert done.returncode == 2, done.stderr
     (line,) = [item for item in json.loads(done.stdout) if item["verdict"] == "failed"]
     assert line["name"] == "accumulates"
     assert line["detail"].startswith("AssertionError: four images, please (broken.py, line ")
-    done = bench(REPOSITORY, "check", "augmentation", "unimatch", "--set", "crop_size=32", **plugins)
+    done = typed("check", "augmentation", "unimatch", "--set", "crop_size=32", variables=plugins)
     assert done.returncode == 0 and done.stdout.count("ok ") == 6, done.stdout
     for arguments, said in {
         ("method", "nothing"): "unknown method 'nothing'",
@@ -121,7 +121,7 @@ def test_the_command_ends_with_2_and_names_the_line_of_the_plug_in(tmp_path: Pat
         ("network", "square", "--network", "square"): "--network: only a method",
         ("dataset", "toy", "--set", "size"): "--set size: expected an option",
     }.items():
-        done = bench(REPOSITORY, "check", *arguments, **plugins)
+        done = typed("check", *arguments, variables=plugins)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and said in done.stderr, done.stderr
 
 

@@ -13,18 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-
-
-def bench(*arguments: str, code: int = 0, stdout: bool = False) -> str:
-    """Return what a command prints that ends with `code`; of one that fails its errors, unless `stdout` is asked for."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bench.py"), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
-    assert "Traceback" not in done.stderr
-    assert "leaked" not in done.stderr  # what libraries say where the interpreter ends without tidying up
-    return done.stdout if code == 0 or stdout else done.stderr
+from bench.files import REPOSITORY
+from tests.typed import bench
 
 
 def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) -> None:
@@ -119,7 +109,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(grid_file: Path, tmp_path: Path) -> No
     grid_file.write_text(grid_file.read_text().replace("iterations: 8", "iterations: 300"))
     arguments = ["run", str(grid_file), "--store", str(tmp_path / "store")]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "bench.py"), *arguments],
+        [sys.executable, str(REPOSITORY / "bench.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -16,8 +16,8 @@ import pytest
 from bench.files import REPOSITORY
 from slurm import records
 from slurm.records import Array, Submission
-from tests.bench.cli.test_cli import bench
 from tests.conftest import GRID
+from tests.typed import bench
 
 NOBODY = 65534
 Verb = Callable[..., subprocess.CompletedProcess[str]]

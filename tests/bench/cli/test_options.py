@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from bench.cli.options import JSON, matching, takes_request
 from bench.cli.output import console, counted, duration
 from bench.errors import BenchError
+from bench.files import REPOSITORY
 from bench.plan.request import Request
-from tests.bench.cli.test_cli import ROOT, bench
+from tests.typed import bench
 
 
 def test_a_verb_gets_the_request_that_the_shared_options_make(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "pandas", "pydantic", "submitit", "yaml", "bench.spec", "slurm.view")
     code = "import sys; from bench.cli.app import app\n"
     code += f"found = [name for name in {heavy} if name in sys.modules]; assert not found, found"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
 def test_amounts_are_written_as_people_do() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bench.cli.test_cli import bench
+from tests.typed import bench
 
 TITLE, METHOD, BUDGET = "[red]A title[/] [0]", "a [bold]method[/bold]", "[/] four [link=x]"
 

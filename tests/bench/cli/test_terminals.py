@@ -14,6 +14,7 @@ import yaml
 
 from bench.files import REPOSITORY, short_name
 from tests.conftest import GRID
+from tests.typed import typed
 
 BENCH = str(REPOSITORY / "bench.py")
 
@@ -38,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which the grid beside it has been run."""
     folder = tmp_path_factory.mktemp("terminals")
     path = grid(folder / "g.yaml", "λ [bold]±[/] → 中 “x” [/data]", "ReCo λ≥0.5 [red]\x1b[31m")
-    done = bench("run", str(path), "--store", str(folder / "s"))
+    done = typed("run", str(path), "--store", str(folder / "s"))
     assert done.returncode == 0, done.stderr
     return folder / "s"
 
@@ -70,7 +71,7 @@ def test_a_terminal_that_is_not_utf_8_gets_replacements(
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_what_comes_from_outside_is_no_markup_and_no_command(store: Path, verb: tuple[str, ...]) -> None:
-    text = bench(*in_store(store, *verb)).stdout.decode()
+    text = typed(*in_store(store, *verb)).stdout
     assert "\x1b" not in text
     if verb[0] == "plan":
         assert "λ [bold]±[/] → 中 “x” [/data]" in text
@@ -134,8 +135,8 @@ def test_long_names_of_grids(tmp_path: Path, name: str) -> None:
         ("submit", str(path), *where, "--profile", "local", "--dry-run"),
     ]
     for word in words:
-        done = bench(*word)
-        assert (done.returncode, done.stderr) == (0, b""), (word[0], done.stderr.decode())
+        done = typed(*word)
+        assert (done.returncode, done.stderr) == (0, ""), (word[0], done.stderr)
 
 
 def test_names_of_files_are_cut_where_they_are_long_and_stay_apart() -> None:
@@ -149,5 +150,5 @@ def test_names_of_files_are_cut_where_they_are_long_and_stay_apart() -> None:
 def test_any_umask_will_do(tmp_path: Path) -> None:
     path, where = grid(tmp_path / "g.yaml", "t"), ["--store", str(tmp_path / "s")]
     for words in (("run", str(path), *where), ("status", str(path), *where), ("table", str(path), *where)):
-        done = bench(*words, umask=0o077)
-        assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+        done = typed(*words, umask=0o077)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.files import REPOSITORY
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.store.activity import active, grid_activity
 from bench.store.run import Run, State
-from tests.bench.cli.test_cli import ROOT
 
 
 def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Pat
     plan = make_plan(Request(str(grid_file), (), (), store))
     run = Run(store / plan.cells[0].cell.id)
     run.path.mkdir(parents=True)
-    command = [sys.executable, str(ROOT / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
+    command = [sys.executable, str(REPOSITORY / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
     with grid_activity(store, plan.name):  # at work, yet no cell runs
         watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         time.sleep(5)
@@ -39,7 +39,7 @@ def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Pat
 def test_watch_waits_for_a_run_that_has_not_begun(grid_file: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     plan = make_plan(Request(str(grid_file), (), (), store))
-    command = [sys.executable, str(ROOT / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
+    command = [sys.executable, str(REPOSITORY / "bench.py"), "status", str(grid_file), "--watch", "--store", str(store)]
     watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert watch.stdout is not None
     assert "no cell of small has begun; waiting" in watch.stdout.readline()

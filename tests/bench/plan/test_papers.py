@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.cli.test_cli import bench
 from tests.datasets.archived import cityscapes_files, sun_files, voc_source, write_tar, write_zip
+from tests.typed import bench
 
 PART = ("--set", "allow_incomplete=true")
 SMALL = [

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.typed import typed
+
 SECRET = "s3cret-4f1a"
 VARIABLES = ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_URL", "PASSWORD")
 
 
 def bench(umask: int, *arguments: str) -> None:
-    environment = {**os.environ, **dict.fromkeys(VARIABLES, SECRET)}
-    command = [
-        "/bin/sh",
-        "-c",
-        f'umask {umask:03o}; exec "$@"',
-        "sh",
-        sys.executable,
-        str(ROOT / "bench.py"),
-        *arguments,
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = typed(*arguments, variables=dict.fromkeys(VARIABLES, SECRET), umask=umask)
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout + done.stderr
 

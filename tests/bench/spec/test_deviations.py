@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from bench.plan.request import Request
 from bench.plan.summary import plan_and_keep
 from bench.spec.grid import read_grid
 from bench.store.summary import Summary
+from tests.typed import bench
 
 ROOT = Path(__file__).parents[3]
 TEXT = """
@@ -128,22 +127,15 @@ def test_a_wrong_published_section_is_an_error(tmp_path: Path, text: str, messag
         read_grid(path)
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "bench.py"), *arguments], capture_output=True, text=True, check=False
-    )
-
-
 def test_the_table_of_a_grid_that_has_not_run(grid: Path, tmp_path: Path) -> None:
     store = ("--store", str(tmp_path / "store"))
-    data = json.loads(bench("table", str(grid), *store, "--set", "schedule.iterations=2", "--json").stdout)
+    data = json.loads(bench("table", str(grid), *store, "--set", "schedule.iterations=2", "--json"))
     assert {cell["verdict"] for cell in data["sections"][0]["cells"]} == {"not published"}  # no paper has this set
     assert data["deviations"][0]["key"] == "schedule.iterations"
     compared = bench("table", str(grid), *store, "--compare", "reco", "supervised")
-    assert "no pair is done yet" in compared.stdout
+    assert "no pair is done yet" in compared
 
 
 def test_classes_and_a_comparison_are_not_asked_for_together() -> None:
-    done = bench("table", "demo", "--per-class", "--compare", "reco", "supervised")
-    assert done.returncode == 2
-    assert done.stderr == "error: --per-class, --compare and --runs: give one of them\n"
+    said = bench("table", "demo", "--per-class", "--compare", "reco", "supervised", code=2)
+    assert said == "error: --per-class, --compare and --runs: give one of them\n"
