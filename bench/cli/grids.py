@@ -25,21 +25,42 @@ if TYPE_CHECKING:
     from bench.store.summary import Summary
 
 
+PREDICT = Annotated[bool, typer.Option("--predict", help="Predict each cell's peak memory; kept.")]
+GPU_MEMORY = Annotated[
+    float | None,
+    typer.Option("--gpu-memory", metavar="GB", min=0, help="Mark cells predicted above; implies --predict."),
+]
+POWER = Annotated[
+    float | None,
+    typer.Option("--power", metavar="MIOU", min=0.001, help="Say how many runs settle such a difference."),
+]
+WORKERS = Annotated[
+    int, typer.Option("--workers", min=1, help="Cells at a time; each has the grid's number of threads.")
+]
+LIMIT = Annotated[
+    str | None,
+    typer.Option("--for", metavar="TIME", help="Stop after 9m, 1h30m …; cells that can't end by then aren't begun."),
+]
+WITH_WHAT_IS_THERE = Annotated[
+    bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
+]
+TRACK = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow."
+    ),
+]
+
+
 @takes_request
 def plan(
     request: Request,
     as_json: JSON = False,
     every: ALL = False,
     ids: IDS = False,
-    predict: Annotated[bool, typer.Option("--predict", help="Predict each cell's peak memory; kept.")] = False,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option("--gpu-memory", metavar="GB", min=0, help="Mark cells predicted above; implies --predict."),
-    ] = None,
-    difference: Annotated[
-        float | None,
-        typer.Option("--power", metavar="MIOU", min=0.001, help="Say how many runs settle such a difference."),
-    ] = None,
+    predict: PREDICT = False,
+    gpu_memory: GPU_MEMORY = None,
+    difference: POWER = None,
     check: CHECK = False,
 ) -> None:
     """Show what a grid will run: cells, ids, splits, predicted memory. Trains nothing.
@@ -79,20 +100,24 @@ def plan(
         return
     from bench.cli.states import plan_table, totals
 
-    out, count = console(), len(summary.cells)
+    out = console()
     out.print(summary.name, style="bold", end="")
     out.print(f": {summary.title}")
-    shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
-    cells = counted(count, "cell") + (f" ({shape})" if shape else "")
-    out.print(f"{cells}, {counted(len(splits), 'label split')}; {totals(state)}")
+    out.print(f"{_cells(summary)}, {counted(len(splits), 'label split')}; {totals(state)}")
     out.print(f"{_steps(summary)}; {projection_text(projection)}")
     print_warnings(out, summary.warnings)
     predicted = {cell_id: describe(one).strip() for cell_id, one in found.items()}
     out.print(plan_table(summary.cells, None if every else SHOWN, predicted, ids))
-    if count > SHOWN and not every:
-        out.print(f"  … {count - SHOWN} more (--all)")
+    if len(summary.cells) > SHOWN and not every:
+        out.print(f"  … {len(summary.cells) - SHOWN} more (--all)")
     for line in (*advised, *said):
         out.print(line)
+
+
+def _cells(summary: Summary) -> str:
+    """Return how many cells a grid has, and along which axes."""
+    shape = " × ".join(f"{n} {key}" for key, n in summary.axes if n > 1)
+    return counted(len(summary.cells), "cell") + (f" ({shape})" if shape else "")
 
 
 def _steps(summary: Summary) -> str:
@@ -115,26 +140,12 @@ def _power(request: Request, summary: Summary, difference: float) -> list[str]:
 @takes_request
 def run(
     request: Request,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Cells at a time; each has the grid's number of threads.")
-    ] = 1,
+    workers: WORKERS = 1,
     only: ONLY = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run diverged cells again as well.")] = False,
-    limit: Annotated[
-        str | None,
-        typer.Option(
-            "--for", metavar="TIME", help="Stop after 9m, 1h30m …; cells that can't end by then aren't begun."
-        ),
-    ] = None,
-    with_what_is_there: Annotated[
-        bool, typer.Option("--with-what-is-there", help="Of a tuned grid: choose among the trials that are done.")
-    ] = False,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow."
-        ),
-    ] = None,
+    limit: LIMIT = None,
+    with_what_is_there: WITH_WHAT_IS_THERE = False,
+    track: TRACK = None,
     check: CHECK = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but what went wrong.")] = False,
     as_json: JSON = False,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, as_options, asked_for
-from bench.cli.formats import RAW, RECORDED, Format, Select
+from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, asked_for
+from bench.cli.formats import RAW, Format, Select
 from bench.cli.options import JSON, ONLY, disable_gc, takes_request
 from bench.cli.output import console, deliver, print_json
 from bench.text import ESCAPE, REPLACE
@@ -63,49 +63,48 @@ MARGIN = Annotated[
 SELECT = Annotated[Select | None, typer.Option("--select", help="Override the grid's headline rule.")]
 
 
+PER_CLASS = Annotated[bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")]
+AGGREGATE = Annotated[
+    bool, typer.Option("--aggregate", help="Also methods over all columns: interquartile mean, P(improvement).")
+]
+PREDICTOR = Annotated[
+    str | None,
+    typer.Option("--predictor", metavar="NAME", help="Of another predictor that `evaluation.predictors: all` scored."),
+]
+ROWS = Annotated[str | None, typer.Option("--rows", metavar="AXIS,…", help="Axes as rows, e.g. threshold (method).")]
+COLUMNS = Annotated[
+    str | None, typer.Option("--columns", metavar="AXIS,…", help="Axes as columns, e.g. seed (labels).")
+]
+HEADLINE = Annotated[bool, typer.Option("--headline-only", help="The headline rule alone; so are md and latex anyway.")]
+EVERY_RULE = Annotated[bool, typer.Option("--every-rule", help="The other rules too, also in md and latex.")]
+EACH = Annotated[bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")]
+OUTPUT = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")]
+
+
 @takes_request
 def table(
     request: Request,
     fmt: Annotated[Format | None, typer.Option("--format", help="Without it: for the terminal.")] = None,
     select: SELECT = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="IoU, or --metric, of each class instead of the mean.")
-    ] = False,
+    per_class: PER_CLASS = False,
     compare: COMPARE = None,
     margin: MARGIN = None,
-    aggregate: Annotated[
-        bool, typer.Option("--aggregate", help="Also methods over all columns: interquartile mean, P(improvement).")
-    ] = False,
+    aggregate: AGGREGATE = False,
     metric: METRIC = None,
-    predictor: Annotated[
-        str | None,
-        typer.Option(
-            "--predictor", metavar="NAME", help="Of another predictor that `evaluation.predictors: all` scored."
-        ),
-    ] = None,
+    predictor: PREDICTOR = None,
     split: SPLIT = None,
     mode: MODE = None,
     size: SIZE = None,
     stride: STRIDE = None,
     ignore: IGNORE = None,
     only: ONLY = None,
-    rows: Annotated[
-        str | None, typer.Option("--rows", metavar="AXIS,…", help="Axes as rows, e.g. threshold (method).")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", metavar="AXIS,…", help="Axes as columns, e.g. seed (labels).")
-    ] = None,
-    headline_only: Annotated[
-        bool, typer.Option("--headline-only", help="The headline rule alone; so are md and latex anyway.")
-    ] = False,
-    every_rule: Annotated[
-        bool, typer.Option("--every-rule", help="The other rules too, also in md and latex.")
-    ] = False,
-    each: Annotated[
-        bool, typer.Option("--runs", help="One row per run instead, all that was recorded: CSV or JSON.")
-    ] = False,
+    rows: ROWS = None,
+    columns: COLUMNS = None,
+    headline_only: HEADLINE = False,
+    every_rule: EVERY_RULE = False,
+    each: EACH = False,
     raw: RAW = False,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to a file instead.")] = None,
+    output: OUTPUT = None,
     as_json: JSON = False,
 ) -> None:
     """Print a grid's table: mean ± sample standard deviation over seeds, beside published figures; while it runs, too.
@@ -114,30 +113,15 @@ def table(
     made so.
     """
     disable_gc()
-    from bench.cli.tables import Shape, Source, each_run, made, named, restricted
+    from bench.cli.tables import Kind, Shape, Source, each_run, made, named, restricted
     from bench.errors import BenchError
     from bench.plan.summary import find_summary
     from bench.report.formats import terminal
     from bench.report.formats.render import render
 
-    asked = asked_for(split, mode, size, stride, ignore)
-    if sum([per_class, bool(compare), each]) > 1:
-        raise BenchError("--per-class, --compare and --runs: give one of them")
-    if aggregate and (per_class or compare or each):
-        raise BenchError("--aggregate: is for the main table; leave --per-class, --compare and --runs out")
-    if margin is not None and not compare:
-        raise BenchError(f"--margin {margin:g}: is for --compare A B")
-    if each and asked is not None:
-        raise BenchError(f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out")
-    if metric not in RECORDED and asked is not None:
-        raise BenchError(f"--metric {metric} {as_options(asked)}: matrices are kept of a run's own evaluation only")
-    if predictor is not None and (each or asked is not None or metric not in RECORDED):
-        why = "only the mIoU of a run's own evaluation is kept of it; leave --runs, --metric, --split … out"
-        raise BenchError(f"--predictor {predictor}: {why}")
-    if (rows or columns) and (per_class or compare or each or aggregate):
-        raise BenchError(
-            "--rows, --columns: are for the main table; leave --per-class, --compare, --runs, --aggregate out"
-        )
+    source = Source(asked_for(split, mode, size, stride, ignore), predictor, metric)
+    kind = Kind(per_class, compare, margin, aggregate, each)
+    kind.check(source, shaped=bool(rows or columns))
     if headline_only and every_rule:
         raise BenchError("--headline-only and --every-rule: give one of them")
     summary, chosen = restricted(find_summary(request), only), Format.JSON if as_json else fmt
@@ -145,11 +129,10 @@ def table(
     shape = Shape(named(rows), named(columns), headline_only or (written and not every_rule))
     if raw and chosen is not Format.CSV and not (each and chosen is None):
         raise BenchError("--raw: is for CSV, of --format csv or --runs")
-    source = Source(asked, predictor, metric)
     if each:
         text = each_run(request.store, summary, chosen, metric, raw)
     else:
-        shown = made(request.store, summary, select, per_class, compare, source, margin, aggregate, shape)
+        shown = made(request.store, summary, select, kind, source, shape)
         if chosen is None and output is None:
             screen = console()
             screen.print(terminal.drawn(shown, screen.width))

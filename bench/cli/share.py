@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bench.plan.request import Request
     from bench.store.bundle.merge import Merged
+    from bench.store.bundle.write import Written
 
 
 class Weights(str, Enum):
@@ -90,16 +91,20 @@ def bundle(
         found = {"file": str(output), "grid": summary.name, "runs": written.runs, "open": written.open}
         print_json({**found, "stale": stale, "files": written.files, "bytes": written.size, "mixed": differing})
         return
+    _say(written, output, len(cells), len(stale), differing)
+
+
+def _say(written: Written, output: Path, cells: int, stale: int, differing: list[str]) -> None:
     out = console()
     out.print(
-        f"wrote {output}: {_states(written.runs)} of {counted(len(cells), 'cell')}; {counted(written.files, 'file')}, ",
+        f"wrote {output}: {_states(written.runs)} of {counted(cells, 'cell')}; {counted(written.files, 'file')}, ",
         end="",
     )
     out.print(f"{written.size / 1e6:.1f} MB" if written.size >= 1e6 else f"{written.size / 1e3:.0f} kB")
     if written.open:
         out.print(f"{counted(len(written.open), 'cell')} still open, named only: {_states(written.open)}")
     if stale:
-        out.print(f"left out: {counted(len(stale), 'run')} of the grid's past (stale)")
+        out.print(f"left out: {counted(stale, 'run')} of the grid's past (stale)")
     for line in differing:
         out.print(f"differs between its runs: {line}")
 

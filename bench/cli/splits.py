@@ -70,17 +70,19 @@ def split(
     if as_json:
         print_json(manifest.as_json())
         return
+    _say(manifest)
+    console().print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
+
+
+def _say(manifest: Manifest) -> None:
     out = console()
-    out.print(f"{of.name}, {part.name} {manifest.title}, seed {seed}: {len(manifest.labelled)} labelled, ", end="")
+    out.print(f"{_described(manifest)}, ", end="")
     out.print(f"{len(manifest.unlabelled)} unlabelled images; sha256 {manifest.sha256}")
     out.print("labelled images per class: ", end="")
     out.print(", ".join(f"{k} {n}" for k, n in manifest.labelled_images_per_class.items()))
-    if manifest.labelled_high_quality is not None:
-        out.print(f"from the high-quality list: {manifest.labelled_high_quality}")
     out.print("labelled: " + " ".join(manifest.labelled))
     if manifest.holdout:
         out.print("held out of the labelled: " + " ".join(manifest.holdout))
-    out.print(f"manifest: {split_path(store_path(store), manifest.sha256)}")
 
 
 def _compare(names: tuple[str, str], store: Path, as_json: bool) -> None:

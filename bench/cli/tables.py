@@ -45,6 +45,55 @@ class Source:
     metric: str | None = None
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Which table is asked for; see the options of ``table``.
+
+    Attributes:
+        per_class: classes instead of the mean.
+        compare: two methods instead of all.
+        margin: what counts as no difference between them.
+        aggregate: also the methods over all columns.
+        each: one row per run.
+    """
+
+    per_class: bool = False
+    compare: tuple[str, str] | None = None
+    margin: float | None = None
+    aggregate: bool = False
+    each: bool = False
+
+    def check(self, source: Source, shaped: bool) -> None:
+        """Refuse options that contradict each other; `shaped`: rows or columns are chosen.
+
+        Raises:
+            BenchError: with the options, and what to do.
+        """
+        from bench.errors import BenchError
+
+        asked = source.evaluation
+        if sum([self.per_class, bool(self.compare), self.each]) > 1:
+            raise BenchError("--per-class, --compare and --runs: give one of them")
+        if self.aggregate and (self.per_class or self.compare or self.each):
+            raise BenchError("--aggregate: is for the main table; leave --per-class, --compare and --runs out")
+        if self.margin is not None and not self.compare:
+            raise BenchError(f"--margin {self.margin:g}: is for --compare A B")
+        if self.each and asked is not None:
+            raise BenchError(
+                f"--runs {as_options(asked)}: rows of runs hold their own evaluation; leave one of them out"
+            )
+        if source.metric not in RECORDED and asked is not None:
+            said = f"--metric {source.metric} {as_options(asked)}"
+            raise BenchError(f"{said}: matrices are kept of a run's own evaluation only")
+        if source.predictor is not None and (self.each or asked is not None or source.metric not in RECORDED):
+            why = "only the mIoU of a run's own evaluation is kept of it; leave --runs, --metric, --split … out"
+            raise BenchError(f"--predictor {source.predictor}: {why}")
+        if shaped and (self.per_class or self.compare or self.each or self.aggregate):
+            raise BenchError(
+                "--rows, --columns: are for the main table; leave --per-class, --compare, --runs, --aggregate out"
+            )
+
+
 def named(text: str | None) -> tuple[str, ...]:
     """Return the words of ``A,B``."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
@@ -67,11 +116,8 @@ def made(
     store: Path,
     summary: Summary,
     select: Select | None,
-    per_class: bool,
-    compare: tuple[str, str] | None,
+    kind: Kind,
     source: Source,
-    margin: float | None,
-    aggregate: bool,
     shape: Shape,
 ) -> Table:
     """Return the table that is asked for."""
@@ -83,22 +129,23 @@ def made(
     if source.metric not in RECORDED:
         from bench.report import by_metric
 
-        runs, found = by_metric.scored(store, runs, source.metric, per_class)
+        runs, found = by_metric.scored(store, runs, source.metric, kind.per_class)
     # Published figures are mIoU of the papers' predictor on the grid's own images.
     grid = summary if runs is own else summary.model_copy(update={"published": None})
-    if compare:
-        table = pairs.build(runs, grid, *compare, rule, margin)
+    if kind.compare:
+        table = pairs.build(runs, grid, *kind.compare, rule, kind.margin)
     elif shape.rows or shape.columns:
         table = tables.pivot(runs, grid, rule, shape.rows, shape.columns)
     else:
-        table = (tables.per_class if per_class else tables.build)(runs, grid, rule)
+        table = (tables.per_class if kind.per_class else tables.build)(runs, grid, rule)
     if found is not None:
         table = by_metric.explained(table, found, papers=summary.published is not None)
     if summary.tuning is not None:
         from bench.report.tuning.tables import with_trials
 
-        table = with_trials(table, store, summary, column=not (compare or per_class or shape.rows or shape.columns))
-    if aggregate:
+        other = kind.compare or kind.per_class or shape.rows or shape.columns
+        table = with_trials(table, store, summary, column=not other)
+    if kind.aggregate:
         from bench.report.overall import overall
 
         said, facts = overall(runs, table.rule.name)
