@@ -41,11 +41,13 @@ def list_entries(
     from bench import registry
     from bench.errors import BenchError
 
+    if grep is not None and what is not Listed.KEYS:
+        raise BenchError(f"--grep {grep}: it is for `list keys`")
+    if space and what.value in {"keys", "grids", *(name for backend in backends() for name in backend.lists)}:
+        raise BenchError(f"--space: is for what has options, e.g. `list methods`, not for `list {what.value}`")
     if what is Listed.KEYS:
         _list_keys(grep or "", as_json)
         return
-    if grep is not None:
-        raise BenchError(f"--grep {grep}: it is for `list keys`")
     if what is Listed.GRIDS:
         rows = _grids()
     elif listers := [backend.lists[what.value] for backend in backends() if what.value in backend.lists]:

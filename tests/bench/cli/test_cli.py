@@ -76,10 +76,11 @@ def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) ->
         (["evaluate", "nothing"], "no such run"),
         (["split", "toy", "few_label=3"], "(did you mean 'few_labels'?)"),
         (["data", "check", "camvid"], "--data camvid=DIR"),
+        (["list", "keys", "--space"], "not for `list keys`"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    stderr = bench(*arguments, *(() if arguments[0] == "data" else ("--store", str(tmp_path / "s"))), code=2)
+    stderr = bench(*arguments, *(() if arguments[0] in ("data", "list") else ("--store", str(tmp_path / "s"))), code=2)
     assert message in stderr
     assert stderr.startswith("error: ")
     assert stderr.count("\n") == 1
