@@ -282,10 +282,9 @@ def runs(store: Path) -> dict[str, bytes]:
 
 
 def test_any_flipped_byte_is_refused_or_harmless(bundle: Path, tmp_path: Path) -> None:
-    whole, random_ = bundle.read_bytes(), random.Random(3)
+    whole, random_, refused = bundle.read_bytes(), random.Random(3), 0
     merge(bundle, tmp_path / "good")
     wanted = runs(tmp_path / "good")
-    refused = 0
     for trial in range(40):
         data = bytearray(whole)
         data[random_.randrange(len(data))] ^= 1 << random_.randrange(8)
