@@ -9,7 +9,7 @@ READY := .venv/.ready
 WHAT = --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '$(1)'
 install = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(WHAT) || $(BIN)/python -m pip install $(WHAT)
 
-.PHONY: setup demo test lint coverage audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
+.PHONY: setup demo test lint coverage mutants audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
 
 setup: $(READY)
 
@@ -41,6 +41,15 @@ coverage: $(READY)
 	$(BIN)/python -m coverage run -m pytest -n 2 -m "not slurm" -q
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m tests.covered
+
+# Mutation testing of losses, metrics, protocols and statistics: hours. ONLY='bench.report.statistics*' takes a part; what is
+# known already is kept in mutants/ and not tried again.
+ONLY ?=
+
+mutants: $(READY)
+	$(call install,.[mutants])
+	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
+	$(BIN)/python -m tests.mutants
 
 # Known vulnerabilities of the locked packages. It asks PyPI, and says so where it can't be reached.
 audit: $(READY)

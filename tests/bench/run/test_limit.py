@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bench.errors import BenchError
-from bench.files import REPOSITORY
 from bench.plan.cells import resolve_grid
 from bench.plan.request import Request
 from bench.run import limit as limits
@@ -20,6 +17,7 @@ from bench.store.job import Job
 from bench.store.run import Run, State
 from bench.store.throughput import Throughput, keep
 from tests.conftest import GRID
+from tests.typed import typed
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("1h30m", 5400), ("2h", 7200), (" 1m5s ", 65)])
@@ -87,13 +85,8 @@ def test_a_run_stops_when_the_time_is_over(tmp_path: Path) -> None:
     content["recipe"]["schedule"]["iterations"] = 100_000
     content["axes"]["seed"] = [0, 1, 2]
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content))
-    command = [sys.executable, str(REPOSITORY / "bench.py"), "run", str(tmp_path / "grid.yaml"), "--for", "2s"]
-    done = subprocess.run(
-        [*command, "--store", str(tmp_path / "store"), "--set", "resources.threads=1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    more = ("--for", "2s", "--set", "resources.threads=1")
+    done = typed("run", str(tmp_path / "grid.yaml"), "--store", str(tmp_path / "store"), *more)
     assert done.returncode == 75, done.stderr
     assert "the time is over: " in done.stderr and "the same command goes on from there" in done.stderr
     assert "Traceback" not in done.stderr

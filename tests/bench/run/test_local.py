@@ -23,6 +23,7 @@ from bench.store.liveness import current_state
 from bench.store.run import Run, State
 from tests.conftest import GRID
 from tests.finished import write_result
+from tests.typed import bench
 
 LONG = 40  # iterations; the toy's steps take a few hundredths of a second
 
@@ -52,8 +53,11 @@ def command(grid: Path, store: Path) -> list[str]:
 
 
 def status_of(grid: Path, store: Path, *more: str) -> str:
-    words = [sys.executable, str(REPOSITORY / "bench.py"), "status", str(grid), "--store", str(store), *more]
-    return " ".join(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+    return " ".join(bench("status", str(grid), "--store", str(store), *more).split())
+
+
+def run(grid: Path, store: Path, *more: str) -> None:
+    bench("run", str(grid), "--store", str(store), *more)
 
 
 @pytest.fixture
@@ -102,10 +106,9 @@ def processes_of(store: Path) -> list[int]:
 
 
 def uninterrupted(tmp_path: Path, grid: Path) -> tuple[bytes, bytes]:
-    done = subprocess.run(command(grid, tmp_path / "whole"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    run = Run(next((tmp_path / "whole").glob("*/result.json")).parent)
-    return run.result.read_bytes(), run.metrics.read_bytes()
+    run(grid, tmp_path / "whole")
+    whole = Run(next((tmp_path / "whole").glob("*/result.json")).parent)
+    return whole.result.read_bytes(), whole.metrics.read_bytes()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
@@ -115,13 +118,13 @@ def test_a_signal_ends_run_and_its_cells_with_a_checkpoint(
     started.wait_for_steps(2)
     started.process.send_signal(number)
     assert started.process.wait(60) == code
-    run = started.run()
+    found = started.run()
     assert processes_of(started.store) == []
-    state = run.read_state()
-    assert state["state"] == State.PREEMPTED.value and run.checkpoint.exists(), state
-    assert subprocess.run(command(grid, started.store), capture_output=True, check=False).returncode == 0
-    assert (run.result.read_bytes(), run.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
-    assert len(list(read_jsonl(run.attempts))) == 2
+    state = found.read_state()
+    assert state["state"] == State.PREEMPTED.value and found.checkpoint.exists(), state
+    run(grid, started.store)
+    assert (found.result.read_bytes(), found.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
+    assert len(list(read_jsonl(found.attempts))) == 2
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20])
@@ -137,11 +140,11 @@ def test_cells_end_with_a_checkpoint_when_their_parent_is_killed(
         time.sleep(0.1)
     assert processes_of(started.store) == []
     assert list(temporary.glob("pymp-*")) == []
-    run = started.run()
-    assert run.result.exists() or run.checkpoint.exists(), run.read_state()
-    assert current_state(run)["state"] in (State.PREEMPTED.value, State.DONE.value)
-    assert subprocess.run(command(grid, started.store), capture_output=True, check=False).returncode == 0
-    assert (run.result.read_bytes(), run.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
+    found = started.run()
+    assert found.result.exists() or found.checkpoint.exists(), found.read_state()
+    assert current_state(found)["state"] in (State.PREEMPTED.value, State.DONE.value)
+    run(grid, started.store)
+    assert (found.result.read_bytes(), found.metrics.read_bytes()) == uninterrupted(tmp_path, grid)
 
 
 def running(tmp_path: Path, owner: dict[str, object]) -> tuple[Job, Run]:
@@ -173,18 +176,16 @@ def test_a_killed_process_leaves_its_reason(tmp_path: Path) -> None:
 
 
 def test_what_does_not_identify_a_run_is_taken_from_the_grid_of_today(tmp_path: Path, grid: Path) -> None:
-    store = tmp_path / "store"
-    short = [*command(grid, store), "--set", "schedule.iterations=2"]
-    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
-    run = Run(next(store.glob("*/cell.json")).parent)
-    identity = read_json(run.cell)["identity"]
-    run.result.unlink()
-    run.state.unlink()
-    changed = [*short, "--set", "evaluation.batch_size=1"]
-    assert subprocess.run(changed, capture_output=True, check=False).returncode == 0
-    cell = read_json(run.cell)
-    assert cell["spec"]["evaluation"]["batch_size"] == 1 and cell["identity"] == identity and run.result.exists()
-    log = run.log.read_text()
+    store, short = tmp_path / "store", ("--set", "schedule.iterations=2")
+    run(grid, store, *short)
+    found = Run(next(store.glob("*/cell.json")).parent)
+    identity = read_json(found.cell)["identity"]
+    found.result.unlink()
+    found.state.unlink()
+    run(grid, store, *short, "--set", "evaluation.batch_size=1")
+    cell = read_json(found.cell)
+    assert cell["spec"]["evaluation"]["batch_size"] == 1 and cell["identity"] == identity and found.result.exists()
+    log = found.log.read_text()
     assert " step 0/2: begins" in log and " step 2/2: loss " in log and " step 2/2: evaluation: mIoU " in log
     assert "it lacks this call's --set schedule.iterations=3" in status_of(
         grid, store, "--set", "schedule.iterations=3"
@@ -193,25 +194,22 @@ def test_what_does_not_identify_a_run_is_taken_from_the_grid_of_today(tmp_path: 
 
 
 def test_a_checkpoint_left_by_a_kill_after_the_result_goes_with_the_next_run(tmp_path: Path, grid: Path) -> None:
-    store = tmp_path / "store"
-    short = [*command(grid, store), "--set", "schedule.iterations=2"]
-    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
-    run = Run(next(store.glob("*/cell.json")).parent)
-    run.checkpoint.write_bytes(b"left")
-    assert subprocess.run(short, capture_output=True, check=False).returncode == 0
-    assert run.result.exists() and not run.checkpoint.exists()
+    store, short = tmp_path / "store", ("--set", "schedule.iterations=2")
+    run(grid, store, *short)
+    found = Run(next(store.glob("*/cell.json")).parent)
+    found.checkpoint.write_bytes(b"left")
+    run(grid, store, *short)
+    assert found.result.exists() and not found.checkpoint.exists()
 
 
 def test_a_cell_that_another_process_runs_is_named_with_its_process(tmp_path: Path, grid: Path) -> None:
     store = tmp_path / "store"
-    planned = [sys.executable, str(REPOSITORY / "bench.py"), "plan", str(grid), "--store", str(store), "--json"]
-    found = subprocess.run(planned, capture_output=True, text=True, check=True)
-    run = Run(store / json.loads(found.stdout)["cells"][0]["id"])
-    with run.claim():
-        run.write_state(State.RUNNING, host=os.uname().nodename, pid=os.getpid())
-        done = subprocess.run(command(grid, store), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"{run.id}: running: another process runs it: pid {os.getpid()} on " in done.stderr
+    planned = json.loads(bench("plan", str(grid), "--store", str(store), "--json"))
+    found = Run(store / planned["cells"][0]["id"])
+    with found.claim():
+        found.write_state(State.RUNNING, host=os.uname().nodename, pid=os.getpid())
+        said = bench("run", str(grid), "--store", str(store), code=1)
+    assert f"{found.id}: running: another process runs it: pid {os.getpid()} on " in said
 
 
 def children(pid: int) -> list[int]:
