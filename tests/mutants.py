@@ -20,22 +20,24 @@ HEAD = """# Mutation score
 `make mutants` (mutmut): one operator, constant or argument of the code is changed at a time; the tests beside it must fail.
 A mutant that no test notices survives; one that no test reaches isn't tested. Many of those that survive compute the same.
 
-| file | mutants | killed | survived | not tested | score |
-|---|---:|---:|---:|---:|---:|
+| file | mutants | killed | survived | no test reaches | not tried yet | killed of those tried |
+|---|---:|---:|---:|---:|---:|---:|
 """
 
 
 def outcomes(folder: Path) -> dict[str, Counter[str]]:
-    """Return how many mutants of each file ended in which way; those that were not tried are left out."""
+    """Return how many mutants of each file ended in which way."""
     found: dict[str, Counter[str]] = {}
     for path in sorted(folder.rglob("*.meta")):
         codes = json.loads(path.read_text())["exit_code_by_key"].values()
         name = str(path.relative_to(folder)).removesuffix(".meta")
-        found[name] = Counter(_outcome(code) for code in codes if code is not None)
-    return {name: counted for name, counted in found.items() if counted.total()}
+        found[name] = Counter(map(_outcome, codes))
+    return {name: counted for name, counted in found.items() if counted}
 
 
-def _outcome(code: int) -> str:
+def _outcome(code: int | None) -> str:
+    if code is None:
+        return "untried"
     return "survived" if code == SURVIVED else "untested" if code in UNTESTED else "killed"
 
 
@@ -44,9 +46,14 @@ def table(found: dict[str, Counter[str]]) -> str:
     rows = [*found.items(), ("all", sum(found.values(), Counter()))]
     return "".join(
         f"| `{name}` | {counted.total()} | {counted['killed']} | {counted['survived']} | {counted['untested']} "
-        f"| {100 * counted['killed'] / max(counted.total(), 1):.0f} % |\n"
+        f"| {counted['untried']} | {_score(counted)} |\n"
         for name, counted in rows
     )
+
+
+def _score(counted: Counter[str]) -> str:
+    tried = counted.total() - counted["untried"]
+    return f"{100 * counted['killed'] / tried:.0f} %" if tried else "–"
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 from bench.files import REPOSITORY
 from bench.processes import start
@@ -66,15 +67,11 @@ def typed(
     """
     with TemporaryDirectory(prefix="typed-") as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        before = dict(os.environ)
-        os.environ.update(variables or {})
-        try:
+        with patch.dict(os.environ, variables or {}):
             process = start(_type, (list(words), out, err, str(cwd or Path.cwd()), umask), _PRELOAD)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
         process.join()
-        return Done(words, process.exitcode or 0, out.read_text("utf-8"), err.read_text("utf-8"))
+        assert process.exitcode is not None
+        return Done(words, process.exitcode, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
 def bench(*words: str, code: int = 0, stdout: bool = False) -> str:

@@ -30,10 +30,9 @@ from bench.files import REPOSITORY, read_json, write_json
 from bench.registry import plugin_paths
 from bench.spec.cell import Cell, canonical
 from bench.spec.resources import Resources
-from bench.train.build import build_loader, build_method
+from bench.train.build import build_loader, build_method, divide
 from bench.train.evaluate import PHASE
 from bench.train.meters import MemoryReport, StepMeter
-from bench.train.norms import divide_norms
 from bench.train.step import Stepper
 from datasets.split import Split
 
@@ -118,9 +117,7 @@ def measure_blank_step(
                 _channels_last(method)
             method.train()
             group = Rehearsed(processes) if processes > 1 else None
-            divide_norms(method, cell.numerics.batch_norm_parts, group)
-            if group is not None:
-                group.divide(method, cell.network.cls)
+            divide(cell, method, group)
             stepper = Stepper(cell, method, CPU, group=group)
             images = BlankImages(cell.augmentation.config.crop_size)
             loader = build_loader(stepper, images, Split(("labelled",), ("unlabelled",)), Resources())

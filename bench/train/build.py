@@ -91,6 +91,13 @@ def visible_labels(cell: Cell, labelled: Sequence[str]) -> Callable[[str, UInt8]
     return visible
 
 
+def divide(cell: Cell, method: Method, group: Group | None) -> None:
+    """Give a method the statistics of its recipe, and each process of a group its share of the networks' work."""
+    divide_norms(method, cell.numerics.batch_norm_parts, group)
+    if group is not None:
+        group.divide(method, cell.network.cls)
+
+
 def build_stepper(
     cell: Cell, num_classes: int, device: torch.device, compiled: Compile = False, group: Group | None = None
 ) -> Stepper:
@@ -107,9 +114,7 @@ def build_stepper(
         raise BenchError(f"resources.compile: 'reduce-overhead' needs a GPU, and this is {device}; use true or false")
     memory_format = torch.channels_last if cell.numerics.channels_last else torch.contiguous_format
     method = build_method(cell, num_classes).to(device).to(memory_format=memory_format)
-    divide_norms(method, cell.numerics.batch_norm_parts, group)
-    if group is not None:
-        group.divide(method, cell.network.cls)
+    divide(cell, method, group)
     if compiled:
         compile_networks(method, cell.network.cls, compiled)
     return Stepper(cell, method, device, graphs, group)
