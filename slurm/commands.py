@@ -1,4 +1,7 @@
-"""Slurm's own commands: its limits, and the jobs of a store. A look takes one ``squeue`` and one ``sacct`` at most."""
+"""Slurm's own commands: its limits, and the jobs of a store.
+
+A look takes one ``squeue`` and one ``sacct``, and a second ``squeue`` where jobs failed that accounting doesn't tell of.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ANSWER_WITHIN = 20.0  # seconds
 WHOLE = {"SLURM_BITSTR_LEN": "0"}  # lists of tasks are written out; Slurm shortens them to 64 characters otherwise
@@ -107,6 +110,30 @@ def queue(names: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:
         full = job if index == "N/A" else f"{job}_{index}"
         found[full, name] = SlurmJob(full, state, state not in FINAL, node, "" if reason == "None" else reason)
     return found
+
+
+def with_exit_codes(jobs: dict[tuple[str, str], SlurmJob]) -> dict[tuple[str, str], SlurmJob]:
+    """Return the same jobs with the exit codes of those that failed, from the controller.
+
+    For where accounting is missing, or hasn't written an end yet. A job that the controller has forgotten in the meantime
+    stays as it is.
+    """
+    failed = {key: job for key, job in jobs.items() if job.state == "FAILED"}
+    if not failed:
+        return jobs
+    wanted = ",".join(sorted({job.id for job in failed.values()}))
+    columns = "ArrayJobID:20,ArrayTaskID:20,exit_code:20"
+    try:
+        lines = ask("squeue", "-a", "-h", "-r", "-t", "all", "-j", wanted, "-O", columns).splitlines()
+    except SlurmError:
+        return jobs
+    codes = dict[str, int]()
+    for array, index, code in (words for line in lines if len(words := line.split()) == 3):
+        # Slurm up to now writes what wait() returned; elsewhere it writes "code:signal".
+        number, colon, _ = code.partition(":")
+        codes[array if index == "N/A" else f"{array}_{index}"] = int(number) if colon else int(number) >> 8
+    known = {key: (job, codes[job.id]) for key, job in failed.items() if job.id in codes}
+    return {**jobs, **{key: replace(job, code=code, reason=f"exit code {code}") for key, (job, code) in known.items()}}
 
 
 def accounts(jobs: Iterable[str]) -> dict[tuple[str, str], SlurmJob]:

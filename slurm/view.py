@@ -120,7 +120,9 @@ def look(submissions: Sequence[Submission]) -> tuple[Jobs, str | None]:
     except SlurmError as error:
         return {}, str(error)
     waiting = {key: job for key, job in known.items() if job.in_queue}
-    return {**known, **_ended(ids), **waiting}, None  # the queue is up to date, accounting may not be but says more
+    ended = _ended(ids)
+    untold = commands.with_exit_codes({key: job for key, job in known.items() if key not in ended})
+    return {**untold, **ended, **waiting}, None  # the queue is up to date, accounting may not be but says more
 
 
 def _ended(ids: set[str]) -> Jobs:

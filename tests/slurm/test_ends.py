@@ -13,6 +13,7 @@ import pytest
 from bench.files import read_jsonl
 from bench.store.run import Run
 from slurm import commands, records
+from slurm.task import WRONG_SETUP
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.test_cluster import Grid, profile
 
@@ -146,7 +147,9 @@ def test_a_job_whose_container_has_no_scontrol_requeues_itself(cluster: Cluster,
     assert ended["preempted"]["job"] == rows["preempted"]["job"]
 
 
-def test_a_set_up_line_that_fails_is_the_reason_in_a_store_of_any_name(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_set_up_line_that_fails_is_the_reason_in_a_store_of_any_name(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backslash, a quote, a line break and Slurm's own patterns are in the store's path; then the line is mended."""
     folder = tmp_path / "a \\ b'c\nd %j"
     folder.mkdir()
@@ -157,6 +160,10 @@ def test_a_set_up_line_that_fails_is_the_reason_in_a_store_of_any_name(cluster: 
     (row,) = grid.rows()
     assert (row["state"], row.get("attempt")) == ("failed", None)
     assert "cd /nowhere/at/all" in grid("logs", "--cell", row["id"])
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    array = records.submissions(grid.store)[0].arrays[0].name
+    (job,) = commands.with_exit_codes(commands.queue([array])).values()  # the controller's word, without accounting
+    assert (job.state, job.code) == ("FAILED", WRONG_SETUP)
     grid("retry")
     grid("wait")
     assert grid.states() == ["done"]
