@@ -6,9 +6,11 @@ cores.
 
 *A*: `fixmatch.py` and `unimatch.py` as released, as one process on the host (``tests.parity.stand_ins``). *B*: our methods
 on their network. *C*: our methods and network, boxes mixed within the batch (`partner: roll`), which needs fewer passes.
-`step`: batches in memory, strong views included. `evaluation`: whole images. `memory`: the growth of the process's resident
-memory in three steps, each side in a process of its own. All take turns; figures are medians over the rounds of the two
-times of a round. Loaders are not compared yet.
+`step`: batches in memory, strong views included. `loop`: steps with their loaders, JPEGs of 375×500 decoded each time; of
+A the loaders as released (a process for each of three), and with a process per core for each. `loaders`: the same
+batches without the steps, what a GPU waits for. `evaluation`: whole images. `memory`: the growth of the process's resident
+memory in three steps. Sides of `loop`, `loaders` and `memory` run in processes of their own. All take turns; figures are
+medians over the rounds of the two times of a round.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from tests.benchmarks.bench_loop import Files
 from tests.benchmarks.blobs import CLASSES
 from tests.benchmarks.figures import Figure, note
 from tests.benchmarks.subjects import Step, Times, take_turns
+from tests.benchmarks.unimatch_loops import LOOPS, measure
+from tests.benchmarks.unimatch_loops import seconds as loop_seconds
 from tests.benchmarks.unimatch_sides import (
     CROP,
     IMAGES,
@@ -72,6 +76,20 @@ def step(method: str, rounds: int, folder: Path) -> None:
     sides |= {"B": our_step("B", method, folder / "b"), "C": our_step("C", method, folder / "c")}
     times = take_turns(sides, rounds, torch.device("cpu"))
     compare(f"{method}: step ({SETTING})", times, {("B", "A"): 1.0, ("C", "A"): 1.3})
+
+
+def loop(method: str, rounds: int, folder: Path, alone: bool = False) -> None:
+    """Compare steps with the loaders, or with `alone` the loaders without the steps."""
+    times = Times()
+    for number in range(rounds):
+        for side in LOOPS:
+            times.add(side, number, loop_seconds(side, method, alone))
+    released, cores, *ours = LOOPS
+    compare(
+        f"{method}: {'loaders' if alone else 'steps with loaders'} ({SETTING})",
+        times,
+        {(side, released): 2.0 for side in ours} | {(side, cores): 1.0 for side in ours},
+    )
 
 
 def scored(predictor: nn.Module, files: Files) -> None:
@@ -143,10 +161,14 @@ def main() -> None:
     every: dict[str, Callable[[str, int, Path], None]] = {
         "memory": lambda method, rounds, folder: memory(method),
         "step": step,
+        "loaders": functools.partial(loop, alone=True),
+        "loop": loop,
     }
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(every)}, evaluation")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--grown", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if checkout("unimatch") is None:
         print(missing("unimatch"))
@@ -156,6 +178,10 @@ def main() -> None:
         if options.grown:
             side, method = options.grown
             print(grown(side, method, Path(name)))
+            return
+        if options.loop:
+            side, method = options.loop
+            print(measure(side, method, options.alone, Path(name)))
             return
         print(f"{SETTING}, {CLASSES} classes; {usable_cores()} threads")
         wanted = options.parts or [*every, "evaluation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -132,14 +133,23 @@ class TheirSteps:
         their_training(self.method, self._before)
 
 
-def their_training(method: str, before: Callable[[], None]) -> None:
-    """Run a released script, `before` being called in front of each step; it ends when that raises ``Over``."""
+def their_training(method: str, before: Callable[[], None], loaders: tuple[Any, Any] | None = None) -> None:
+    """Run a released script, `before` being called in front of each step; it ends when that raises ``Over``.
+
+    Args:
+        method: name of the script.
+        before: see above.
+        loaders: of labelled and of unlabelled images; without them the same batches in memory each time.
+    """
     network = build_network(CLASSES)
     config = {"crop_size": CROP, "nclass": CLASSES, "batch_size": IMAGES}
     with script(method, network, config) as module:
-        labelled, own = one_batch()
-        batches = Waiting(lambda: iter(lambda: labelled, None), before)
-        run(module, batches, Waiting(lambda: iter(lambda: copied(own), None), lambda: None), torch.optim.SGD)
+        if loaders is None:
+            ready, own = one_batch()
+            labelled, unlabelled = (lambda: iter(lambda: ready, None)), (lambda: iter(lambda: copied(own), None))
+        else:
+            labelled, unlabelled = (functools.partial(iter, loader) for loader in loaders)
+        run(module, Waiting(labelled, before), Waiting(unlabelled, lambda: None), torch.optim.SGD)
 
 
 def copied(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
