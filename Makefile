@@ -9,7 +9,7 @@ READY := .venv/.ready
 WHAT = --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '$(1)'
 install = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(WHAT) || $(BIN)/python -m pip install $(WHAT)
 
-.PHONY: setup demo test lint coverage mutants audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
+.PHONY: setup demo test lint coverage trackers mutants audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
 
 setup: $(READY)
 
@@ -51,6 +51,11 @@ mutants: $(READY)
 	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
 	$(BIN)/python -m tests.mutants
 
+# The trackers whose packages aren't in `dev`, read back; Trackio wants another Pillow, so that they go into a folder of their own.
+trackers: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/trackers 'trackio>=0.43' 'wandb>=0.22'
+	BENCH_REQUIRE_TRACKERS=1 PYTHONPATH=build/trackers $(BIN)/python -m pytest -q tests/bench/track
+
 # Known vulnerabilities of the locked packages. It asks PyPI, and says so where it can't be reached.
 audit: $(READY)
 	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
@@ -79,7 +84,7 @@ lock:
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/uv/bin/uv lock $(UPGRADE)
 	@echo '# The versions of uv.lock, for pip; written by `make lock`. Older Pythons take what they can get.' > constraints.txt
-	build/uv/bin/uv export --quiet --locked --all-extras --no-hashes --no-emit-project --no-annotate --no-header \
+	build/uv/bin/uv export --quiet --locked --all-extras --no-extra trackio --no-hashes --no-emit-project --no-annotate --no-header \
 	  | sed 's/ *;.*//; s/$$/; python_version >= "3.11"/' >> constraints.txt
 
 # The authors' code and ours side by side: BENCH_PARITY=DIR make parity, where DIR holds checkouts (see tests/parity).

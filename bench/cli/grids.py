@@ -47,7 +47,9 @@ WITH_WHAT_IS_THERE = Annotated[
 TRACK = Annotated[
     list[str] | None,
     typer.Option(
-        "--track", metavar="NAME", help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow."
+        "--track",
+        metavar="NAME",
+        help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow, trackio.",
     ),
 ]
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @takes_request
 def track(
     request: Request,
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The tracker: tensorboard, wandb or mlflow.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="NAME", help="The tracker: tensorboard, wandb, mlflow or trackio.")
+    ],
     only: ONLY = None,
     as_json: JSON = False,
 ) -> None:

@@ -12,7 +12,7 @@ from bench.config import Config
 Device = Literal["auto", "cpu", "cuda"]
 Compile = Literal[False, True, "reduce-overhead"]
 KeptWeights = Literal["none", "last", "best", "both"]
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class Resources(Config):
