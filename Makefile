@@ -9,7 +9,7 @@ READY := .venv/.ready
 WHAT = --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) '$(1)'
 install = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode $(WHAT) || $(BIN)/python -m pip install $(WHAT)
 
-.PHONY: setup demo test lint coverage trackers mutants audit bench chaos fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
+.PHONY: setup demo test lint coverage trackers mutants audit bench chaos soak fuzz gpu-check gpu-evidence cluster-up cluster-down clean parity docs lock
 
 setup: $(READY)
 
@@ -63,6 +63,10 @@ audit: $(READY)
 # Attacks on a small grid, a line for each class; a full disk needs root. At most 15 minutes.
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos_attacks --minutes 13
+
+# Does anything grow in 1,000 cells of one `run`, or in 20,000 steps of one cell? Half an hour.
+soak: $(READY)
+	$(BIN)/python -m tests.soak
 
 # More of the fuzzing that `make test` does in seconds: EXAMPLES of each kind of file, others each time.
 EXAMPLES ?= 2000
