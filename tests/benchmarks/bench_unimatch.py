@@ -81,7 +81,7 @@ def step(method: str, rounds: int, folder: Path) -> None:
 def loop(method: str, rounds: int, folder: Path, alone: bool = False) -> None:
     """Compare steps with the loaders, or with `alone` the loaders without the steps."""
     times = Times()
-    for number in range(rounds):
+    for number in range(rounds if alone else max(rounds // 4, 2)):  # a minute a side
         for side in LOOPS:
             times.add(side, number, loop_seconds(side, method, alone))
     released, cores, *ours = LOOPS

@@ -25,7 +25,7 @@ from tests.parity.stand_ins import OneProcessSampler, Over
 
 # Our two sides, and the scripts' loaders as released (a process for each of three) and with a process per core for each.
 LOOPS = ("A as released", "A all cores", "B", "C")
-WARM, MEASURED = 3, 8
+WARM, MEASURED = 2, 5
 
 
 def seconds(side: str, method: str, alone: bool) -> float:
