@@ -12,7 +12,11 @@ from bench.report.curves import Curve
 from bench.report.figures import scores, style
 from bench.report.figures.convergence import lines_of, spread_of
 from bench.report.figures.ratio import BudgetAxis, budget_axis
+from bench.report.figures.sweep import Places, places
 from bench.report.model import Column, Row, Section, Table, TableCell
+from bench.report.records import Runs, is_seed, varying
+from bench.report.tables import pivot
+from bench.store.summary import Summary
 
 if TYPE_CHECKING:
     from bench.report.figures.style import LineStyle
@@ -178,57 +182,28 @@ def _mean_of(runs: Sequence[Curve]) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def sweeps(table: Table, score: str) -> Iterator[Chart]:
-    """Yield a chart for each axis of numbers, but label budgets, that is part of a table's rows: the score over it."""
-    axes = dict.fromkeys(axis for section in table.sections for axis in section.row_axes if axis != "method")
-    for axis in axes:
-        panels = tuple(_sweep_panels(table, axis, score))
+def sweeps(runs: Runs, grid: Summary, rule: str) -> Iterator[Chart]:
+    """Yield a chart as `plot sweep` draws it for each axis of numbers, but label budgets: the score over it by method."""
+    own = ("method", "labels", "protocol")
+    for axis in varying(runs.records, [axis for axis in runs.axes if axis not in own and not is_seed(axis)]):
+        made = pivot(runs, grid, rule, ["method"], [axis])
+        styles = looks(made)
+        found = [(section, places(section, axis, only_numbers=True)) for section in made.sections]
+        panels = tuple(_sweep_panel(*one, axis, rule, runs.named, styles) for one in found if len(one[1].at) > 1)
         if panels:
-            yield Chart(f"Score over {axis}", f"mean ± standard deviation; rule '{table.rule.name}'", panels)
+            yield Chart(f"Score over {axis}", f"mean ± standard deviation; rule '{rule}'", panels)
 
 
-def _sweep_panels(table: Table, axis: str, score: str) -> Iterator[Panel]:
-    for section in table.sections:
-        rows = [(x, row) for row in section.rows if (x := _number(row.keys.get(axis, ""))) is not None]
-        values = sorted({x for x, _ in rows})
-        if len(values) < 2:
-            continue
-        wide = min(values) > 0 and max(values) / min(values) >= 10
-        rest = {id(row): _rest(row, axis) for _, row in rows}
-        styles = style.line_styles(dict.fromkeys(rest.values()))
-        for at, column in enumerate(section.columns):
-            lines = tuple(_sweep_line(rows, rest, name, at, axis, table.rule.name, styles[name]) for name in styles)
-            ticks = tuple((x, f"{x:g}") for x in values)
-            where = f"{notes.name(section.keys)}, {column.title}"
-            yield Panel(
-                where, axis + (" (log scale)" if wide else ""), f"{score} (%)", _apart(lines), ticks, log_x=wide
-            )
+def _sweep_panel(section: Section, where: Places, axis: str, rule: str, score: str, styles: Looks) -> Panel:
+    def line(row: Row) -> Line:
+        known = zip(where.at, where.columns, where.labels, strict=True)
+        points = tuple(_point(x, row.cells[column], rule, f"{axis} {label}") for x, column, label in known)
+        return Line(scores.row_name(row), styles[scores.row_name(row)], points)
 
-
-def _rest(row: Row, axis: str) -> str:
-    return scores.row_name(replace(row, keys={key: value for key, value in row.keys.items() if key != axis}))
-
-
-def _sweep_line(
-    rows: Sequence[tuple[float, Row]],
-    rest: Mapping[int, str],
-    name: str,
-    at: int,
-    axis: str,
-    rule: str,
-    look: LineStyle,
-) -> Line:
-    mine = sorted(((x, row) for x, row in rows if rest[id(row)] == name), key=lambda pair: pair[0])
-    points = (_point(x, row.cells[at], rule, f"{axis} {x:g}") for x, row in mine)
-    return Line(name, look, tuple(point for point in points if not math.isnan(point.y)))
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    lines = _apart([made for made in map(line, section.rows) if any(not math.isnan(p.y) for p in made.points)])
+    ticks = tuple(zip(where.at, where.labels, strict=True))
+    scale = axis + (" (log scale)" if where.log else "")
+    return Panel(notes.name(section.keys), scale, f"{score} (%)", lines, ticks, log_x=where.log)
 
 
 def losses(curves: Mapping[str, Curve], title: str, most: int) -> Panel:

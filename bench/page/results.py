@@ -85,7 +85,7 @@ def results(store: Path, runs: Runs, grid: Summary) -> Iterator[Results]:
             made,
             tuple(views(made))[: len(made.sections)],
             {name: render(replace(made, headline_only=fmt != "csv"), fmt) for name, fmt in COPIES.items()},
-            (charts.ratio(made, looks, runs.named), *charts.sweeps(made, runs.named)),
+            (charts.ratio(made, looks, runs.named), *charts.sweeps(runs, grid, rule)),
             tuple(_heat(section, rule) for section in classes.sections if _scored(section, rule)),
             render(classes, "csv"),
         )

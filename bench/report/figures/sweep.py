@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+WIDE = 20  # largest over least value, from which a log scale is easier to read
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the values of an axis stand on a plot.
+
+    Attributes:
+        columns: those of the table's section, in the order of their places.
+        at: their places: the numbers that they are; where not all of them are numbers, 0, 1, …
+        labels: the values as text.
+        numeric: whether they are numbers.
+        log: on a log scale.
+    """
+
+    columns: tuple[int, ...]
+    at: tuple[float, ...]
+    labels: tuple[str, ...]
+    numeric: bool
+    log: bool
+
+
+def places(section: Section, key: str, only_numbers: bool = False) -> Places:
+    """Return where the columns of a section stand; with `only_numbers` those that are none are left out."""
+    known = [(at, label, _number(label)) for at, label in enumerate(column.keys[key] for column in section.columns)]
+    if only_numbers:
+        known = [one for one in known if one[2] is not None]
+    numeric = all(number is not None for _, _, number in known)
+    placed = sorted((number if numeric and number is not None else at, at, label) for at, label, number in known)
+    at = tuple(float(place) for place, _, _ in placed)
+    log = bool(numeric and at and at[0] > 0 and at[-1] / at[0] > WIDE)
+    return Places(tuple(column for _, column, _ in placed), at, tuple(label for _, _, label in placed), numeric, log)
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)
@@ -27,20 +62,16 @@ def _number(text: str) -> float | None:
 
 
 def _panel(axes: Axes, section: Section, key: str, rule: str, styles: dict[str, style.LineStyle]) -> None:
-    """Draw a section; values that are numbers stand where they are, on a log scale where they span a factor of 20."""
-    labels = [column.keys[key] for column in section.columns]
-    numbers = [number for label in labels if (number := _number(label)) is not None]
-    numeric = len(numbers) == len(labels)
-    places = numbers if numeric else [float(at) for at in range(len(labels))]
-    order = sorted(range(len(places)), key=places.__getitem__)
-    if numeric and min(places) > 0 and max(places) / min(places) > 20:
+    """Draw a section; values that are numbers stand where they are."""
+    found = places(section, key)
+    if found.log:
         axes.set_xscale("log")
-    axes.set_xticks(places, labels, minor=False)
+    axes.set_xticks(found.at, found.labels, minor=False)
     axes.minorticks_off()
     for row in section.rows:
-        look, stats = styles[scores.row_name(row)], [row.cells[at].stats[rule] for at in order]
+        look, stats = styles[scores.row_name(row)], [row.cells[column].stats[rule] for column in found.columns]
         axes.errorbar(
-            [places[at] for at in order],
+            found.at,
             [math.nan if stat.mean is None else stat.mean for stat in stats],
             [math.nan if stat.sd is None else stat.sd for stat in stats],
             color=look.colour,
