@@ -46,11 +46,7 @@ WITH_WHAT_IS_THERE = Annotated[
 ]
 TRACK = Annotated[
     list[str] | None,
-    typer.Option(
-        "--track",
-        metavar="NAME",
-        help="Tell this tracker of each run while it trains: tensorboard, wandb, mlflow, trackio.",
-    ),
+    typer.Option("--track", metavar="NAME", help="Tell of runs as they train: tensorboard, wandb, mlflow, trackio."),
 ]
 
 
