@@ -9,6 +9,7 @@ result differs from the undisturbed one, or something is accepted that must not 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -32,6 +33,19 @@ def outcome(attack: Attack, folder: Path) -> tuple[str, str]:
     return "survived", ""
 
 
+@contextlib.contextmanager
+def quiet(path: Path) -> Iterator[None]:
+    """Write into a file what this process and its children say on standard error: attacked runs say much."""
+    before = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 def main() -> int:
     """Try all classes; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,7 +63,8 @@ def main() -> int:
             said = list[str]()
             end = time.monotonic() + 60 * asked.minutes / len(names)
             for number, (what, attack) in enumerate(_within(ATTACKS[name](asked.seed, Path(place) / name), end)):
-                verdict, why = outcome(attack, Path(place) / name / str(number))
+                with quiet(Path(place) / "said"):
+                    verdict, why = outcome(attack, Path(place) / name / str(number))
                 counts[verdict] += 1
                 said += [f"  {verdict}: {what}: {why}"] if why else []
             tried = sum(counts.values())
