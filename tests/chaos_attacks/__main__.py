@@ -56,15 +56,14 @@ def main() -> int:
     names = asked.only.split(",")
     bad = 0
     print(f"{'attack':12} {'tried':>6} {'survived':>9} {'lost':>5} {'wrong':>6}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="chaos-") as place:
+    with tempfile.TemporaryDirectory(prefix="chaos-") as place, quiet(Path(place) / "said"):
         os.environ["BENCH_CACHE"] = f"{place}/cache"
         for name in names:
             counts = {"survived": 0, "lost": 0, "wrong": 0}
             said = list[str]()
             end = time.monotonic() + 60 * asked.minutes / len(names)
             for number, (what, attack) in enumerate(_within(ATTACKS[name](asked.seed, Path(place) / name), end)):
-                with quiet(Path(place) / "said"):
-                    verdict, why = outcome(attack, Path(place) / name / str(number))
+                verdict, why = outcome(attack, Path(place) / name / str(number))
                 counts[verdict] += 1
                 said += [f"  {verdict}: {what}: {why}"] if why else []
             tried = sum(counts.values())
