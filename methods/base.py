@@ -231,7 +231,7 @@ class Method(nn.Module):
         The means over the steps between two log lines go into metrics.jsonl, and ``plot convergence --of NAME`` draws them.
         The value stays on the device, so that nothing waits for it. It is never added to the loss.
         """
-        self.logged[name] = value.detach().float()
+        self.logged[name] = value.detach().float() if isinstance(value, Tensor) else value  # the loop refuses others
 
     def take_logged(self) -> dict[str, Tensor]:
         """Return what this method, and any within it, logged since the last call."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -76,6 +76,12 @@ class U2PLConfig(TeacherConfig):
     representation_dim: int = Field(default=256, ge=1)
     bank_size: int = Field(default=30_000, ge=1)
     new_negatives: int = Field(default=1024, ge=1)
+
+    @model_validator(mode="after")
+    def _ranks_span_some(self) -> U2PLConfig:
+        if self.low_rank >= self.high_rank:
+            raise ValueError(f"low_rank must be below high_rank, and {self.low_rank} isn't below {self.high_rank}")
+        return self
 
 
 @register("method", "u2pl")

@@ -58,7 +58,7 @@ def need_encoder(network: nn.Module, method: str) -> None:
     if not hasattr(network, "encode"):
         raise BenchError(
             f"method '{method}' perturbs what an encoder gives its decoder, and this network has no `encode`: "
-            "use 'deeplabv3plus' or 'dpt'"
+            "use 'deeplabv3plus' or 'dpt', or give yours `encode` and `decode`"
         )
 
 

@@ -18,7 +18,7 @@ from bench.check.outcomes import Check, demand, no_global_draws
 from bench.check.toy import CLASSES, batch
 from bench.resize import bilinear
 from bench.spec.cell import Cell, Part
-from bench.train.step import check_losses
+from bench.train.step import check_logged, check_losses
 from methods.base import Batch, Method
 
 STEPS = 20
@@ -33,6 +33,7 @@ def train(method: Method, batches: Sequence[Batch], lr: float = 0.05) -> Losses:
     history = []
     for item in batches:
         optimizer.zero_grad()
+        torch.manual_seed(item.step)  # as the loop does, for dropout
         losses = method.losses(item)
         torch.autograd.backward([loss for loss in losses.values() if loss.requires_grad])
         optimizer.step()
@@ -57,6 +58,7 @@ def gives_losses(make: Make) -> str:
     method = make(0)
     losses = method.losses(batch(asks=method))
     check_losses(losses, type(method).__name__)
+    check_logged(method.take_logged(), losses, type(method).__name__)
     bad = [name for name, loss in losses.items() if not bool(loss.isfinite())]
     demand(not bad, f"not finite: {', '.join(bad)}")
     torch.autograd.backward([loss for loss in losses.values() if loss.requires_grad])
@@ -131,7 +133,7 @@ def keeps_state(make: Make) -> str:
 
 
 def draws_from_seeds(make: Make) -> str:
-    """Losses follow from the batch and its seed; no global generator is drawn from."""
+    """Losses follow from the batch and its seed; no global generator is drawn from, but by dropout while it trains."""
     found = []
     for seed in (0, 1):
         method = make(0)
@@ -140,6 +142,10 @@ def draws_from_seeds(make: Make) -> str:
         with no_global_draws():
             found.append([method.losses(batch(step, asks=method)) for step in (0, 1)])
     demand(all(_same(a, b) for a, b in zip(*found, strict=True)), "the same batch gives other losses the second time")
+    method = make(0).eval()  # without dropout
+    before = torch.get_rng_state()
+    method.losses(batch(asks=method))
+    demand(torch.equal(before, torch.get_rng_state()), "torch's global generator was drawn from")
     return ""
 
 
@@ -150,7 +156,9 @@ def half_precision(make: Make) -> dict[str, tuple[Tensor, float]]:
         Each loss in bf16 and in fp32, by name.
     """
     exact, rounded = make(0), make(0)
+    torch.manual_seed(0)
     plain = exact.losses(batch(asks=exact))
+    torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
         low = rounded.losses(batch(asks=rounded))
     for losses in (plain, low):

@@ -70,7 +70,9 @@ def check(
     One line for each check; one that fails says how to mend it. A note is no fault: something is possible elsewhere that
     isn't here.
     """
+    from bench import registry
     from bench.check.outcomes import outcomes
+    from bench.streams import say
 
     out, found = console(), []
     colours = {"ok": "green", "note": "yellow", "failed": "red", "not tried": "yellow"}
@@ -79,6 +81,8 @@ def check(
         if not as_json:
             out.print(outcome.verdict.ljust(len("not tried")), style=colours[outcome.verdict], end=" ")
             out.print(outcome.line)
+    for path, why in registry.failures.items():
+        say(f"plug-in {path} can't be imported, and isn't what was checked: {why}")
     if as_json:
         print_json([outcome.as_dict() for outcome in found])
     raise SystemExit(2 if any(outcome.verdict == "failed" for outcome in found) else 0)

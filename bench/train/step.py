@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypedDict
@@ -110,7 +111,9 @@ class Stepper:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             losses = self.method.losses(batch)
         check_losses(losses, self.cell.method.name)
-        return losses, self.method.take_logged()
+        logged = self.method.take_logged()
+        check_logged(logged, losses, self.cell.method.name)
+        return losses, logged
 
     def _update(self) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -133,10 +136,13 @@ class Stepper:
             raise Diverged(bad, self.losses.not_finite())
 
     def take_means(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the means of losses and of what was logged since the last call, and begin anew (waits for the device)."""
-        means = self.losses.take(self.loss_count), self.logged.take(self.loss_count)
+        """Return the means of losses and of what was logged since the last call, and begin anew (waits for the device).
+
+        Of what was logged those that aren't finite are left out: a share of no pixel has no value.
+        """
+        losses, logged = self.losses.take(self.loss_count), self.logged.take(self.loss_count)
         self.loss_count = 0
-        return means
+        return losses, {name: value for name, value in logged.items() if math.isfinite(value)}
 
     def state(self) -> StepperState:
         """Return what :meth:`load` takes: states of method and optimizer, steps done, sums of losses."""
@@ -178,6 +184,22 @@ def check_losses(losses: Any, method: str) -> None:
             raise BenchError(f"{where}: the loss '{name}' must be a scalar tensor of floats, not {_described(loss)}")
     if not any(loss.requires_grad for loss in losses.values()) and torch.is_grad_enabled():
         raise BenchError(f"{where}: no loss depends on a weight that is trained: {', '.join(losses)}")
+
+
+def check_logged(logged: Mapping[Any, Any], losses: Mapping[str, Tensor], method: str) -> None:
+    """Raise where a method logs anything but named scalars, or one by the name of a loss; nothing waits for the device.
+
+    Raises:
+        BenchError: naming the value, and what it should be.
+    """
+    for name, value in logged.items():
+        where = f"method '{method}': log({name!r})"
+        if not isinstance(name, str):
+            raise BenchError(f"{where}: the name must be a text")
+        if name in losses:
+            raise BenchError(f"{where}: a loss has this name; give it another one")
+        if not (isinstance(value, Tensor) and value.shape == ()):
+            raise BenchError(f"{where}: it must be a scalar tensor, not {_described(value)}")
 
 
 def _described(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,7 @@ from methods.base import Batch
 from methods.losses.memory_bank import drawn_from
 from methods.losses.reco import draw
 from methods.mixing import draw_boxes
-from methods.u2pl import U2PL
+from methods.u2pl import U2PL, U2PLConfig
 from tests.methods.fakes import CLASSES, batch, method
 from tests.methods.test_unimatch import labels_of, large, strong_by_hand
 
@@ -170,3 +171,8 @@ def test_the_teachers_head_follows() -> None:
     assert all(torch.equal(own, new) for own, new in pairs)
     assert all(p.grad is None for p in ours.teacher_head.parameters())
     assert all(p.grad is not None for p in ours.head.parameters())
+
+
+def test_ranks_that_span_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="low_rank must be below high_rank, and 3 isn't below 3"):
+        U2PLConfig(low_rank=3, high_rank=3)

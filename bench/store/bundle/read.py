@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.files import file_digest
+from bench.patience import open_file
 from bench.spec.messages import one_line
 from bench.store.bundle.layout import FORMAT, FORMAT_VERSION, MANIFEST, Manifest, hash_of, is_member, is_name, run_of
 
@@ -198,9 +200,10 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
 
     Raises:
         BenchError: if it is no bundle, its directory is damaged, or a member has a name or a kind that bundles don't have.
+        Damaged: if no regular file lies there.
         OSError: if the file can't be opened.
     """
-    with path.open("rb") as file:
+    with io.BufferedReader(open_file(path)) as file:
         try:
             archive = zipfile.ZipFile(file)
         except (*_BROKEN, IndexError, UnicodeError) as error:

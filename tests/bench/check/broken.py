@@ -31,6 +31,23 @@ class NoScalar(_Supervised):
         return {"loss": self.student(batch.labelled.image)}
 
 
+@register("method", "logs_maps")
+class LogsMaps(_Supervised):
+    """gives losses"""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        self.log("share", batch.labelled.label)
+        return super().losses(batch)
+
+
+@register("method", "draws_from_torch")
+class DrawsFromTorch(_Supervised):
+    """draws from seeds"""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: loss * (1 + torch.rand(()) / 1000) for name, loss in super().losses(batch).items()}
+
+
 @register("method", "nan_gradient")
 class NanGradient(_Supervised):
     """gives losses"""

@@ -17,7 +17,7 @@ from bench.spec.resources import Resources
 from bench.train.loader import Loader
 from bench.train.loop import Calls, Row, Trainer
 from bench.train.metrics import Score
-from bench.train.step import Diverged, Stepper, check_losses
+from bench.train.step import Diverged, Stepper, check_logged, check_losses
 from methods.base import Batch, Labelled, Method
 
 CPU = torch.device("cpu")
@@ -129,3 +129,20 @@ def test_a_method_is_told_what_is_wrong_with_its_losses(losses: Any, said: str) 
         check_losses(losses, "mine")
     assert str(caught.value).startswith("method 'mine': losses()")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("share", torch.ones(2, 3), "log('share'): it must be a scalar tensor, not a tensor of shape (2, 3), float32"),
+        ("share", 0.5, "log('share'): it must be a scalar tensor, not float 0.5"),
+        ("ce", torch.ones(()), "log('ce'): a loss has this name; give it another one"),
+        (3, torch.ones(()), "log(3): the name must be a text"),
+    ],
+)
+def test_a_method_is_told_what_is_wrong_with_what_it_logs(name: Any, value: Any, said: str) -> None:
+    method = Telling()
+    method.log(name, value)
+    with pytest.raises(BenchError) as caught:
+        check_logged(method.take_logged(), {"ce": torch.ones(())}, "mine")
+    assert str(caught.value) == f"method 'mine': {said}"
