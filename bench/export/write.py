@@ -87,7 +87,11 @@ def _write_into(folder: Path, source: Source, network: nn.Module, onnx: bool, be
     except ImportError:
         raise BenchError("export: safetensors isn't installed: pip install 'semisegbench[export]'") from None
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in source.weights.items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt", "run": source.run.id})
+    path = folder / WEIGHTS
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(weights, path, metadata={"format": "pt", "run": source.run.id})
+    path.chmod(mode)  # safetensors puts a private file in its place
     graph = None
     if onnx:
         from bench.export.graph import write_graph

@@ -12,7 +12,7 @@ from bench.report.curves import Curve
 from bench.report.figures import scores, style
 from bench.report.figures.convergence import lines_of, spread_of
 from bench.report.figures.ratio import BudgetAxis, budget_axis
-from bench.report.figures.sweep import Places, places
+from bench.report.figures.sweep import Places, number_of, places
 from bench.report.model import Column, Row, Section, Table, TableCell
 from bench.report.records import Runs, is_seed, varying
 from bench.report.tables import pivot
@@ -107,7 +107,7 @@ def looks(table: Table) -> dict[str, LineStyle]:
 def ratio(table: Table, styles: Looks, score: str) -> Chart:
     """Return the score over the label budget, of the table under its headline rule; `score` names it."""
     panels = tuple(_ratio_panel(section, styles, table.rule.name, score) for section in table.sections)
-    return Chart("Score over the label budget", f"mean ± standard deviation; rule '{table.rule.name}'", panels)
+    return Chart("Score over the label budget", _about(table), panels)
 
 
 def _ratio_panel(section: Section, styles: Looks, rule: str, score: str) -> Panel:
@@ -165,8 +165,9 @@ def convergence(table: Table, styles: Looks, curves: Mapping[str, Curve], score:
     for section in table.sections:
         for at, column in enumerate(section.columns):
             lines = tuple(
-                Line(line.name, styles[line.name], _mean_of(line.runs), marked=False, band=len(line.runs) > 1)
+                Line(line.name, styles[line.name], points, marked=len(points) == 1, band=len(line.runs) > 1)
                 for line in lines_of(section, at, curves)
+                for points in [_mean_of(line.runs)]
             )
             where = f"{notes.name(section.keys)}, {column.title}"
             panels.append(Panel(where, "iterations", f"{score} (%)", lines))
@@ -188,10 +189,20 @@ def sweeps(runs: Runs, grid: Summary, rule: str) -> Iterator[Chart]:
     for axis in varying(runs.records, [axis for axis in runs.axes if axis not in own and not is_seed(axis)]):
         made = pivot(runs, grid, rule, ["method"], [axis])
         styles = looks(made)
-        found = [(section, places(section, axis, only_numbers=True)) for section in made.sections]
-        panels = tuple(_sweep_panel(*one, axis, rule, runs.named, styles) for one in found if len(one[1].at) > 1)
+        found = [(section, places(section, axis)) for section in made.sections]
+        panels = tuple(_sweep_panel(*one, axis, rule, runs.named, styles) for one in found if _sweeps(one[1]))
         if panels:
-            yield Chart(f"Score over {axis}", f"mean ± standard deviation; rule '{rule}'", panels)
+            yield Chart(f"Score over {axis}", _about(made), panels)
+
+
+def _sweeps(where: Places) -> bool:
+    """Tell whether two values of an axis are numbers; a text beside them, such as that of nothing, has its place, too."""
+    return sum(number_of(label) is not None for label in where.labels) > 1
+
+
+def _about(table: Table) -> str:
+    counts = (len(cell.done) for section in table.sections for row in section.rows for cell in row.cells)
+    return f"{scores.spread('mean ± standard deviation', counts)}; rule '{table.rule.name}'"
 
 
 def _sweep_panel(section: Section, where: Places, axis: str, rule: str, score: str, styles: Looks) -> Panel:
@@ -202,8 +213,7 @@ def _sweep_panel(section: Section, where: Places, axis: str, rule: str, score: s
 
     lines = _apart([made for made in map(line, section.rows) if any(not math.isnan(p.y) for p in made.points)])
     ticks = tuple(zip(where.at, where.labels, strict=True))
-    scale = axis + (" (log scale)" if where.log else "")
-    return Panel(notes.name(section.keys), scale, f"{score} (%)", lines, ticks, log_x=where.log)
+    return Panel(notes.name(section.keys), where.axis(axis), f"{score} (%)", lines, ticks, log_x=where.log)
 
 
 def losses(curves: Mapping[str, Curve], title: str, most: int) -> Panel:

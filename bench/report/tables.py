@@ -180,20 +180,28 @@ def per_class(runs: Runs, grid: Summary, select: str | None = None) -> Table:
     return _table(runs, grid, select, _by_class, (*_SECTION, *_BUDGET), "row")
 
 
-def pivot(runs: Runs, grid: Summary, select: str | None, rows: Sequence[str], columns: Sequence[str]) -> Table:
+def pivot(
+    runs: Runs,
+    grid: Summary,
+    select: str | None,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    options: tuple[str, str] = ("--rows", "--columns"),
+) -> Table:
     """Return the scores with any axes as rows and columns: a section for each combination of the others, but seeds.
 
     Args:
         runs, grid, select: those of :func:`build`.
         rows, columns: axes by their keys, or by the last word of one; an empty one is `method`, or `labels`.
+        options: what messages call them.
 
     Raises:
         BenchError: if there is no such axis, or it is both; and what :func:`build` raises.
     """
-    down = _axes(rows or ["method"], runs, "--rows")
-    across = _axes(columns or ["labels"], runs, "--columns")
+    down = _axes(rows or ["method"], runs, options[0])
+    across = _axes(columns or ["labels"], runs, options[1])
     if both := set(down) & set(across) - {"protocol"}:
-        raise BenchError(f"--rows, --columns: {', '.join(both)} is named for both")
+        raise BenchError(f"{', '.join(options)}: {', '.join(both)} is named for both")
     used = {*down, *across, *(_BUDGET if "labels" in (*down, *across) else ())}
     others = varying(runs.records, [axis for axis in runs.axes if axis not in used and not is_seed(axis)])
 

@@ -28,32 +28,38 @@ class Places:
 
     Attributes:
         columns: those of the table's section, in the order of their places.
-        at: their places: the numbers that they are; where not all of them are numbers, 0, 1, …
+        at: their places: the numbers that they are; 0, 1, … where not all of them are numbers, or where a zero stands beside
+            numbers of such different size that neither a linear nor a logarithmic scale can tell them apart.
         labels: the values as text.
-        numeric: whether they are numbers.
         log: on a log scale.
     """
 
     columns: tuple[int, ...]
     at: tuple[float, ...]
     labels: tuple[str, ...]
-    numeric: bool
     log: bool
 
-
-def places(section: Section, key: str, only_numbers: bool = False) -> Places:
-    """Return where the columns of a section stand; with `only_numbers` those that are none are left out."""
-    known = [(at, label, _number(label)) for at, label in enumerate(column.keys[key] for column in section.columns)]
-    if only_numbers:
-        known = [one for one in known if one[2] is not None]
-    numeric = all(number is not None for _, _, number in known)
-    placed = sorted((number if numeric and number is not None else at, at, label) for at, label, number in known)
-    at = tuple(float(place) for place, _, _ in placed)
-    log = bool(numeric and at and at[0] > 0 and at[-1] / at[0] > WIDE)
-    return Places(tuple(column for _, column, _ in placed), at, tuple(label for _, _, label in placed), numeric, log)
+    def axis(self, key: str) -> str:
+        """Return the axis' label."""
+        return key + (" (log scale)" if self.log else "")
 
 
-def _number(text: str) -> float | None:
+def places(section: Section, key: str) -> Places:
+    """Return where the columns of a section stand."""
+    labels = [column.keys[key] for column in section.columns]
+    numbers = [number for label in labels if (number := number_of(label)) is not None]
+    known = len(numbers) == len(labels)
+    order = sorted(range(len(labels)), key=numbers.__getitem__) if known else list(range(len(labels)))
+    above = [number for number in numbers if number > 0]
+    wide = bool(known and above and max(above) / min(above) > WIDE)
+    log = wide and len(above) == len(labels)
+    scaled = known and (log or not wide)
+    at = tuple(numbers[column] if scaled else float(place) for place, column in enumerate(order))
+    return Places(tuple(order), at, tuple(labels[column] for column in order), log)
+
+
+def number_of(text: str) -> float | None:
+    """Return the finite number that a value is, or None."""
     try:
         value = float(text)
     except ValueError:
@@ -80,7 +86,7 @@ def _panel(axes: Axes, section: Section, key: str, rule: str, styles: dict[str, 
             elinewidth=1.0,
         )
     axes.set_title(notes.name(section.keys))
-    axes.set_xlabel(key)
+    axes.set_xlabel(found.axis(key))
 
 
 def sweep(runs: Runs, grid: Summary, out_dir: Path, x: str, select: str | None = None) -> list[Path]:
@@ -99,7 +105,9 @@ def sweep(runs: Runs, grid: Summary, out_dir: Path, x: str, select: str | None =
     Raises:
         BenchError: if there are no cells, no such axis, or no such selection rule.
     """
-    table = pivot(runs, grid, select, ["method"], [x])
+    if x == "method":
+        raise BenchError("--x method: a line is drawn for each method; name another axis, or use `table`")
+    table = pivot(runs, grid, select, ["method"], [x], ("--rows", "--x"))
     if not table.sections:
         raise BenchError(f"grid '{table.name}' has no cells to plot; check --only")
     rows = [row for section in table.sections for row in section.rows]

@@ -87,6 +87,16 @@ def test_a_swept_hyperparameter_gets_a_chart(store: Store, tmp_path: Path) -> No
     assert [p.y for p in points] == pytest.approx([70.5, 90.5, 95.5])
 
 
+def test_a_value_that_is_no_number_has_its_place_beside_those_that_are(store: Store, tmp_path: Path) -> None:
+    for norm, score in (("None", 4.0), ("1.0", 1.8), ("50.0", 4.1)):
+        store.done(store.plan("supervised", "20", 0, **{"optimizer.clip_norm": norm}), score)
+    sweep = page(store, tmp_path).results[0].charts[1]
+    assert sweep.title == "Score over optimizer.clip_norm" and sweep.about.startswith("single runs")
+    (panel,) = sweep.panels
+    assert panel.x_ticks == ((0.0, "None"), (1.0, "1.0"), (2.0, "50.0"))
+    assert [p.y for p in panel.lines[0].points] == pytest.approx([4.0, 1.8, 4.1])
+
+
 def test_what_failed_and_what_is_missing_is_said_and_leads_to_the_cell(store: Store, tmp_path: Path) -> None:
     small(store)
     html = written(store, tmp_path).read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.report import model, records, tables
-from bench.report.figures.sweep import sweep
+from bench.report.figures.sweep import places, sweep
 from bench.report.formats.render import render
 from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
@@ -79,3 +79,32 @@ def test_a_sweep_is_drawn(filled: records.Runs, grid: Summary, tmp_path: Path) -
     assert all(
         f"<!-- {value} -->" in svg for value in ("0.5", "0.7", "0.9", "method.threshold", "supervised", "classmix")
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "log"),
+    [
+        (["0.9", "0.5", "0.7"], [0.5, 0.7, 0.9], False),
+        (["0.1", "0.001", "0.01"], [0.001, 0.01, 0.1], True),
+        (["0.0", "0.01", "0.0001"], [0.0, 1.0, 2.0], False),  # no scale can show both zero and these
+        (["0.0", "0.5", "1.0"], [0.0, 0.5, 1.0], False),
+        (["None", "1.0", "50.0"], [0.0, 1.0, 2.0], False),
+        (["cutmix", "classmix"], [0.0, 1.0], False),
+    ],
+)
+def test_values_stand_where_they_can_be_told_apart(values: list[str], at: list[float], log: bool) -> None:
+    columns = tuple(model.Column({"x": value}, value) for value in values)
+    found = places(model.Section("", {}, ("method",), columns, ()), "x")
+    assert (list(found.at), found.log) == (at, log)
+    assert [values[column] for column in found.columns] == list(found.labels)
+    if values[0] not in ("None", "cutmix"):
+        assert list(found.labels) == sorted(values, key=float)
+
+
+def test_an_axis_that_a_sweep_lacks_is_called_as_it_was_asked_for(
+    filled: records.Runs, grid: Summary, tmp_path: Path
+) -> None:
+    with pytest.raises(BenchError, match="unknown axis of --x 'lr'"):
+        sweep(filled, grid, tmp_path, "lr")
+    with pytest.raises(BenchError, match="--x method: a line is drawn for each method"):
+        sweep(filled, grid, tmp_path, "method")
