@@ -77,10 +77,8 @@ def register(kind: Kind, name: str) -> Callable[[C], C]:
 
         old = _entries.get((kind, name))
         if old is not None and (old.cls.__module__, old.cls.__qualname__) != (cls.__module__, cls.__qualname__):
-            places = [str(plugin or module) for plugin, module in (
-                (old.plugin, old.cls.__module__), (_plugin_of(cls), cls.__module__)
-            )]  # fmt: skip
-            raise BenchError(f"{kind} '{name}' is registered twice: in {places[0]} and in {places[1]}")
+            there, here = old.plugin or old.cls.__module__, _plugin_of(cls) or cls.__module__
+            raise BenchError(f"{kind} '{name}' is registered twice: in {there} and in {here}")
         config = getattr(cls, "Config", None)
         if not (isinstance(config, type) and issubclass(config, Config)):
             raise BenchError(

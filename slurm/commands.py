@@ -121,7 +121,7 @@ def with_exit_codes(jobs: dict[tuple[str, str], SlurmJob]) -> dict[tuple[str, st
     failed = {key: job for key, job in jobs.items() if job.state == "FAILED"}
     if not failed:
         return jobs
-    wanted = ",".join(sorted({job.id for job in failed.values()}))
+    wanted = ",".join(sorted({job.id.partition("_")[0] for job in failed.values()}))  # all tasks of these arrays
     columns = "ArrayJobID:20,ArrayTaskID:20,exit_code:20"
     try:
         lines = ask("squeue", "-a", "-h", "-r", "-t", "all", "-j", wanted, "-O", columns).splitlines()
@@ -131,6 +131,8 @@ def with_exit_codes(jobs: dict[tuple[str, str], SlurmJob]) -> dict[tuple[str, st
     for array, index, code in (words for line in lines if len(words := line.split()) == 3):
         # Slurm up to now writes what wait() returned; elsewhere it writes "code:signal".
         number, colon, _ = code.partition(":")
+        if not number.isdecimal():
+            continue
         codes[array if index == "N/A" else f"{array}_{index}"] = int(number) if colon else int(number) >> 8
     known = {key: (job, codes[job.id]) for key, job in failed.items() if job.id in codes}
     return {**jobs, **{key: replace(job, code=code, reason=f"exit code {code}") for key, (job, code) in known.items()}}

@@ -43,9 +43,8 @@ class Trackio:
                 auto_log_gpu=False,
                 auto_log_cpu=False,
             )
-        trackio.context_vars.current_run.set(
-            None
-        )  # else the next record, or the process's end, finishes this one as well
+        # Else the next record, or the process's end, finishes this one as well.
+        trackio.context_vars.current_run.set(None)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write values of a step."""

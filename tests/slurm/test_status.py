@@ -85,6 +85,7 @@ def test_without_accounting_the_controller_tells_how_a_job_ended(
         ("256", "failed", "Slurm says FAILED on n2 (exit code 1); see `logs`"),
         ("18944", "preempted", "its job could not write the store on n2"),
         ("", "failed", "Slurm says FAILED on n2 (NonZeroExitCode); see `logs`"),
+        ("unknown", "failed", "Slurm says FAILED on n2 (NonZeroExitCode); see `logs`"),
     ],
 )
 def test_an_end_that_accounting_has_not_written_yet_has_its_exit_code(

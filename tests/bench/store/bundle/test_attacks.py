@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import stat
 import zipfile
@@ -299,15 +298,3 @@ def test_any_flipped_byte_is_refused_or_harmless(bundle: Path, tmp_path: Path) -
         else:  # a byte that nobody reads, such as a time
             assert runs(store) == wanted
     assert refused > 30
-
-
-@pytest.mark.parametrize(("name", "kind"), [("zero", "a device"), ("fifo", "a FIFO"), ("folder", "a folder")])
-def test_what_is_no_file_is_never_read(tmp_path: Path, name: str, kind: str) -> None:
-    """Found by `make chaos`: a device was read without end."""
-    path = Path("/dev/zero") if name == "zero" else tmp_path / name
-    if name == "fifo":
-        os.mkfifo(path)
-    elif name == "folder":
-        path.mkdir()
-    with pytest.raises(BenchError, match=f"{path}: can't be read \\({kind}\\)"):
-        merge(path, tmp_path / "store")

@@ -203,3 +203,15 @@ def test_a_merge_that_fails_halfway_leaves_whole_runs_or_none(
     assert {"cell.json", "result.json", "origin.json", "state.json"} <= {p.name for p in only.iterdir()}
     assert len(merge(tmp_path / "a.zip", store).new) == 2
     assert Run(only).result.exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("zero", "a device"), ("fifo", "a FIFO"), ("folder", "a folder")])
+def test_what_is_no_file_is_never_read(tmp_path: Path, name: str, kind: str) -> None:
+    """Found by `make chaos`: a device was read without end."""
+    path = Path("/dev/zero") if name == "zero" else tmp_path / name
+    if name == "fifo":
+        os.mkfifo(path)
+    elif name == "folder":
+        path.mkdir()
+    with pytest.raises(BenchError, match=f"{path}: can't be read \\({kind}\\)"):
+        merge(path, tmp_path / "store")
