@@ -67,7 +67,7 @@ def _table(grid: str, found: dict[tuple[str, str], Spent], whole: Spent) -> Tabl
 def _projected(projection: Projection, whole: Spent) -> str:
     used = f"used so far: {duration(whole.seconds)}"
     if not projection.cells:
-        return f"{used}; nothing to project from yet"
+        return f"{used}; nothing to project from: no throughput of these cells in this store yet (`speed` measures it)"
     more = f", {projection.unknown} more cells unknown" if projection.unknown else ""
     return f"{used}; projected for {counted(projection.cells, 'cell')}: {duration(projection.seconds)}{more}"
 

@@ -65,10 +65,21 @@ class Line:
     band: bool = False
     shift: float = 0.0
 
+    @property
+    def heights(self) -> list[float]:
+        """All y that it shows, the ends of its bars or of its band included."""
+        known = [point for point in self.points if not math.isnan(point.y)]
+        return [y for point in known for y in (point.y, point.low, point.high) if y is not None]
+
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. `x_ticks` are values and their labels; without any, round numbers are taken."""
+    """One pair of axes.
+
+    Attributes:
+        x_ticks: values and their labels; without any, round numbers are taken.
+        also: values of y that it shows whether its lines reach them or not.
+    """
 
     title: str
     x_label: str
@@ -77,7 +88,7 @@ class Panel:
     x_ticks: tuple[tuple[float, str], ...] = ()
     log_x: bool = False
     log_y: bool = False
-    from_zero: bool = False
+    also: tuple[float, ...] = ()
     unit: str = ""
     note: str = ""
 
@@ -92,8 +103,15 @@ class Chart:
 
     @property
     def legend(self) -> dict[str, Line]:
-        """The lines that have a name, each once."""
-        return {line.name: line for panel in self.panels for line in panel.lines if line.name}
+        """The lines that have a name and show something, each once."""
+        return {line.name: line for panel in self.panels for line in panel.lines if line.name and line.heights}
+
+
+def alike(panels: Iterable[Panel]) -> tuple[Panel, ...]:
+    """Return panels with one range of y, so that they can be compared."""
+    found = tuple(panels)
+    heights = [y for panel in found for line in panel.lines for y in line.heights]
+    return tuple(replace(panel, also=(min(heights), max(heights))) for panel in found) if heights else found
 
 
 Looks = Mapping[str, "LineStyle"]
@@ -107,7 +125,7 @@ def looks(table: Table) -> dict[str, LineStyle]:
 def ratio(table: Table, styles: Looks, score: str) -> Chart:
     """Return the score over the label budget, of the table under its headline rule; `score` names it."""
     panels = tuple(_ratio_panel(section, styles, table.rule.name, score) for section in table.sections)
-    return Chart("Score over the label budget", _about(table), panels)
+    return Chart("Score over the label budget", _about(table), alike(panels))
 
 
 def _ratio_panel(section: Section, styles: Looks, rule: str, score: str) -> Panel:
@@ -172,7 +190,7 @@ def convergence(table: Table, styles: Looks, curves: Mapping[str, Curve], score:
             where = f"{notes.name(section.keys)}, {column.title}"
             panels.append(Panel(where, "iterations", f"{score} (%)", lines))
     about = "line: mean; band: least to greatest; where no run is done: unfinished runs"
-    return Chart("Score over iterations", about, tuple(panels))
+    return Chart("Score over iterations", about, alike(panels))
 
 
 def _mean_of(runs: Sequence[Curve]) -> tuple[Point, ...]:
@@ -192,7 +210,7 @@ def sweeps(runs: Runs, grid: Summary, rule: str) -> Iterator[Chart]:
         found = [(section, places(section, axis)) for section in made.sections]
         panels = tuple(_sweep_panel(*one, axis, rule, runs.named, styles) for one in found if _sweeps(one[1]))
         if panels:
-            yield Chart(f"Score over {axis}", _about(made), panels)
+            yield Chart(f"Score over {axis}", _about(made), alike(panels))
 
 
 def _sweeps(where: Places) -> bool:
@@ -211,7 +229,7 @@ def _sweep_panel(section: Section, where: Places, axis: str, rule: str, score: s
         points = tuple(_point(x, row.cells[column], rule, f"{axis} {label}") for x, column, label in known)
         return Line(scores.row_name(row), styles[scores.row_name(row)], points)
 
-    lines = _apart([made for made in map(line, section.rows) if any(not math.isnan(p.y) for p in made.points)])
+    lines = _apart([made for made in map(line, section.rows) if made.heights])
     ticks = tuple(zip(where.at, where.labels, strict=True))
     return Panel(notes.name(section.keys), where.axis(axis), f"{score} (%)", lines, ticks, log_x=where.log)
 

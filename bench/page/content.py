@@ -197,7 +197,7 @@ def _commands(asked: Asked, known: GridFacts) -> Iterator[str]:
         yield f"git checkout {commit}" + (f"    #{(more + changed).removeprefix(';')}" if more or changed else "")
     yield "make setup"
     words = [word for value in asked.sets for word in ("--set", value)]
-    yield shlex.join(["python", "bench.py", "plan", asked.grid, *words])
+    yield shlex.join(["python", "bench.py", "plan", asked.grid, *words, *known.data_options])
     yield from known.commands
     yield shlex.join(["python", "bench.py", "report", asked.grid, *words, "-o", "reports"])
 

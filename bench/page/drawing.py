@@ -141,11 +141,10 @@ def draw(panel: Panel, width: int = WIDTH, height: int = HEIGHT) -> Drawing | No
     """
     points = [point for line in panel.lines for point in line.points if not math.isnan(point.y)]
     xs = _fitting([*(point.x for point in points), *(x for x, _ in panel.x_ticks)], panel.log_x)
-    ys = _fitting([y for point in points for y in (point.y, point.low, point.high)], panel.log_y)
+    ys = _fitting([y for line in panel.lines for y in line.heights], panel.log_y)
     if not xs or not ys:
         return None
-    if panel.from_zero:
-        ys.append(0.0)
+    ys += _fitting(panel.also, panel.log_y)
     ticks, y_ticks = _x_ticks(panel, xs), list(_y_ticks(panel, ys))
     left = LEFT + max(0, max((len(label) for _, label in y_ticks), default=0) - 4) * LETTER
     longest = max((len(label) for _, label in ticks), default=0)

@@ -49,7 +49,7 @@ def _peaks(runs: Sequence[RunFacts]) -> Iterator[Panel]:
                 "peak memory",
                 (Line("", look, points, joined=False),),
                 ticks,
-                from_zero=True,
+                also=(0.0,),
                 unit="B",
             )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.data.roots import name_of
+from bench.errors import BenchError
 from bench.files import read_json
 from bench.report import notes, records
 from bench.report.cache import load_rows
@@ -44,11 +46,16 @@ def gather(store: Path, summary: Summary, grid: str, sets: Sequence[str] = ()) -
         _run(store, summary, cell, record, row) for cell, record, row in zip(summary.cells, known, rows, strict=True)
     )
     words = [word for value in sets for word in ("--set", value)]
+    data = tuple(_data_options(runs))
     return GridFacts(
         name=summary.name,
         title=summary.title or summary.name,
         select=summary.select,
-        commands=tuple(shlex.join(["python", "bench.py", verb, grid, *words]) for verb in ("run", "table")),
+        commands=tuple(
+            shlex.join(["python", "bench.py", *verb])
+            for verb in (["run", grid, *words, *data], ["table", grid, *words])
+        ),
+        data_options=data,
         runs=runs,
         data=tuple(_data(store, runs)),
         splits=tuple(_splits(store, runs)),
@@ -57,6 +64,20 @@ def gather(store: Path, summary: Summary, grid: str, sets: Sequence[str] = ()) -
         tuning=summary.tuning,
         searched=tuple(searched(store, summary)),
     )
+
+
+def _data_options(runs: Iterable[RunFacts]) -> Iterator[str]:
+    """Yield the words that point at the data of datasets that lie in a folder of the user's."""
+    parts = [part for run in runs if (part := run.identity.get("dataset"))]
+    for name in dict.fromkeys(name_of(part) for part in parts if _needs_root(part["name"])):
+        yield from ("--data", f"{name}=DIR")
+
+
+def _needs_root(dataset: str) -> bool:
+    try:
+        return bool(registry.get("dataset", dataset).needs_root)
+    except BenchError:  # of a plug-in that isn't here
+        return True
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

@@ -122,6 +122,7 @@ class GridFacts:
     Attributes:
         name, title, select: of the grid.
         commands: what makes its runs and its table.
+        data_options: words of a command line that say where the data of its datasets is, `DIR` standing for the folders.
         runs: the planned runs, in grid order.
         data, splits: its datasets and label splits.
         software: what runs were computed with: the values of each fact, with the number of runs.
@@ -133,6 +134,7 @@ class GridFacts:
     title: str
     select: str
     commands: tuple[str, ...]
+    data_options: tuple[str, ...]
     runs: tuple[RunFacts, ...]
     data: tuple[DataFacts, ...]
     splits: tuple[SplitFacts, ...]

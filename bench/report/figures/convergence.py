@@ -133,7 +133,7 @@ def losses(runs: Runs, logged: Mapping[str, Mapping[str, Curve]], grid: Summary,
     """
     if not logged:
         raise BenchError(f"{grid.name}: no run has logged a loss yet; `status` says what runs")
-    label = "mean since the log line before"
+    label = "logged value"  # losses are means since the log line before, values of evaluations are not
     return _drawn(runs, logged, grid, out_dir / f"{grid.name}-losses", label, "no run of these has logged it")
 
 

@@ -65,14 +65,10 @@ def _ticks(axes: Axes, section: Section, budgets: BudgetAxis) -> None:
 def _ratio_lines(
     axes: Axes, section: Section, budgets: BudgetAxis, styles: Mapping[str, style.LineStyle], which: str
 ) -> None:
-    known = budgets.known
-    # Points of the same budget stand side by side, so that their error bars can be told apart.
-    gap = min((math.log(b / a) for a, b in pairwise(sorted(known))), default=1.0)
-    step = min(0.018 * max(math.log(max(known) / min(known)), gap), 0.5 * gap / len(section.rows))
+    moved = scores.apart(budgets.known, len(section.rows), log=True)
     for i, row in enumerate(section.rows):
         look = styles[scores.row_name(row)]
-        shift = math.exp(step * (i - (len(section.rows) - 1) / 2))
-        points = [(x * shift, c) for x, c in zip(budgets.positions, row.cells, strict=True) if x is not None]
+        points = [(moved(i, x), c) for x, c in zip(budgets.positions, row.cells, strict=True) if x is not None]
         points.sort(key=lambda point: point[0])
         xs = [x for x, _ in points]
         stats = [cell.stats[which] for _, cell in points]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from matplotlib.lines import Line2D
 
@@ -43,6 +45,25 @@ def legend(styles: Mapping[str, style.LineStyle], with_data: Iterable[str]) -> l
     """Return the legend's entries; names without any run say so."""
     known = set(with_data)
     return [style.legend_line(name if name in known else f"{name} (no run yet)", look) for name, look in styles.items()]
+
+
+def apart(places: Sequence[float], lines: int, log: bool) -> Callable[[int, float], float]:
+    """Return where the point of a line stands that belongs at a place, so that lines' bars of one place can be told apart.
+
+    Args:
+        places: of the points of every line; positive on a log scale.
+        lines: their number.
+        log: whether the axis is logarithmic.
+    """
+    known = sorted({math.log(x) if log else x for x in places})
+    gap = min((b - a for a, b in pairwise(known)), default=1.0)
+    step = min(0.018 * max(known[-1] - known[0], gap), 0.5 * gap / lines)
+
+    def moved(line: int, x: float) -> float:
+        shift = step * (line - (lines - 1) / 2)
+        return x * math.exp(shift) if log else x + shift
+
+    return moved
 
 
 def spread(meaning: str, counts: Iterable[int]) -> str:

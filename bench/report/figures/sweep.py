@@ -74,10 +74,11 @@ def _panel(axes: Axes, section: Section, key: str, rule: str, styles: dict[str, 
         axes.set_xscale("log")
     axes.set_xticks(found.at, found.labels, minor=False)
     axes.minorticks_off()
-    for row in section.rows:
+    moved = scores.apart(found.at, len(section.rows), found.log)
+    for i, row in enumerate(section.rows):
         look, stats = styles[scores.row_name(row)], [row.cells[column].stats[rule] for column in found.columns]
         axes.errorbar(
-            found.at,
+            [moved(i, x) for x in found.at],
             [math.nan if stat.mean is None else stat.mean for stat in stats],
             [math.nan if stat.sd is None else stat.sd for stat in stats],
             color=look.colour,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.page.drawing import draw
 from bench.page.render import policy, render
 from bench.report import records, tables
 from bench.report.formats.render import render as as_text
@@ -95,6 +96,18 @@ def test_a_value_that_is_no_number_has_its_place_beside_those_that_are(store: St
     (panel,) = sweep.panels
     assert panel.x_ticks == ((0.0, "None"), (1.0, "1.0"), (2.0, "50.0"))
     assert [p.y for p in panel.lines[0].points] == pytest.approx([4.0, 1.8, 4.1])
+
+
+def test_panels_have_one_range_and_the_legend_only_what_is_drawn(store: Store, tmp_path: Path) -> None:
+    small(store)
+    store.done(store.plan("reco", "20", 0, network="other"), 80.0, labelled_images=20)
+    store.plan("classmix", "20", 0)
+    (chart,) = page(store, tmp_path).results[0].charts
+    assert set(chart.legend) == {"supervised", "reco"}
+    low = 40.5 - 0.5**0.5
+    assert [panel.also for panel in chart.panels] == [pytest.approx((low, 80.0))] * 2
+    places = [[label for _, label in drawn.y_ticks] for panel in chart.panels if (drawn := draw(panel))]
+    assert places[0] == places[1] == ["40", "50", "60", "70", "80"]
 
 
 def test_what_failed_and_what_is_missing_is_said_and_leads_to_the_cell(store: Store, tmp_path: Path) -> None:

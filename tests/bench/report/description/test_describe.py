@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.report.description.describe import describe, render
 from bench.report.description.model import Description
 from bench.report.description.recipe import optimizer_words, options, schedule_words
@@ -174,6 +175,15 @@ def test_every_option_of_a_section_is_said() -> None:
     assert options({"name": "x", "version": 2, "a": {"b": [1, 2]}, "on": True, "off": False, "not": None}) == (
         "a.b [1, 2], on, no off"
     )
+
+
+def test_commands_say_where_data_goes_that_is_the_users(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert described(lab).facts["commands"][0] == "python bench.py run small.yaml"  # made by its dataset
+    monkeypatch.setattr(registry.get("dataset", "toy"), "needs_root", True)
+    assert described(lab).facts["commands"] == [
+        "python bench.py run small.yaml --data toy=DIR",
+        "python bench.py table small.yaml",
+    ]
 
 
 def test_formats_escape_what_is_markup_there(lab: Lab, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.report.figures import style
+from bench.report.figures import scores, style
 from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 from tests.bench.report.figures.drawing import convergence, fill, ratio
@@ -57,3 +58,16 @@ def test_lines_differ_without_colour() -> None:
 def test_a_grid_without_cells_is_an_error(store: Store, grid: Summary, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="grid 'quick' has no cells to plot"):
         ratio(store, grid, tmp_path)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_lines_of_one_place_stand_side_by_side_and_none_in_anothers_place(log: bool) -> None:
+    places, lines = (0.5, 0.7, 0.9), 6
+    moved = scores.apart(places, lines, log)
+    stands = [[moved(line, x) for line in range(lines)] for x in places]
+    flat = [x for beside in stands for x in beside]
+    assert flat == sorted(flat) and len(set(flat)) == len(flat)
+    for x, beside in zip(places, stands, strict=True):
+        middle = np.exp(np.log(beside).mean()) if log else np.mean(beside)
+        assert middle == pytest.approx(x) and max(beside) - min(beside) < 0.2 * 0.5
+    assert scores.apart([3.0], 1, log)(0, 3.0) == pytest.approx(3.0)
