@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench.errors import BenchError, unknown
@@ -21,7 +21,7 @@ class Wanted:
     """One ``key=value`` of ``--only``.
 
     Attributes:
-        key: a coordinate, or a dotted key of a cell.
+        key: a coordinate or the last word of its key, or a dotted key of a cell.
         text: the value as it was written, without quotes.
         value: what the text means as YAML.
     """
@@ -96,6 +96,7 @@ def choose(
     Raises:
         BenchError: if no item has such a key or value, with the nearest match.
     """
+    wanted = _in_full(wanted, {key for item in items for key in coords(item)})
     answers: dict[Any, bool] = {}
 
     def has(label: Any) -> bool:
@@ -115,6 +116,12 @@ def choose(
     if fitting and cell:
         return {id(item) for item in items if id(cell_piece(cell(item), wanted.key)) in fitting}
     raise _nothing(wanted, [coords(item) for item in items], look, list(specs.values()))
+
+
+def _in_full(wanted: Wanted, axes: set[str]) -> Wanted:
+    """Return what is wanted with its axis' key, of which the last word is enough, as in ``--rows`` and ``--x``."""
+    meant = [axis for axis in axes if axis.rpartition(".")[2] == wanted.key]
+    return replace(wanted, key=meant[0]) if wanted.key not in axes and len(meant) == 1 else wanted
 
 
 def _is(label: Any, wanted: Wanted) -> bool:

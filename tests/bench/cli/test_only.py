@@ -76,3 +76,15 @@ def test_logs_of_the_one_cell_that_is_meant(grid: tuple[str, Path], capsys: pyte
         said(capsys, "logs", path, "--store", str(store))
     with pytest.raises(BenchError, match=r"no cells of grid match --cell nothing"):
         said(capsys, "logs", path, "--store", str(store), "--cell", "nothing")
+
+
+def test_the_last_word_of_an_axis_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = yaml.safe_load(GRID)
+    raw["axes"] |= {"optimizer.lr": [0.1, 0.2], "evaluation.every": [2, 4]}
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    words = ("status", str(path), "--store", str(tmp_path / "store"), "--json", "--only")
+    rows = json.loads(said(capsys, *words, "lr=0.2,every=4"))["cells"]
+    assert [(row["coords"]["optimizer.lr"], row["coords"]["evaluation.every"]) for row in rows] == [("0.2", "4")]
+    with pytest.raises(BenchError, match=r"unknown value of --only optimizer\.lr '0\.3'"):
+        said(capsys, *words, "lr=0.3")
