@@ -99,7 +99,7 @@ def test_killed_between_best_weights_and_their_matrices_which_are_those_of_the_s
         assert (kept.step, result["confusion_sha256"][which]) == (result[which]["step"], kept.sha256())
         hit = np.einsum("nkk->k", kept.matrices())
         union = kept.total().sum(0) + kept.total().sum(1) - hit
-        assert result[which]["iou"] == [100 * h / u if u else None for h, u in zip(hit, union, strict=True)]
+        assert result[which]["iou"] == [h / u * 100 if u else None for h, u in zip(hit, union, strict=True)]
         assert len(set(kept.ids)) == len(kept.ids) == 6
 
 
