@@ -184,7 +184,7 @@ def evaluate(
         files = _drawings(found, evaluator, draw, output) if draw else []
         outcome.facts["drawings"] = [str(file) for file in files]
         if files:
-            outcome.lines.append("drawn: " + ", ".join(outcome.facts["drawings"]))
+            outcome.lines.append(f"drawn: {files[0].parent} (a PNG for each image), {files[-2]}, {files[-1]}")
         outcomes.append(outcome)
         if not as_json:
             _print_outcome(outcome)
@@ -195,10 +195,10 @@ def evaluate(
 
 def _drawings(run: Run, evaluator: Evaluator, count: int, output: Path) -> list[Path]:
     from bench.arrays import spread
-    from bench.cli.pictures import sheet
+    from bench.cli.pictures import drawings
 
     ids = [evaluator.ids[place] for place in spread(len(evaluator.ids), count)]
-    return sheet({"prediction": evaluator}, ids, run.id, output, run.id)
+    return drawings(run.id, evaluator, ids, output)
 
 
 def _print_outcome(outcome: _Outcome) -> None:

@@ -51,7 +51,7 @@ def plot_qualitative(
     of = shown[0].coords
     title = f"{summary.title or summary.name}: {of['labels']}, seed {of['seed']}"
     evaluators = {name: Evaluator.open(run, which, roots) for name, run in runs.items()}
-    return sheet(evaluators, ids, title, output, f"{summary.name}-qualitative")
+    return _sheet(evaluators, ids, title, output, f"{summary.name}-qualitative")
 
 
 def _chosen(cells: Sequence[CellSummary], only: str | None) -> Sequence[CellSummary]:
@@ -88,7 +88,34 @@ def _matrices(run: Run, which: str) -> Confusion:
     return kept
 
 
-def sheet(evaluators: Mapping[str, Evaluator], ids: Sequence[str], title: str, output: Path, stem: str) -> list[Path]:
+def drawings(run: str, evaluator: Evaluator, ids: Sequence[str], output: Path) -> list[Path]:
+    """Draw what one run predicts of images, and return the files.
+
+    Each image is a PNG of its own, image, truth and prediction pixel by pixel beside each other; the figure of them all
+    with its legend is written as SVG and PDF.
+
+    Args:
+        run: its id.
+        evaluator: of its weights.
+        ids: of the images.
+        output: where to write: `RUN/IMAGE.png`, `RUN.svg` and `RUN.pdf`.
+    """
+    from PIL import Image
+
+    from bench.files import short_name
+    from bench.report.figures.qualitative import draw, strip
+
+    dataset, folder, files = evaluator.reader.dataset, output / short_name(run), list[Path]()
+    rows = [_row({"prediction": evaluator}, name) for name in ids]
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        files.append(folder / f"{short_name(row.name.replace('/', '_'))}.png")
+        Image.fromarray(strip(row, dataset.palette)).save(files[-1])
+    names = ["truth", "prediction"]
+    return files + draw(rows, names, dataset.classes, dataset.palette, run, output, run, ("svg", "pdf"))
+
+
+def _sheet(evaluators: Mapping[str, Evaluator], ids: Sequence[str], title: str, output: Path, stem: str) -> list[Path]:
     """Draw what runs, by their names, predict of images, and return the files."""
     from bench.report.figures.qualitative import draw
 

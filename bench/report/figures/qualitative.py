@@ -47,6 +47,14 @@ def coloured(mask: UInt8, palette: Sequence[tuple[int, int, int]]) -> UInt8:
     return painted
 
 
+def strip(row: Row, palette: Sequence[tuple[int, int, int]]) -> UInt8:
+    """Return an image and its masks side by side, pixel by pixel, white between them: (H, W', 3)."""
+    panels = [row.image, *(coloured(mask, palette) for mask in row.masks)]
+    gap = np.full((row.image.shape[0], GAP, 3), 255, np.uint8)
+    joined: UInt8 = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+    return joined
+
+
 def draw(
     rows: Sequence[Row],
     columns: Sequence[str],
@@ -55,6 +63,7 @@ def draw(
     title: str,
     folder: Path,
     stem: str,
+    formats: Sequence[str] = style.FORMATS,
 ) -> list[Path]:
     """Draw images × (image, truth, predictions).
 
@@ -65,6 +74,7 @@ def draw(
         title: above all.
         folder: where to write.
         stem: of the files.
+        formats: which of PNG, SVG and PDF.
 
     Returns:
         The files written: PNG (one image pixel is two by two of its pixels), SVG and PDF.
@@ -102,7 +112,7 @@ def draw(
             fontsize=8,
             handlelength=1.2,
         )
-        return style.save(figure, folder, stem)
+        return style.save(figure, folder, stem, formats)
 
 
 @dataclass(frozen=True)

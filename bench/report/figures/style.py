@@ -116,10 +116,10 @@ def finish(figure: Figure, title: str, marks: str, handles: Sequence[Line2D]) ->
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=3.4, title=marks)
 
 
-def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write PNG, SVG and PDF to `folder`, which is made where it is missing, and return their paths."""
+def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write PNG, SVG and PDF, or some of them, to `folder`, which is made where it is missing, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{short_name(stem)}.{extension}" for extension in FORMATS]
-    for path, extension in zip(paths, FORMATS, strict=True):
+    paths = [folder / f"{short_name(stem)}.{extension}" for extension in formats]
+    for path, extension in zip(paths, formats, strict=True):
         figure.savefig(path, metadata=_METADATA[extension])
     return paths

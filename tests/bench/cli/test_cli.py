@@ -51,7 +51,8 @@ def test_a_grid_from_plan_to_table_and_again(grid_file: Path, tmp_path: Path) ->
         )
     )
     assert again["miou"] == pytest.approx(again["recorded_miou"], abs=1e-9)
-    assert Path(again["drawings"][0]).exists()
+    assert [Path(file).suffix for file in again["drawings"]] == [".png", ".svg", ".pdf"]
+    assert all(Path(file).exists() for file in again["drawings"])
     assert len(kept.read_bytes()) > len(content)
     boundary, accuracy = (
         json.loads(bench("table", grid, *store, "--json", "--metric", m)) for m in ("boundary-iou", "accuracy")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.report.figures.qualitative import GAP, TEXT, Row, coloured, draw
+from bench.report.figures.qualitative import GAP, TEXT, Row, coloured, draw, strip
 from bench.report.pictures import beside, choose, image_score, of_each_budget
 from bench.store.confusion import Confusion, ImageCounts
 from bench.store.summary import CellSummary
@@ -30,6 +30,10 @@ def test_every_pixel_of_image_and_mask_is_in_the_png_and_void_is_no_colour_of_a_
         found = sheet[2 * top : 2 * (top + 40), 2 * left : 2 * (left + 60)]
         np.testing.assert_array_equal(found[::2, ::2], expected)
         np.testing.assert_array_equal(found[1::2, 1::2], expected)
+    beside = strip(row, PALETTE)
+    parts = [beside[:, place * (60 + GAP) : place * (60 + GAP) + 60] for place in range(3)]
+    np.testing.assert_array_equal(parts, [image, coloured(truth, PALETTE), coloured(predicted % 3, PALETTE)])
+    assert beside.shape == (40, 3 * 60 + 2 * GAP, 3)
     void = {tuple(int(v) for v in pixel) for pixel in coloured(truth, PALETTE)[truth == 255]}
     assert void == {(255, 255, 255), (150, 150, 150)}
 
