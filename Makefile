@@ -31,9 +31,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Three workers, one of which has the tests on a cluster (tests/schedule.py).
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slurm"
-	$(BIN)/python -m pytest -m slurm -rs
+	$(BIN)/python -m pytest -n 3 -rs
 
 # Branch coverage of all tests but those on Slurm, child processes included.
 coverage: $(READY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,23 @@ os.environ["BENCH_PLUGINS"] = os.pathsep.join(filter(None, [str(TOY), os.environ
 # Before torch is imported, here and in child processes: tests run side by side, on networks too small for two threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 let_threads_sleep()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give out tests by file; see :mod:`tests.schedule`."""
+    from tests.schedule import FileScheduling
+
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin what takes longest first, where several workers share the tests."""
+    if hasattr(config, "workerinput"):
+        from tests.schedule import order
+
+        items[:] = order(items)
+
 
 GRID = """
 recipe:
