@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.errors import BenchError, unknown
 from bench.files import REPOSITORY, read_json
 from bench.plan.request import Request
 from bench.plan.summary import find_summary
@@ -102,8 +103,14 @@ def curves(grid: str | Path, of: str | None = None, store: str | Path | None = N
 
 
 def per_class(grid: str | Path, rule: str = "last", store: str | Path | None = None) -> pd.DataFrame:
-    """Return the IoU in % of each class of each finished run: rows are ids, columns classes; missing for an absent class."""
+    """Return the IoU in % of each class of each finished run: rows are ids, columns classes; missing for an absent class.
+
+    Raises:
+        BenchError: where no evaluation is of such a rule.
+    """
     runs = frame(grid, store)
+    if f"iou_{rule}" not in runs:
+        raise unknown("rule", rule, [str(name).removeprefix("iou_") for name in runs if str(name).startswith("iou_")])
     done = runs[runs["state"] == "done"]
     rows = {
         row["id"]: dict(zip(json.loads(row["classes"]), json.loads(row[f"iou_{rule}"]), strict=True))
@@ -117,9 +124,12 @@ def predictor(run: str | Path, which: str = "last") -> Trained:
     """Return what predicts of a run's directory, or of a folder that `export` wrote: ``predictor(RUN).predict(image)``.
 
     Raises:
-        BenchError: if the run isn't done, or has no such weights.
+        BenchError: if there is no such folder, or the run isn't done, or has no such weights.
     """
     from bench.data.roots import DataRoots
     from bench.export.sources import exported_folder, open_trained
 
-    return open_trained(exported_folder(str(run)) or Run(Path(run)), which, DataRoots())
+    folder = exported_folder(str(run))
+    if folder is None and not Path(run).is_dir():
+        raise BenchError(f"{run}: no such folder; a run's directory is meant, or one that `export` wrote")
+    return open_trained(folder or Run(Path(run)), which, DataRoots())

@@ -14,6 +14,8 @@ from bench.cli.backend import Backend, ListEntry
 from bench.cli.grids import viewed
 from bench.cli.options import JSON, ONLY, matching, takes_request
 from bench.cli.output import console, counted, duration, print_json
+from bench.errors import Damaged
+from bench.patience import open_file
 
 if TYPE_CHECKING:
     from bench.plan.request import Request
@@ -205,10 +207,13 @@ def logs(
 
 def _print_file(path: Path, start: int, heading: bool = True) -> int:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(start)
             text = file.read()
     except FileNotFoundError:
+        return start
+    except Damaged as error:
+        sys.stdout.write(f"{error}\n" if heading else "")
         return start
     if text:
         sys.stdout.write((f"==> {path}\n" if heading else "") + text.decode(errors="replace"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -231,9 +232,9 @@ def status(
         return
     out = console()
     if watch:
-        state = _watch(
-            lambda: viewed(request, only), state, out, lambda seen: status_table(seen, every, out.width, ids)
-        )
+        height = out.height if out.is_terminal else None
+        drawn = partial(status_table, every=every, width=out.width, ids=ids, height=height)
+        state = _watch(lambda: viewed(request, only), state, out, drawn)
     else:
         out.print(status_table(state, every, out.width, ids))
     print_remarks(out, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 weights_app = typer.Typer(help="Put ImageNet weights in place; a job never downloads anything.", no_args_is_help=True)
 
 
+_OF_A_RUN = ("cell.json", "result.json")  # where one of them is lost, the other one tells
+
+
 def find_run(run: str, store: Path) -> Run:
     """Return a run given as a directory, as an id, or as the beginning of one id of the store.
 
@@ -33,9 +37,10 @@ def find_run(run: str, store: Path) -> Run:
     from bench.errors import BenchError
     from bench.store.run import Run
 
-    if (Path(run) / "cell.json").is_file():
+    if any((Path(run) / name).is_file() for name in _OF_A_RUN):
         return Run(Path(run))
-    found = sorted(p.parent for p in store.glob("*/cell.json") if p.parent.name.startswith(run))
+    begin = sorted(path for path in store.glob(f"{glob.escape(run)}*") if not path.name.startswith("."))
+    found = [path for path in begin if any((path / name).is_file() for name in _OF_A_RUN)]
     exact = [p for p in found if p.name == run]
     if len(exact or found) != 1:
         names = ", ".join(p.name for p in found[:5])

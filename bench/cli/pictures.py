@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +49,18 @@ def plot_qualitative(
     ids = _ids(list(runs.values()), which, pick, images)
     roots = DataRoots.parse(request.data)
     of = shown[0].coords
-    title = f"{summary.title or summary.name}: {of['labels']}, seed {of['seed']}"
+    title = f"{summary.title or summary.name}: {', '.join(_where(of, cells))}"
     evaluators = {name: Evaluator.open(run, which, roots) for name, run in runs.items()}
     return _sheet(evaluators, ids, title, output, f"{summary.name}-qualitative")
+
+
+def _where(of: Mapping[str, object], cells: Sequence[CellSummary]) -> Iterator[str]:
+    """Yield the coordinates that runs of one figure share and that not all cells have."""
+    yield str(of["labels"])
+    for axis in of:
+        if axis not in ("method", "labels", "seed") and len({str(cell.coords.get(axis)) for cell in cells}) > 1:
+            yield f"{axis} {of[axis]}"
+    yield f"seed {of['seed']}"
 
 
 def _chosen(cells: Sequence[CellSummary], only: str | None) -> Sequence[CellSummary]:

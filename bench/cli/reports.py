@@ -11,7 +11,7 @@ import typer
 from bench.cli.evaluations import IGNORE, MODE, SIZE, SPLIT, STRIDE, asked_for
 from bench.cli.formats import RAW, Format, Select
 from bench.cli.options import JSON, ONLY, disable_gc, takes_request
-from bench.cli.output import console, deliver, print_json
+from bench.cli.output import console, deliver, print_json, print_warnings
 from bench.text import ESCAPE, REPLACE
 
 if TYPE_CHECKING:
@@ -231,11 +231,13 @@ def _drawn(
         from bench.report.figures.variance import variance
 
         return variance(runs, summary, output, rule)
-    from bench.report.curves import read_curves, read_every, read_logged
+    from bench.report.curves import cut_short, read_curves, read_every, read_logged
     from bench.report.figures.convergence import convergence, losses
 
     ids = [cell.id for cell in summary.cells]
+    evaluated = read_curves(request.store, ids)
+    print_warnings(console(stderr=True), cut_short(summary.cells, evaluated, request.store))
     if kind is Plot.LOSSES:
         return losses(runs, read_every(request.store, ids), summary, output)
-    curves = read_curves(request.store, ids) if of is None else read_logged(request.store, ids, of)
+    curves = evaluated if of is None else read_logged(request.store, ids, of)
     return convergence(runs, curves, summary, output, of)

@@ -23,6 +23,7 @@ ORDER = {"running": 0, "damaged": 1, "failed": 1, "out-of-memory": 1, "timed-out
 ORDER |= {"queued": 4, "done": 5}
 _DROPPED = ("attempt", "node", "Slurm", "it/s", "job", "ETA")  # where a terminal is narrow, in this order
 _GAP = 2
+_AROUND = 5  # lines of a terminal for what stands around the rows: totals of two lines among them
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,17 @@ def plan_table(cells: Sequence[CellSummary], shown: int | None, memory: Mapping[
     return _Columns(axes, facts).table()
 
 
-def status_table(state: GridStatus, every: bool, width: int, ids: bool = False) -> RenderableType:
-    """Return the table of a grid's cells, those that need a look first, for a terminal of this width."""
+def status_table(
+    state: GridStatus, every: bool, width: int, ids: bool = False, height: int | None = None
+) -> RenderableType:
+    """Return the table of a grid's cells, those that need a look first, for a terminal of this width.
+
+    Where it has to fit into a height, too, the totals stand first, and as many cells beneath them as there is room for.
+    """
     names = Names(row["coords"] for row in state["cells"])
     ordered = [*sorted(state["cells"], key=lambda r: ORDER.get(r["state"], 3)), *state["stale"]]
     rows = ordered if every else ordered[:SHOWN]
+    rows = rows if height is None else rows[: max(1, height - _AROUND)]
     extra = ("job", "Slurm", "node") if any(row.get("submission") for row in state["cells"]) else ()
     lines = [_facts(row, extra) for row in rows]
     facts = {heading: [line[heading] for line in lines] for heading in (lines[0] if lines else ())}
@@ -100,12 +107,10 @@ def status_table(state: GridStatus, every: bool, width: int, ids: bool = False) 
         beneath = list(_beneath([names.name(row["coords"]) for row in rows], reasons))
     done, hidden = 100 * state["progress"], len(ordered) - len(rows)
     said = f"{totals(state)}; {done:.0f} % of all iterations; left: {duration(state['eta_seconds'])}"
-    return Group(
-        Text(f"{state['grid']} ({counted(len(state['cells']), 'cell')})", style="bold"),
-        columns.table(),
-        *map(Text, beneath),
-        Text(said + (f"; {hidden} more cells (--all)" if hidden else ""), style="dim"),
-    )
+    heading = Text(f"{state['grid']} ({counted(len(state['cells']), 'cell')})", style="bold")
+    last = Text(said + (f"; {hidden} more cells{' (--all)' * (height is None)}" if hidden else ""), style="dim")
+    parts: list[RenderableType] = [columns.table(), *map(Text, beneath)]
+    return Group(heading, *parts, last) if height is None else Group(heading, last, *parts)
 
 
 def _beneath(names: Sequence[str], reasons: Sequence[str]) -> Iterator[str]:

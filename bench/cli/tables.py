@@ -76,6 +76,8 @@ class Kind:
             raise BenchError("--per-class, --compare and --runs: give one of them")
         if self.aggregate and (self.per_class or self.compare or self.each):
             raise BenchError("--aggregate: is for the main table; leave --per-class, --compare and --runs out")
+        if self.margin is not None and not self.margin <= 100.0:
+            raise BenchError(f"--margin {self.margin:g}: a difference in mIoU, at most 100")
         if self.margin is not None and not self.compare:
             raise BenchError(f"--margin {self.margin:g}: is for --compare A B")
         if self.each and asked is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.arrays import UInt8
 from bench.data.roots import DataRoots
 from bench.errors import BenchError
@@ -52,7 +54,14 @@ class Trained:
         """Return the mask (H, W) uint8 of class indices of an image (H, W, 3) uint8, RGB: as large as the image.
 
         Where images are prepared to another size, the mask is that of the prepared one, brought back by nearest neighbours.
+
+        Raises:
+            BenchError: if the image is another kind of array.
         """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise BenchError(
+                f"an image is an array (H, W, 3) of uint8, RGB; this one is {image.shape} of {image.dtype}"
+            )
         return fitted(self.predictor.mask(self.preparation.prepared(image)), image.shape[:2])
 
 
@@ -60,7 +69,6 @@ def fitted(mask: UInt8, size: tuple[int, ...]) -> UInt8:
     """Return a mask (h, w) at another size (H, W), by nearest neighbours."""
     if mask.shape == size:
         return mask
-    import numpy as np
     from PIL import Image
 
     resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)

@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from bench.errors import Damaged
 from bench.page.charts import losses
 from bench.page.drawing import Drawing, draw
+from bench.patience import open_file
 from bench.report.curves import read_all
 from bench.report.description.model import RunFacts
 from bench.report.environment import FACTS, PLUGIN, fact
@@ -265,9 +267,11 @@ def _curves_of(run: Path, changed: int, size: int) -> tuple[Drawing, ...]:
 def _log(run: Run) -> str:
     """Return the last lines of a run's log."""
     try:
-        with run.log.open("rb") as file:
+        with open_file(run.log) as file:
             file.seek(max(file.seek(0, 2) - LOG_BYTES, 0))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
+    except Damaged as error:
+        return f"{run.log.name}: {error.why}"
     return without_commands("\n".join(text.splitlines()[-LOG_LINES:]))

@@ -13,7 +13,7 @@ from bench.page.cells import Cells, cells
 from bench.page.charts import Chart
 from bench.page.results import Results, convergence, results
 from bench.report import frame, notes, records
-from bench.report.curves import read_curves
+from bench.report.curves import cut_short, read_curves
 from bench.report.description.checklist import checklist
 from bench.report.description.gather import gather
 from bench.report.description.model import GridFacts, Item, Passage, SplitFacts
@@ -139,7 +139,10 @@ def gather_page(asked: Asked, summary: Summary, state: GridStatus, galleries: Se
         results=found,
         charts=tuple(chart for chart in charts if chart.panels),
         cells=listed,
-        problems=tuple(_problems(summary, state, listed, found[0].table)),
+        problems=(
+            *_problems(summary, state, listed, found[0].table),
+            *(Problem("damaged", line) for line in cut_short(summary.cells, curves, store)),
+        ),
         hours=_hours(store, summary, state),
         commands=tuple(_commands(asked, known)),
         software=tuple((fact(name).label, counted_values(values)) for name, values in known.software.items()),

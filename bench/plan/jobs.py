@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.data.roots import DataRoots, as_mapping, name_of
 from bench.errors import Damaged
-from bench.files import concurrently
+from bench.files import concurrently, read_json
 from bench.plan.cells import Plan, PlannedCell
 from bench.plan.preflight import modules_of
 from bench.plan.request import Request
@@ -37,6 +37,8 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
     def written(planned: PlannedCell) -> Job | None:
         run = Run(request.store / planned.cell.id)
         if run.is_done() and _is_sound(run, checked):
+            if not _has_cell(run):
+                write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
             return None
         write_cell(run, plan.name, planned.cell, planned.coords, planned.data_sha256)
         modules = modules_of(planned.cell)
@@ -45,6 +47,13 @@ def make_jobs(plan: Plan, cells: Sequence[PlannedCell], request: Request, retry:
     jobs = [job for job in concurrently(written, cells) if job is not None]
     checked.keep()
     return jobs, len(cells) - len(jobs)
+
+
+def _has_cell(run: Run) -> bool:
+    try:
+        return read_json(run.cell, dict) is not None
+    except Damaged:
+        return False
 
 
 def _is_sound(run: Run, checked: Checked) -> bool:

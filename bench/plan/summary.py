@@ -191,8 +191,11 @@ def plan_and_keep(request: Request, absent: bool = False) -> tuple[Plan, Summary
             keep_content(request.store, content)
         keep(request, summary)
     except OSError as error:
-        if not absent or error.errno not in _UNWRITABLE:
+        if error.errno not in _UNWRITABLE:
             raise
+        if not absent:
+            why = f"the store can't be written to; give another one with --store DIR: {error.strerror}"
+            raise BenchError(f"{request.store}: {why}") from None
     return plan, summary
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import unknown
-from bench.patience import read_bytes
+from bench.errors import Damaged, unknown
+from bench.patience import LARGE, read_bytes
 from bench.store.run import Run
+from bench.store.summary import CellSummary
 
 Curve = dict[int, float]  # iterations -> mIoU in %, or a logged quantity
 
@@ -18,8 +19,8 @@ Curve = dict[int, float]  # iterations -> mIoU in %, or a logged quantity
 def _lines(path: Path, key: str) -> Iterator[tuple[int, Any]]:
     """Yield step and what is under a key of the lines of metrics.jsonl that have it."""
     try:
-        lines = read_bytes(path).splitlines()
-    except FileNotFoundError:
+        lines = read_bytes(path, LARGE).splitlines()
+    except (FileNotFoundError, Damaged):  # of a run that is done, `cut_short` says so
         return
     for line in lines:
         if f'"{key}"'.encode() not in line:
@@ -43,6 +44,22 @@ def read_curves(store: Path, ids: Iterable[str]) -> dict[str, Curve]:
     """
     found = {name: dict(_evaluations(Run(store / name).metrics)) for name in ids}
     return {name: dict(sorted(values.items())) for name, values in found.items() if values}
+
+
+def cut_short(cells: Iterable[CellSummary], curves: Mapping[str, Curve], store: Path) -> list[str]:
+    """Return a line for each run that is done and whose evaluations don't reach its end: its metrics were damaged since.
+
+    Args:
+        cells: of a grid.
+        curves: those of :func:`read_curves`.
+        store: the run store.
+    """
+    ends = ((cell.id, max(curves.get(cell.id, {}), default=0), cell.iterations or 0) for cell in cells)
+    return [
+        f"{name}: metrics.jsonl is damaged or missing: its curve ends at step {last:,} of {iterations:,}"
+        for name, last, iterations in ends
+        if last < iterations and Run(store / name).is_done()
+    ]
 
 
 def read_logged(store: Path, ids: Iterable[str], quantity: str) -> dict[str, Curve]:

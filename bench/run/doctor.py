@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import locks, machine, registry
 from bench.data.roots import DataRoots
 from bench.run import provenance
-from bench.store.healing import damage, repair
+from bench.store.healing import damage, gaps, repair
 from bench.store.run import Run
 
 Check = dict[str, str]
@@ -105,7 +105,8 @@ def examine_runs(store: Path, mend: bool) -> list[Check]:
     names = sorted(path.parent.name for path in store.glob("*/*") if not path.parent.name.startswith("."))
     runs, checks = [Run(store / name) for name in dict.fromkeys(names)], list[Check]()
     for run in runs:
-        found = list(damage(run))
+        found, lacking = list(damage(run)), list(gaps(run))
+        checks += [_check(run.id, "note", f"{one.path.relative_to(run.path)}: {one.why}") for one in lacking]
         said = repair(run) if found and mend else []
         if said:
             checks += [_check(run.id, "note", f"set aside: {line}") for line in said]

@@ -180,6 +180,23 @@ def damage(run: Run) -> Iterator[Finding]:
                 yield Finding(path, error.why, lost)
 
 
+def gaps(run: Run) -> Iterator[Finding]:
+    """Yield what a run that is done lacks though its result is sound; nothing of that can be set aside."""
+    try:
+        ended = (read_result(run) or {}).get("last", {}).get("step")
+    except Damaged:
+        return
+    if not isinstance(ended, int):
+        return
+    if not os.path.lexists(run.cell):
+        yield Finding(run.cell, "missing; `run` of its grid makes it anew")
+    evaluated = [row["step"] for row in sound_rows(run.metrics) if "eval" in row and isinstance(row.get("step"), int)]
+    if (last := max(evaluated, default=0)) < ended:
+        yield Finding(
+            run.metrics, f"damaged or missing: its curve ends at step {last:,} of {ended:,}; the result is sound"
+        )
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.json")) if folder.is_dir() else []
 

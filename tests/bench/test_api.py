@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from bench import api
 from bench.cli.app import app
+from bench.errors import BenchError
 from bench.files import read_json, read_jsonl
 from bench.plan.jobs import make_jobs
 from bench.plan.summary import plan_and_keep
@@ -60,3 +62,14 @@ def test_a_frame_has_what_was_recorded_and_all_hyperparameters(grid: Path, tmp_p
     assert "--raw --output" in str(raw.exception)
     written = pd.read_parquet(tmp_path / "runs.parquet"), pd.read_csv(tmp_path / "runs.csv")
     assert all(list(one.columns) == list(runs.columns) and list(one["id"]) == list(runs["id"]) for one in written)
+
+
+def test_what_the_api_refuses_it_names(grid: Path) -> None:
+    with pytest.raises(BenchError, match="unknown rule 'Last'"):
+        api.per_class(grid, rule="Last", store=grid.parent / "store")
+    with pytest.raises(BenchError, match="nope: no such folder"):
+        api.predictor("nope")
+    trained = api.predictor(next((grid.parent / "store").glob("toy*_s0-*")))
+    for image in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)):
+        with pytest.raises(BenchError, match=r"an image is an array \(H, W, 3\) of uint8, RGB; this one is \(8, 8"):
+            trained.predict(image)  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ def lines_of(section: Section, at: int, curves: Mapping[str, Curve]) -> list[Lin
 def _convergence_panel(
     axes: Axes, title: str, lines: Sequence[Line], styles: Mapping[str, style.LineStyle], without: str
 ) -> None:
-    axes.set_title(title)
+    style.title(axes, title)
     axes.set_xlabel("iterations")
     for line in lines:
         _convergence_line(axes, line.runs, styles[line.name], list(styles).index(line.name))

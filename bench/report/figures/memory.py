@@ -62,7 +62,7 @@ def _panel(
     axes: Axes, title: str, points: Mapping[str, Measured], looks: Mapping[str, style.LineStyle], limit: float
 ) -> None:
     """Draw pixels against bytes, both on log scales; at the limit, hollow and with an arrow, what ran out of memory."""
-    axes.set_title(title)
+    style.title(axes, title)
     axes.set_xlabel("pixels sampled per step (log scale)")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -97,7 +97,7 @@ def _base_line(axes: Axes, base: float) -> None:
 
 
 def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle]) -> None:
-    axes.set_title("mIoU of the runs that sample as many")
+    style.title(axes, "mIoU of the runs that sample as many")
     axes.set_xlabel("pixels sampled per step (log scale)")
     axes.set_ylabel("mIoU (%)")
     if not runs:

@@ -16,6 +16,7 @@ from bench.report.figures import style
 
 GAP, TEXT = 6, 16  # pixels between panels, and for a line of text
 DPI = 100
+COLUMN = 110  # pixels of a column at least, so that there is room for its heading
 HATCH = 8  # pixels from one stripe of void to the next
 _LIGHT, _DARK = np.uint8(255), np.uint8(150)
 
@@ -80,26 +81,28 @@ def draw(
         The files written: PNG (one image pixel is two by two of its pixels), SVG and PDF.
     """
     headings = ["image", *columns]
-    widths = [max(row.image.shape[1] for row in rows)] * len(headings)
+    widths = [max(COLUMN, *(row.image.shape[1] for row in rows))] * len(headings)
     heights = [row.image.shape[0] + TEXT + GAP for row in rows]
     width = sum(widths) + GAP * (len(widths) + 1)
     legend_rows = -(-(len(classes) + 1) // max(1, width // 110))
-    head, foot = 3 * TEXT, TEXT * (legend_rows + 2)
+    title = style.wrapped(title, width / DPI, 12.5)
+    head, foot = (2 + title.count("\n") + 1) * TEXT, TEXT * (legend_rows + 2)
     height = head + sum(heights) + foot
     with style.styled():
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
         FigureCanvasAgg(figure)
         sheet = _Sheet(figure, width, height)
-        sheet.text(width / 2, TEXT, title, size=11, weight="bold", ha="center")
+        sheet.text(width / 2, head - 1.7 * TEXT, title, size=11, weight="bold", ha="center", va="bottom")
         top = head
         for row, tall in zip(rows, heights, strict=True):
             panels = [row.image, *(coloured(mask, palette) for mask in row.masks)]
             left = GAP
             for place, (panel, caption) in enumerate(zip(panels, [row.name, *row.captions], strict=True)):
                 if top == head:
-                    sheet.text(left, top - GAP, headings[place], size=9, weight="bold")
+                    sheet.text(left, top - GAP, _cut(headings[place], widths[place], 10), size=9, weight="bold")
                 sheet.panel(panel, left, top)
-                sheet.text(left, top + panel.shape[0] + TEXT - GAP / 2, caption, size=7.5, colour="#444444")
+                below = _cut(caption, widths[place], 7.5)
+                sheet.text(left, top + panel.shape[0] + TEXT - GAP / 2, below, size=7.5, colour="#444444")
                 left += widths[place] + GAP
             top += tall
         handles = [Patch(facecolor=(r / 255, g / 255, b / 255)) for r, g, b in palette]
@@ -113,6 +116,12 @@ def draw(
             handlelength=1.2,
         )
         return style.save(figure, folder, stem, formats)
+
+
+def _cut(text: str, pixels: int, size: float) -> str:
+    """Return a text, or its beginning, that is no wider than a column, at a font size in points."""
+    most = int(pixels / DPI / (style.LETTER * size))
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 @dataclass(frozen=True)

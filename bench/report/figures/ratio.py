@@ -83,7 +83,7 @@ def _ratio_lines(
 
 
 def _ratio_panel(axes: Axes, section: Section, styles: Mapping[str, style.LineStyle], which: str) -> None:
-    axes.set_title(notes.name(section.keys))
+    style.title(axes, notes.name(section.keys))
     budgets = budget_axis(section)
     axes.set_xlabel(f"label budget: labelled {budgets.unit} (log scale)")
     if not budgets.known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 FORMATS = ("png", "svg", "pdf")
 PANEL_WIDTH, PANEL_HEIGHT = 3.6, 3.0  # inches
 MAX_COLUMNS = 3
+LETTER = 0.0083  # inches that a character takes, about, per point of its size
+LINE, ROOM = 0.19, 5  # inches of a line of a legend or title; how many of them a figure has room for beside its panels
 
 _STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -96,6 +99,19 @@ def panels(count: int, y_label: str, share_x: bool = False, share_y: bool = True
     return figure, list(grid[:count])
 
 
+def wrapped(text: str, inches: float, size: float = 9.0) -> str:
+    """Return a text in lines that are no longer than so many inches, at a font size in points."""
+    most = max(12, int(inches / (LETTER * size)))
+    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, most) or [""])
+
+
+def title(axes: Axes, text: str) -> None:
+    """Write a panel's title, in as many lines as its width asks for."""
+    place, figure = axes.get_subplotspec(), axes.get_figure()
+    assert place is not None and isinstance(figure, Figure)
+    axes.set_title(wrapped(text, figure.get_figwidth() / place.get_gridspec().ncols - 0.4, 9.5))
+
+
 def empty(axes: Axes, text: str) -> None:
     """Say in a panel why it shows nothing."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
@@ -109,11 +125,36 @@ def legend_line(name: str, look: LineStyle) -> Line2D:
 
 
 def finish(figure: Figure, title: str, marks: str, handles: Sequence[Line2D]) -> None:
-    """Add the title and one legend below all panels; `marks` says what lines, bars and bands mean."""
-    figure.suptitle(title, fontsize=11, fontweight="bold", wrap=True)
-    width = 0.9 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches per entry, about
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=3.4, title=marks)
+    """Add the title and one legend below all panels; `marks` says what lines, bars and bands mean.
+
+    The figure grows with the lines that these and the panels' titles take.
+    """
+    width = figure.get_figwidth()
+    above, below = wrapped(title, width - 0.4, 12.5), wrapped(marks, width - 0.4)
+    names = [wrapped(str(handle.get_label()), width - 1.1) for handle in handles]
+    for handle, name in zip(handles, names, strict=True):
+        handle.set_label(name)
+    entry = 0.9 + LETTER * 9 * max(len(line) for name in names for line in name.split("\n"))  # inches, about
+    columns = max(1, min(len(handles), int(width / entry)))
+    tall = max(_lines(name) for name in names)
+    lines = _lines(above) + _lines(below) + tall * -(-len(handles) // columns) + _title_lines(figure)
+    figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - ROOM))
+    figure.suptitle(above, fontsize=11, fontweight="bold")
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, handlelength=3.4, title=below)
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
+
+
+def _title_lines(figure: Figure) -> int:
+    """Return how many lines the titles of all rows of panels take that one line for each doesn't."""
+    rows: dict[int, int] = {}
+    for axes in figure.get_axes():
+        place = axes.get_subplotspec()
+        if place is not None:
+            rows[place.rowspan.start] = max(rows.get(place.rowspan.start, 1), _lines(axes.get_title()))
+    return sum(lines - 1 for lines in rows.values())
 
 
 def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = FORMATS) -> list[Path]:

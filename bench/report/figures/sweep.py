@@ -86,7 +86,7 @@ def _panel(axes: Axes, section: Section, key: str, rule: str, styles: dict[str, 
             marker=look.marker,
             elinewidth=1.0,
         )
-    axes.set_title(notes.name(section.keys))
+    style.title(axes, notes.name(section.keys))
     axes.set_xlabel(found.axis(key))
 
 

@@ -81,7 +81,7 @@ def _curves(axes: Axes, shown: Shown, looks: dict[str, style.LineStyle]) -> None
         axes.plot(budget, expected_best(scores), color=look.colour, marker=look.marker, linestyle=look.line)
     axes.set_xlabel("trials")
     axes.set_xticks(range(1, max(len(scores) for _, (_, scores) in shown) + 1))
-    axes.set_title("best of n trials")
+    style.title(axes, "best of n trials")
 
 
 def _strip(axes: Axes, shown: Shown, looks: dict[str, style.LineStyle], key: str) -> None:
@@ -102,4 +102,4 @@ def _strip(axes: Axes, shown: Shown, looks: dict[str, style.LineStyle], key: str
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(key)
-    axes.set_title("")
+    style.title(axes, "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from bench.patience import read_bytes
 from bench.report.papers.published import FOLDER
 
 FILE = FOLDER / "split-families.tsv"
@@ -68,7 +69,7 @@ def of_split(store: Path, sha256: str) -> Family | None:
         None where the manifest isn't there or can't be read: then nothing is known.
     """
     try:
-        labelled = json.loads((store / ".splits" / f"{sha256}.json").read_bytes())["labelled"]
+        labelled = json.loads(read_bytes(store / ".splits" / f"{sha256}.json"))["labelled"]
         return known().get(digest(labelled), OWN)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

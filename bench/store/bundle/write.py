@@ -187,7 +187,10 @@ def _hashes(run: Run) -> tuple[str, set[str]]:
         named = {cell["spec"].get("data_sha256"), cell.get("data_sha256"), result.get("data_sha256")}
         return str(cell["spec"]["split_sha256"]), {str(sha256) for sha256 in named if sha256}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise BenchError(f"{run.path}: its {run.cell.name} or {run.result.name} is missing or damaged") from None
+        raise BenchError(
+            f"{run.path}: its {run.cell.name} or {run.result.name} is missing or damaged; "
+            "`doctor --store DIR --repair` sets a damaged file aside, and `run` makes it anew"
+        ) from None
 
 
 def _split(store: Path, sha256: str) -> Path:

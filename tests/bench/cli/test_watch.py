@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -11,12 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from bench.cli.states import status_table
 from bench.files import REPOSITORY
 from bench.plan.request import Request
-from bench.plan.summary import make_plan
+from bench.plan.summary import make_plan, plan_and_keep
 from bench.store.activity import active, grid_activity
 from bench.store.run import Run, State
+from bench.store.status import grid_status
 
 
 def test_watch_goes_on_between_two_cells_of_a_run(grid_file: Path, tmp_path: Path) -> None:
@@ -98,3 +102,15 @@ def test_a_run_says_in_the_store_that_it_is_at_work(
     app(["run", str(grid_file), "--store", str(store)], standalone_mode=False)
     assert seen == [True]
     assert not active(store, "small")
+
+
+def test_a_low_terminal_shows_the_totals_first_and_the_cells_that_fit(grid_file: Path, tmp_path: Path) -> None:
+    content = grid_file.read_text().replace("seed: [0]", f"seed: {list(range(30))}")
+    grid_file.write_text(content)
+    request = Request(str(grid_file), (), (), tmp_path / "store")
+    state = grid_status(request.store, plan_and_keep(request)[1])
+    console = Console(width=60, height=14, file=io.StringIO())
+    console.print(status_table(state, every=False, width=60, height=14))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) <= 14 and lines[1].startswith("30 pending; 0 % of all iterations")
+    assert f"{30 - 9} more cells" in lines[1] + lines[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -186,3 +187,16 @@ def test_of_many_cells_those_that_failed_have_details(
     assert found.without_details == 6
     assert {cell.state for cell in found.cells if cell.groups} == {"failed", "done"}
     assert "8 cells; 6 without details" in written(store, tmp_path).read_text()
+
+
+def test_what_is_no_log_or_no_metrics_hides_neither_the_page_nor_other_runs(store: Store, tmp_path: Path) -> None:
+    small(store)
+    store.change(0, iterations=400)
+    run = store.path / store.cells[0].id
+    for name in ("log.txt", "metrics.jsonl"):
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+    found = page(store, tmp_path)
+    assert found.cells.cells[0].log == "log.txt: a FIFO" and found.charts[0].panels[0].lines
+    (said,) = [one.text for one in found.problems if one.kind == "damaged"]
+    assert said.startswith(f"{run.name}: metrics.jsonl is damaged or missing: its curve ends at step 0 of ")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.files import read_json
+from bench.files import read_json, sound_rows
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
 from bench.plan.summary import make_plan
 from bench.report import records
+from bench.report.curves import cut_short, read_curves
 from bench.run.doctor import examine_runs
 from bench.run.local import outcome
 from bench.run.worker import run_cell
@@ -204,3 +205,28 @@ def test_a_store_found_sound_is_not_read_again_and_a_change_is_seen(
     assert grid_status(request.store, summary(run))["totals"] == {"damaged": 1}
     (request.store / ".cache" / "checked.json").write_text("[")
     assert grid_status(request.store, summary(run))["totals"] == {"damaged": 1}
+
+
+@pytest.mark.parametrize("kind", ["empty", "FIFO"])
+def test_the_cell_of_a_run_that_is_done_is_made_anew(prepared: Prepared, tmp_path: Path, kind: str) -> None:
+    run, request = prepared.copy("done", tmp_path)
+    before = run.cell.read_bytes()
+    DAMAGES[kind](run.cell)
+    assert again(request) == [] and run.cell.read_bytes() == before
+    run.cell.unlink()
+    (line, _) = examine_runs(request.store, mend=False)
+    assert line["detail"] == "cell.json: missing; `run` of its grid makes it anew"
+    assert again(request) == [] and run.cell.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["half", "FIFO", "empty"])
+def test_a_curve_that_ends_early_is_said(prepared: Prepared, tmp_path: Path, kind: str) -> None:
+    run, request = prepared.copy("done", tmp_path)
+    DAMAGES[kind](run.metrics)
+    reached = max((row["step"] for row in sound_rows(run.metrics) if "eval" in row), default=0)
+    assert reached < 8
+    checks = [check["detail"] for check in examine_runs(request.store, mend=False)]
+    assert f"metrics.jsonl: damaged or missing: its curve ends at step {reached} of 8; the result is sound" in checks
+    cells = summary(run).cells
+    (said,) = cut_short(cells, read_curves(request.store, [run.id]), request.store)
+    assert said == f"{run.id}: metrics.jsonl is damaged or missing: its curve ends at step {reached} of 8"

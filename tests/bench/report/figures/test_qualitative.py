@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.report.figures.qualitative import GAP, TEXT, Row, coloured, draw, strip
+from bench.report.figures.qualitative import COLUMN, GAP, TEXT, Row, coloured, draw, strip
 from bench.report.pictures import beside, choose, image_score, of_each_budget
 from bench.store.confusion import Confusion, ImageCounts
 from bench.store.summary import CellSummary
@@ -26,7 +26,7 @@ def test_every_pixel_of_image_and_mask_is_in_the_png_and_void_is_no_colour_of_a_
     sheet = np.asarray(Image.open(png).convert("RGB"))
     top = 3 * TEXT
     for place, expected in enumerate([image, coloured(truth, PALETTE), coloured(predicted % 3, PALETTE)]):
-        left = GAP + place * (60 + GAP)
+        left = GAP + place * (COLUMN + GAP)  # images are smaller than a column is wide
         found = sheet[2 * top : 2 * (top + 40), 2 * left : 2 * (left + 60)]
         np.testing.assert_array_equal(found[::2, ::2], expected)
         np.testing.assert_array_equal(found[1::2, 1::2], expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.report import records
 from bench.report.figures import scores, style
+from bench.report.figures.sweep import sweep
 from bench.store.summary import Summary
 from tests.bench.report.conftest import Store
 from tests.bench.report.figures.drawing import convergence, fill, ratio
@@ -71,3 +74,36 @@ def test_lines_of_one_place_stand_side_by_side_and_none_in_anothers_place(log: b
         middle = np.exp(np.log(beside).mean()) if log else np.mean(beside)
         assert middle == pytest.approx(x) and max(beside) - min(beside) < 0.2 * 0.5
     assert scores.apart([3.0], 1, log)(0, 3.0) == pytest.approx(3.0)
+
+
+def test_a_figure_grows_with_a_legend_of_many_long_names(
+    store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    for place in range(16):
+        run = store.plan(
+            "a method whose label goes on and on", "20", 0, **{f"an.axis.{i}": f"{place}" for i in range(4)}
+        )
+        store.done(run, 50.0 + place)
+        store.evaluations(run, {200: 40.0 + place, 400: 50.0 + place})
+    convergence(store, grid, tmp_path)
+    (figure,) = drawn
+    (legend,), (axes,) = figure.legends, figure.axes
+    figure.canvas.draw()
+    box, panel, whole = legend.get_window_extent(), axes.get_window_extent(), figure.bbox
+    assert box.x0 >= 0 and box.x1 <= whole.x1 and box.y0 >= 0
+    assert box.y1 < panel.y0 and panel.height > 2.0 * figure.dpi  # inches
+
+
+def test_titles_of_panels_stay_within_their_panels(
+    store: Store, grid: Summary, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    for place in range(4):
+        axes = {"a.key.of.a.recipe": "1", "another.key.of.a.recipe": f"{place}", "x": "1"}
+        store.done(store.plan("a", "20", 0, **axes), 50.0)
+        store.done(store.plan("a", "20", 0, **{**axes, "x": "2"}), 51.0)
+    sweep(records.load(store.path, store.cells), grid, tmp_path, "x")
+    (figure,) = drawn
+    figure.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_visible()]
+    assert len(boxes) == 4 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
