@@ -113,12 +113,14 @@ def plot_memory(request: Request, output: Path, as_json: bool) -> None:
     if found["grid"] is not None:
         cells = find_summary(replace(request, grid=found["grid"], sets=())).cells
         runs = memory.scores(request.store, records.load(request.store, cells), found["rows"])
-    files = memory.draw(found, runs, output, path.stem)
+    files = memory.draw(found, runs or None, output, path.stem)
     if as_json:
         print_json({"files": [str(f) for f in files], "slopes": found["slopes"]})
         return
     out = console()
     print_slopes(out, found)
+    if runs == {}:
+        out.print(f"without mIoU: no run of {found['grid']} that samples as many pixels is done")
     out.print("wrote " + ", ".join(str(f) for f in files))
 
 

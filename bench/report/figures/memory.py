@@ -92,7 +92,7 @@ def _base_line(axes: Axes, base: float) -> None:
     axes.axhline(base, color="#555555", linewidth=1.0, linestyle=(0, (5, 2)))
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, base / 1.6), high)
-    words = f"step without a contrast: {_BYTES(base)}"
+    words = f"step without a contrast: {EngFormatter(unit='B', places=2)(base)}"
     axes.text(0.02, base / 1.06, words, transform=axes.get_yaxis_transform(), fontsize=8, va="top")
 
 
@@ -100,10 +100,6 @@ def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle])
     style.title(axes, "mIoU of the runs that sample as many")
     axes.set_xlabel("pixels sampled per step (log scale)")
     axes.set_ylabel("mIoU (%)")
-    if not runs:
-        axes.set_xticks([])
-        style.empty(axes, "no run is done yet")
-        return
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(_COUNTS)
     for name, points in runs.items():
@@ -112,7 +108,13 @@ def _score_panel(axes: Axes, runs: Points, looks: Mapping[str, style.LineStyle])
 
 
 def _name(label: str, slope: float | None) -> str:
-    return label if slope is None else f"{label}: slope {slope:.2f}"
+    return label if slope is None else f"{label}: slope {round(slope, 2) + 0.0:.2f}"  # no -0.00
+
+
+def _within(name: str, series: Mapping[str, Measured]) -> bool:
+    """Tell whether another series has all points of this one and more: it has been measured for its whole steps."""
+    own = series[name].done
+    return any(set(own) < set(points.done) for points in series.values())
 
 
 def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str = "memory") -> list[Path]:
@@ -131,8 +133,8 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str
     looks = style.line_styles(dict.fromkeys(row["series"] for row in rows))
     every = {name: measured_points(rows, name, "step", "peak_bytes") for name in looks}
     steps = {name: points for name, points in every.items() if points != Measured([], [])}
-    alone = [name for name in looks if name not in steps or found["slopes"][name] is not None]
-    losses = {name: measured_points(rows, name, None, "extra_bytes") for name in alone}
+    alone = {name: measured_points(rows, name, None, "extra_bytes") for name in looks}
+    losses = {name: points for name, points in alone.items() if not (name in steps and _within(name, alone))}
     with style.styled():
         count = 1 + bool(steps) + (runs is not None)
         figure, panels = style.panels(count, "", share_y=False)
@@ -146,8 +148,8 @@ def draw(found: Mapping[str, Any], runs: Points | None, out_dir: Path, name: str
         _panel(left[0], "the loss alone, above its inputs", losses, looks, limit)
         if runs is not None:
             _score_panel(panels[-1], runs, looks)
-        edges = [axes.get_xlim() for axes in (panels if runs else panels[: count - (runs is not None)])]
-        for axes, _ in zip(panels, edges, strict=False):  # the same setting stands at the same place in all
+        edges = [axes.get_xlim() for axes in panels]
+        for axes in panels:  # the same setting stands at the same place in all
             axes.set_xlim(min(low for low, _ in edges), max(high for _, high in edges))
         how = "measured" if found["mode"] == "real" else "predicted, not measured"
         marks = f"{how}; slopes of the loss: log memory over log pixels; hollow with an arrow: out of memory"
