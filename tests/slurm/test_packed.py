@@ -107,7 +107,7 @@ def is_cell(pid: int) -> bool:
 @pytest.mark.slurm
 def test_packed_cells_are_killed_cancelled_and_preempted_apart(cluster: Cluster, tmp_path: Path) -> None:
     """Three cells share a job: one is killed, one cancelled, and the third goes on, through a preemption of the job."""
-    grid = Grid(cluster, tmp_path, slow("killed", "cancelled", "kept", pause=2.0))
+    grid = Grid(cluster, tmp_path, slow("killed", "cancelled", "kept", pause=3.0))
     grid("submit", "--profile", profile(tmp_path, pack=3))
     wait_until(lambda: all(row.get("step", 0) >= 1 for row in grid.rows()), 120, "all cells have taken a step")
     rows = by_label(grid)

@@ -99,7 +99,7 @@ def at_once(spans: list[tuple[float, float]]) -> int:
 def test_a_limit_holds_over_arrays_and_submissions(cluster: Cluster, tmp_path: Path) -> None:
     """Three arrays in two submissions, two cells at a time; in the end all are done."""
     override = [{"when": {"seed": [1, 3]}, "set": {"profile.memory": "901M"}}]
-    method = {"name": "bad", "how": "not", "pause": 1.0}  # long enough for a busy machine
+    method = {"name": "bad", "how": "not", "pause": 2.0}  # long enough for a busy machine
     axes = {"method": [method], "protocol": ["full"], "seed": list(range(6))}
     grid = Grid(cluster, tmp_path, axes, overrides=override)
     assert "at most 2 cells of this grid" in grid("submit", "--parallel", "2", "--only", "seed=[0, 1, 2, 3]")

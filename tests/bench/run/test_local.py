@@ -134,7 +134,7 @@ def test_a_signal_ends_run_and_its_cells_with_a_checkpoint(
     assert len(list(read_jsonl(found.attempts))) == 2
 
 
-@pytest.mark.parametrize("steps", [1, 20])
+@pytest.mark.parametrize("steps", [1, 4, 20])
 def test_cells_end_with_a_checkpoint_when_their_parent_is_killed(
     started: Started, steps: int, grid: Path, temporary: Path, uninterrupted: tuple[bytes, bytes]
 ) -> None:

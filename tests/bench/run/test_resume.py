@@ -48,39 +48,26 @@ def outcome(job: Job) -> dict[str, bytes]:
     return dict.fromkeys(found, b"") if counters.loaded() else found
 
 
-def killed(folder: Path, method: str, kills: list[tuple[str, int]], device: str) -> dict[str, bytes]:
-    """Return the outcome of a cell whose attempts end at each of these points, and then at its end."""
-    job = make_job(folder, method, device=device)
-    for point, number in kills:
-        assert run_in_child(job, point, number) == -9, (point, number)
-    assert run_in_child(job) == 0
-    run = Run(Path(job.store) / job.cell_id)
-    assert len(list(read_jsonl(run.attempts))) == len(kills) + 1
-    assert not list(run.path.glob(".*.tmp"))
-    assert not run.checkpoint.exists()
-    return outcome(job)
-
-
 @on_every_device
 @pytest.mark.parametrize("method", registry.names("method"))
 def test_killed_and_resumed_is_bit_identical(tmp_path: Path, method: str, device: str) -> None:
-    """What a method keeps: its part of a checkpoint at an evaluation, and of one between two."""
     whole = make_job(tmp_path / "whole", method, device=device)
     assert run_in_child(whole) == 0
-    assert killed(tmp_path / "killed", method, [("evaluation", 1), ("step", 2)], device) == outcome(whole)
-
-
-@on_every_device
-def test_wherever_it_is_killed(tmp_path: Path, device: str) -> None:
-    """What the recorder keeps, which is the same for every method, of one with a teacher."""
-    whole = make_job(tmp_path / "whole", "reco", device=device)
-    assert run_in_child(whole) == 0
+    expected = outcome(whole)
     for name, kills in {
         "between checkpoints": [("step", 3)],
         "in a checkpoint write": [("write", 2)],
         "after an evaluation, then twice more": [("evaluation", 1), ("step", 1), ("write", 3)],
     }.items():
-        assert killed(tmp_path / name, "reco", kills, device) == outcome(whole), name
+        job = make_job(tmp_path / name, method, device=device)
+        for point, number in kills:
+            assert run_in_child(job, point, number) == -9, name
+        assert run_in_child(job) == 0
+        assert outcome(job) == expected, name
+        run = Run(Path(job.store) / job.cell_id)
+        assert len(list(read_jsonl(run.attempts))) == len(kills) + 1
+        assert not list(run.path.glob(".*.tmp"))
+        assert not run.checkpoint.exists()
 
 
 @on_every_device
