@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -232,8 +231,10 @@ def status(
         return
     out = console()
     if watch:
-        height = out.height if out.is_terminal else None
-        drawn = partial(status_table, every=every, width=out.width, ids=ids, height=height)
+
+        def drawn(seen: GridStatus) -> RenderableType:  # the terminal may be resized meanwhile
+            return status_table(seen, every, out.width, ids, out.height if out.is_terminal else None)
+
         state = _watch(lambda: viewed(request, only), state, out, drawn)
     else:
         out.print(status_table(state, every, out.width, ids))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +38,7 @@ def find_run(run: str, store: Path) -> Run:
 
     if any((Path(run) / name).is_file() for name in _OF_A_RUN):
         return Run(Path(run))
-    begin = sorted(path for path in store.glob(f"{glob.escape(run)}*") if not path.name.startswith("."))
+    begin = sorted(path for path in store.glob("*") if path.name.startswith(run) and not path.name.startswith("."))
     found = [path for path in begin if any((path / name).is_file() for name in _OF_A_RUN)]
     exact = [p for p in found if p.name == run]
     if len(exact or found) != 1:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.inspect import find_run
+from bench.errors import BenchError
 from bench.files import read_json, sound_rows
 from bench.plan.jobs import make_jobs
 from bench.plan.request import Request
@@ -230,3 +232,13 @@ def test_a_curve_that_ends_early_is_said(prepared: Prepared, tmp_path: Path, kin
     cells = summary(run).cells
     (said,) = cut_short(cells, read_curves(request.store, [run.id]), request.store)
     assert said == f"{run.id}: metrics.jsonl is damaged or missing: its curve ends at step {reached} of 8"
+
+
+def test_a_run_without_its_cell_is_found_and_other_names_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    run, request = prepared.copy("done", tmp_path)
+    run.cell.unlink()
+    for name in (run.id, run.id[:12], str(run.path)):
+        assert find_run(name, request.store).id == run.id
+    for name in ("/no/such/run", "..", "[x", "*"):
+        with pytest.raises(BenchError, match="no such run"):
+            find_run(name, request.store)
